@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+// base/: what every room stands on: the context with its messages, checked arithmetic, memory,
+// files, and the one thread pool. May include softlens.h only.
+#ifndef SL_BASE_BASE_H
+#define SL_BASE_BASE_H
+
+#include "softlens.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SL_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define SL_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define SL_ALIGN 64 // bytes: a cache line, and one AVX-512 vector
+
+typedef struct sl_pool sl_pool;
+
+struct sl_ctx {
+    sl_ctx_options options; // threads resolved, simd copied into simd_name
+    char simd_name[16];     // "" when the best of the machine is meant
+    sl_pool *pool;          // never NULL
+    char message[2048];
+};
+
+// ---- status.c
+
+// Leaves a sentence (what, where, what to do) in the context and returns `status`. ctx may be NULL.
+sl_status sl_fail(sl_ctx *ctx, sl_status status, const char *format, ...) SL_PRINTF(3, 4);
+void sl_log(sl_ctx *ctx, sl_log_level level, const char *format, ...) SL_PRINTF(3, 4);
+
+// Reports progress. SL_ERR_CANCELLED, with its message, when the caller asked to stop.
+sl_status sl_progress(sl_ctx *ctx, size_t done, size_t total);
+
+// ---- memory.c
+
+// Checked arithmetic: false on overflow, and *out is then undefined.
+static inline bool sl_mul(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+static inline bool sl_add(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
+
+// count * size zeroed bytes, aligned to SL_ALIGN, for free(). NULL with SL_ERR_NOMEM's message on
+// overflow or exhaustion. A count of 0 gives a pointer that may be freed.
+void *sl_alloc(sl_ctx *ctx, size_t count, size_t size);
+char *sl_strdup(sl_ctx *ctx, const char *text);
+char *sl_format(sl_ctx *ctx, const char *format, ...) SL_PRINTF(2, 3); // malloc'ed
+
+// Bytes on the heap; {NULL, 0} when empty.
+typedef struct sl_blob {
+    uint8_t *data;
+    size_t size;
+} sl_blob;
+
+void sl_blob_free(sl_blob *blob);
+sl_status sl_blob_copy(sl_ctx *ctx, const void *data, size_t size, sl_blob *out);
+// Adds bytes at the end; `capacity` is kept by the caller beside the blob, 0 at first.
+sl_status sl_blob_append(sl_ctx *ctx, sl_blob *blob, size_t *capacity, const void *data,
+                         size_t size);
+
+// Many small things with one end: freed together. {0} is an empty arena.
+typedef struct sl_arena {
+    struct sl_arena_block *blocks;
+} sl_arena;
+
+void *sl_arena_alloc(sl_ctx *ctx, sl_arena *arena, size_t count, size_t size); // zeroed
+char *sl_arena_strdup(sl_ctx *ctx, sl_arena *arena, const char *text);
+void sl_arena_free(sl_arena *arena);
+
+// ---- file.c
+
+// Reads a whole regular file (or pipe) of at most `max_bytes`. SL_ERR_IO, SL_ERR_LIMIT,
+// SL_ERR_NOMEM.
+sl_status sl_file_read(sl_ctx *ctx, const char *path, size_t max_bytes, sl_blob *out);
+
+// A file mapped read-only. An empty file is SL_ERR_FORMAT.
+typedef struct sl_mapping {
+    const uint8_t *data;
+    size_t size;
+} sl_mapping;
+
+sl_status sl_file_map(sl_ctx *ctx, const char *path, sl_mapping *out);
+void sl_file_unmap(sl_mapping *mapping);
+
+// An output file, written beside its target under a temporary name and renamed into place by
+// sl_output_commit. Without `overwrite` an existing target is SL_ERR_EXISTS, at open and at commit.
+typedef struct sl_output sl_output;
+
+sl_status sl_output_open(sl_ctx *ctx, const char *path, bool overwrite, sl_output **out);
+sl_status sl_output_write(sl_output *output, const void *data, size_t size);
+sl_status sl_output_commit(sl_output *output); // frees, whatever the result
+void sl_output_discard(sl_output *output);     // frees and leaves nothing; takes NULL
+
+// The whole of it in one call.
+sl_status sl_file_write(sl_ctx *ctx, const char *path, bool overwrite, const void *data,
+                        size_t size);
+
+sl_status sl_make_dir(sl_ctx *ctx, const char *path); // with parents; an existing one is fine
+bool sl_file_exists(const char *path);
+
+// ---- pool.c
+
+// Runs tasks 0 .. count-1, each once, on the pool's threads and the calling one; returns when all
+// are done. `worker` is in [0, sl_pool_size) and unique among tasks that run at the same time.
+// Tasks must not fail, nor call sl_pool_run. Allocates nothing.
+typedef void (*sl_task_fn)(void *arg, size_t task, unsigned worker);
+
+sl_status sl_pool_new(sl_ctx *ctx, unsigned threads, sl_pool **out);
+void sl_pool_free(sl_pool *pool);
+void sl_pool_run(sl_pool *pool, sl_task_fn fn, void *arg, size_t count);
+unsigned sl_pool_size(const sl_pool *pool);
+
+// ---- clock
+
+double sl_seconds(void); // monotonic
+
+#endif

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// image/: pixels in and out of files, their metadata, and drawing on them. May include base/ only.
+#ifndef SL_IMAGE_IMAGE_H
+#define SL_IMAGE_IMAGE_H
+
+#include "base/base.h"
+
+#define SL_DEFAULT_MAX_PIXELS 200000000u
+#define SL_DEFAULT_QUALITY 92
+
+typedef enum sl_density_unit {
+    SL_DENSITY_NONE,   // not stated
+    SL_DENSITY_ASPECT, // a ratio of pixel sides only
+    SL_DENSITY_PER_INCH,
+    SL_DENSITY_PER_METRE,
+    SL_DENSITY_PER_CM,
+} sl_density_unit;
+
+struct sl_image {
+    uint32_t width, height; // both at least 1
+    uint8_t channels;       // 1 grey, 2 grey+alpha, 3 RGB, 4 RGBA; straight alpha
+    uint8_t depth;          // 8 or 16
+    sl_image_format format; // what it was read from
+    size_t row_bytes;       // width * channels * depth / 8: rows are packed
+    uint8_t *pixels;        // native uint16_t at depth 16
+    sl_blob icc;
+    sl_blob exif; // the TIFF structure, without "Exif\0\0"; orientation reset to 1
+    uint32_t density_x, density_y;
+    sl_density_unit density_unit;
+    int chroma_h, chroma_v; // JPEG luma sampling factors as read (2,2: 4:2:0); 0 when unknown
+};
+
+// As sl_image_load / sl_image_save, from and to memory; `name` stands in messages.
+sl_status sl_image_decode(sl_ctx *ctx, const void *data, size_t size, const char *name,
+                          const sl_load_options *options, sl_image **out);
+sl_status sl_image_encode(sl_ctx *ctx, const sl_image *image, const char *name,
+                          const sl_save_options *options, sl_blob *out); // format: not SAME
+
+// A picture of the same size, channels, depth and metadata, pixels black.
+sl_status sl_image_new_like(sl_ctx *ctx, const sl_image *image, sl_image **out);
+sl_status sl_image_clone(sl_ctx *ctx, const sl_image *image, sl_image **out);
+
+// 8-bit RGB: the picture in grey under a heat colour by value. heat: [height, width], 0..1.
+sl_status sl_image_heat(sl_ctx *ctx, const sl_image *image, const float *heat, sl_image **out);
+
+// EXIF (exif.c): the orientation (1..8; 1 when absent or malformed), and its reset to 1 in place.
+unsigned sl_exif_orientation(const uint8_t *tiff, size_t size);
+void sl_exif_reset_orientation(uint8_t *tiff, size_t size);
+
+#endif

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+// softlens.h: the public interface of libsoftlens, and the vocabulary that every room of the
+// library shares. It includes nothing but the C library and may be included from anywhere.
+//
+// Conventions. Functions that can fail return sl_status and leave a sentence in the context
+// (sl_ctx_message). Objects are freed by their _free function, which takes NULL. Strings are UTF-8.
+// One context serves one thread at a time; several contexts work side by side. The library never
+// prints, exits or aborts on input.
+#ifndef SOFTLENS_H
+#define SOFTLENS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define SL_API __attribute__((visibility("default")))
+#else
+#define SL_API
+#endif
+
+typedef enum sl_status {
+    SL_OK = 0,
+    SL_ERR_ARGUMENT,    // an option or argument outside its range
+    SL_ERR_IO,          // a file that cannot be opened, read or written
+    SL_ERR_EXISTS,      // a file that would be overwritten
+    SL_ERR_FORMAT,      // a damaged or malformed file
+    SL_ERR_LIMIT,       // larger than a stated limit
+    SL_ERR_UNSUPPORTED, // understood, but not something that we do
+    SL_ERR_NOMEM,       // out of memory
+    SL_ERR_DEVICE,      // an unknown or failing compute device
+    SL_ERR_CANCELLED,   // the progress callback asked to stop
+} sl_status;
+
+typedef enum sl_log_level { SL_LOG_WARNING, SL_LOG_INFO, SL_LOG_DEBUG } sl_log_level;
+
+// Receives one sentence without a newline. Called on the thread that uses the context.
+typedef void (*sl_log_fn)(void *user, sl_log_level level, const char *sentence);
+
+// Receives the units of work done, out of `total`. Returning false stops the work: the running call
+// ends with SL_ERR_CANCELLED and leaves no file. Called on the thread that uses the context.
+typedef bool (*sl_progress_fn)(void *user, size_t done, size_t total);
+
+// NULL and all zeros are valid and mean the defaults.
+typedef struct sl_ctx_options {
+    unsigned threads; // 0: one per online processor; at most 256
+    const char *simd; // NULL: best of the machine; or "portable", "avx2", "avx512" at most
+    sl_log_fn log;    // NULL: silent
+    void *log_user;
+    sl_progress_fn progress; // NULL: none
+    void *progress_user;
+} sl_ctx_options;
+
+typedef struct sl_ctx sl_ctx;
+
+// "0.1.0"
+SL_API const char *sl_version(void);
+
+// *out: a new context, NULL on failure (SL_ERR_ARGUMENT, SL_ERR_NOMEM).
+SL_API sl_status sl_ctx_new(const sl_ctx_options *options, sl_ctx **out);
+SL_API void sl_ctx_free(sl_ctx *ctx);
+
+// The sentence of the last failure in this context; "" when there was none. Valid until the next
+// call.
+SL_API const char *sl_ctx_message(const sl_ctx *ctx);
+
+// ---- images -------------------------------------------------------------------------------------
+
+typedef enum sl_image_format { SL_IMAGE_SAME = 0, SL_IMAGE_PNG, SL_IMAGE_JPEG } sl_image_format;
+
+typedef struct sl_image sl_image;
+
+typedef struct sl_load_options {
+    uint64_t max_pixels;  // 0: 200 million
+    bool allow_truncated; // a JPEG that ends early is filled with grey instead of refused
+} sl_load_options;
+
+typedef struct sl_save_options {
+    sl_image_format format; // SL_IMAGE_SAME: by the path's ending, else that of the image loaded
+    int quality;            // JPEG, 1 to 100; 0: 92
+    bool overwrite;         // false: an existing file is SL_ERR_EXISTS
+    bool strip_metadata;    // leave out EXIF (an ICC profile stays: it is part of the colours)
+} sl_save_options;
+
+// Reads PNG or JPEG, told by content. The picture is upright afterwards: EXIF orientation is
+// applied and its tag reset. Palettes become RGB(A), 1/2/4-bit grey becomes 8-bit, CMYK becomes
+// RGB. SL_ERR_IO, SL_ERR_FORMAT, SL_ERR_LIMIT, SL_ERR_UNSUPPORTED, SL_ERR_NOMEM.
+SL_API sl_status sl_image_load(sl_ctx *ctx, const char *path, const sl_load_options *options,
+                               sl_image **out);
+
+// A black picture. channels: 1 grey, 2 grey+alpha, 3 RGB, 4 RGBA; depth: 8 or 16 bits a sample.
+SL_API sl_status sl_image_new(sl_ctx *ctx, uint32_t width, uint32_t height, unsigned channels,
+                              unsigned depth, sl_image **out);
+
+// Writes beside `path` and renames into place. Depth, alpha, ICC profile, EXIF and resolution go
+// along as far as the format has them. SL_ERR_EXISTS, SL_ERR_IO, SL_ERR_NOMEM.
+SL_API sl_status sl_image_save(sl_ctx *ctx, const sl_image *image, const char *path,
+                               const sl_save_options *options);
+SL_API void sl_image_free(sl_image *image);
+
+SL_API uint32_t sl_image_width(const sl_image *image);
+SL_API uint32_t sl_image_height(const sl_image *image);
+SL_API unsigned sl_image_channels(const sl_image *image);
+SL_API unsigned sl_image_depth(const sl_image *image);
+SL_API sl_image_format sl_image_kind(const sl_image *image); // what it was loaded from; new: PNG
+
+// First sample of a row: uint8_t, or native uint16_t at depth 16; channels interleaved.
+SL_API void *sl_image_row(sl_image *image, uint32_t y);
+SL_API const void *sl_image_row_const(const sl_image *image, uint32_t y);
+
+// Both pictures side by side with a thin gap, 8-bit RGB. Alpha is laid over mid-grey.
+SL_API sl_status sl_image_compare(sl_ctx *ctx, const sl_image *before, const sl_image *after,
+                                  sl_image **out);
+
+// ---- models -------------------------------------------------------------------------------------
+
+typedef struct sl_model sl_model;
+
+// Opens a .safetensors model, or a PyTorch checkpoint (.pth, .pt) of a known architecture, told by
+// content. Names, shapes and finite values are checked. The file must stay unchanged while open.
+SL_API sl_status sl_model_open(sl_ctx *ctx, const char *path, sl_model **out);
+SL_API void sl_model_free(sl_model *model);
+
+// Where the default model of `architecture` ("lmd-vit") lies: $SOFTLENS_MODELS, the build tree, the
+// install prefix, XDG data directories. *out is malloc'ed. SL_ERR_IO lists every place tried.
+SL_API sl_status sl_model_find(sl_ctx *ctx, const char *architecture, char **out);
+
+// JSON text (malloc'ed): architecture, config, parameters, file, metadata and, for a picture of
+// width x height, padded size and GMAC by part. With `graph`, also the ops as readable lines.
+SL_API sl_status sl_model_describe(sl_ctx *ctx, const sl_model *model, uint32_t width,
+                                   uint32_t height, bool graph, char **out);
+
+typedef struct sl_convert_options {
+    bool half;      // store matrices as f16
+    bool overwrite; // false: an existing file is SL_ERR_EXISTS
+} sl_convert_options;
+
+// Writes the model as safetensors with metadata filled in.
+SL_API sl_status sl_model_convert(sl_ctx *ctx, const sl_model *model, const char *path,
+                                  const sl_convert_options *options);
+
+// ---- deblur -------------------------------------------------------------------------------------
+
+typedef struct sl_deblur_options {
+    const char *device;    // NULL or "auto"; "cpu"
+    float keep_threshold;  // 0: the model's; else in (0, 1): lower keeps more windows
+    bool dense;            // prune nothing
+    uint64_t memory_bytes; // what the activations of a tile may take; 0: 512 MiB
+    uint32_t tile;         // side of a tile in pixels; 0: as large as the budget allows
+} sl_deblur_options;
+
+typedef struct sl_deblur_report {
+    uint32_t width, height;           // of the picture
+    uint32_t tile_width, tile_height; // of the plan's canvas
+    uint32_t tiles;
+    double kept_share; // windows computed / windows, over all blocks
+    double seconds;    // network and compositing, without files
+    char device[64];   // "cpu (avx512, 2 threads)"
+} sl_deblur_report;
+
+typedef struct sl_deblur sl_deblur;
+
+// Prepares the network; weights are packed here, so that runs only compute. The model and the
+// context must outlive *out.
+SL_API sl_status sl_deblur_new(sl_ctx *ctx, const sl_model *model, const sl_deblur_options *options,
+                               sl_deblur **out);
+SL_API void sl_deblur_free(sl_deblur *deblur);
+
+// *out: the deblurred picture, same size, channels, depth and metadata; bit for bit the input where
+// no window was computed. heat (may be NULL): the windows' blur confidence over the picture, 8-bit
+// RGB. report may be NULL.
+SL_API sl_status sl_deblur_run(sl_deblur *deblur, const sl_image *image, sl_image **out,
+                               sl_image **heat, sl_deblur_report *report);
+
+// ---- for researchers ----------------------------------------------------------------------------
+
+typedef struct sl_run_options {
+    const char *device;   // as above
+    float keep_threshold; // as above
+    bool dense;
+    bool composed; // windows op by op instead of the fused block: the reference form
+    bool overwrite;
+} sl_run_options;
+
+// One raw tensor through a model, padded as in the official evaluation (zeros, centred). `input`:
+// .npy of float32 [H,W,3]. Writes output.npy [H,W,3] and keep/LAYER.BLOCK.npy (uint8) under
+// `output_dir`, which is made if missing.
+SL_API sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *input,
+                              const char *output_dir, const sl_run_options *options);
+
+typedef struct sl_bench_options {
+    const char *device;
+    uint32_t width, height; // 0: 512
+    unsigned repeats;       // 0: 5
+    float keep_share; // in (0, 1]: this share of windows is kept, evenly; 0: by the predictors
+    bool dense;
+} sl_bench_options;
+
+// Times a model on this machine: JSON text (malloc'ed) with the median seconds, and per op family
+// seconds, share, GFLOP/s and share of the measured peak.
+SL_API sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_bench_options *options,
+                                char **out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
