@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SL_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define SL_PRINTF(text, first) __attribute__((__format__(printf, text, first)))
 #define SL_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define SL_ALIGN 64 // bytes: a cache line, and one AVX-512 vector
 

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+// graph/: a model as a list of ops over values: the op table, the builder with its shape rules, the
+// memory planner, and the interface that a backend's compiled plan offers. May include base/,
+// tensor/.
+#ifndef SL_GRAPH_GRAPH_H
+#define SL_GRAPH_GRAPH_H
+
+#include "base/base.h"
+#include "tensor/tensor.h"
+
+// Activations are channels-last. Letters: H, W rows and columns of a map; C channels; w window
+// side; N = w*w tokens of a window; R = H/w * W/w windows; h heads.
+//
+// A window list is what pruning leaves: i32 [4 + R]: count, three words that a GPU backend uses for
+// dispatch sizes, then the raster indices of the kept windows, ascending, in the frame of the block
+// (rolled by -shift for shifted blocks). Ops that take a list (always their last input, may be
+// SL_NO_VALUE: every window) compute its first `count` windows and nothing else.
+typedef enum sl_op {
+    SL_OP_INPUT,            // -> f32, any shape
+    SL_OP_PIXEL_UNSHUFFLE,  // x [H,W,C] -> [H/f,W/f,C*f*f], channel c*f*f + dy*f + dx
+    SL_OP_CONV2D,           // x [H,W,Cin] -> [H',W',Cout]; weights [Cout,Cin,k,k], [Cout]; act
+    SL_OP_UPCONV_CONCAT,    // x [H,W,Cin], skip [2H,2W,Cs] -> [2H,2W,Cout+Cs]: transposed conv 2x2
+                            //   s2 first, skip behind; weights [Cin,Cout,2,2], [Cout]
+    SL_OP_GATE,             // image [H,W,3], y [H/f,W/f,4*f*f] -> [H,W,3]: shuffled y, image +
+                            //   y[0..2] * max(sigmoid(y[3]), 0.1), clamped to 0..1
+    SL_OP_PREDICT,          // x [H,W,C] -> scores [H/w,W/w,2], rolled frame of `shift`; 12 weights,
+                            //   see sl_predict_weight
+    SL_OP_SELECT,           // scores [H/w,W/w,2] -> list i32 [4+R], keep u8 [H/w,W/w]; threshold
+    SL_OP_WINDOW_BLOCK,     // x [H,W,C], list -> [H,W,C] in place; 18 weights, sl_block_weight
+    SL_OP_WINDOW_GATHER,    // x [H,W,C], list -> [R*N,C], kept windows first, rolled by -shift
+    SL_OP_WINDOW_SCATTER,   // x [H,W,C], t [R*N,C], list -> [H,W,C] in place on x, rolled back
+    SL_OP_LAYER_NORM,       // x [..,C], list -> same; weights [C],[C], or a third [N,C] added after
+    SL_OP_LINEAR,           // x [..,K], residual [..,M] or none, list -> [..,M]; [M,K],[M]; act
+    SL_OP_WINDOW_ATTENTION, // q [R*N,C], kv [R*N,2C], list -> [R*N,C]; weight [(2w-1)^2,h]; the
+                            //   shift mask needs `rows`, `columns` of windows
+    SL_OP_WINDOW_DWCONV,    // x [R*N,C], list -> same; 3x3 inside each window, reflected without
+                            //   repeating the edge; weights [C,1,3,3],[C]; act
+    SL_OP_COUNT,
+} sl_op;
+
+typedef enum sl_act { SL_ACT_NONE, SL_ACT_RELU, SL_ACT_LEAKY_RELU, SL_ACT_GELU } sl_act;
+
+// Order of the weights of SL_OP_WINDOW_BLOCK. MODULATOR [N,C] may be missing (NULL).
+typedef enum sl_block_weight {
+    SL_BLOCK_NORM1_W, // [C]
+    SL_BLOCK_NORM1_B,
+    SL_BLOCK_MODULATOR,  // [N,C] or NULL
+    SL_BLOCK_BIAS_TABLE, // [(2w-1)^2, h]
+    SL_BLOCK_Q_W,        // [C,C]
+    SL_BLOCK_Q_B,
+    SL_BLOCK_KV_W, // [2C,C]: all K rows, then all V rows
+    SL_BLOCK_KV_B,
+    SL_BLOCK_PROJ_W, // [C,C]
+    SL_BLOCK_PROJ_B,
+    SL_BLOCK_NORM2_W, // [C]
+    SL_BLOCK_NORM2_B,
+    SL_BLOCK_FF1_W, // [M,C], M = mlp_ratio * C; GELU behind
+    SL_BLOCK_FF1_B,
+    SL_BLOCK_DW_W, // [M,1,3,3]; GELU behind
+    SL_BLOCK_DW_B,
+    SL_BLOCK_FF2_W, // [C,M]
+    SL_BLOCK_FF2_B,
+    SL_BLOCK_WEIGHTS,
+} sl_block_weight;
+
+// Order of the weights of SL_OP_PREDICT: in_conv.{0,2,3}, out_conv.{0,2,4}.
+typedef enum sl_predict_weight {
+    SL_PREDICT_IN0_W, // [C,C], GELU behind
+    SL_PREDICT_IN0_B,
+    SL_PREDICT_NORM_W, // [C]
+    SL_PREDICT_NORM_B,
+    SL_PREDICT_IN3_W, // [C,C]; then the second half of the channels becomes its mean over all
+                      // tokens
+    SL_PREDICT_IN3_B,
+    SL_PREDICT_OUT0_W, // [C/2,C], GELU behind
+    SL_PREDICT_OUT0_B,
+    SL_PREDICT_OUT2_W, // [C/4,C/2], GELU behind
+    SL_PREDICT_OUT2_B,
+    SL_PREDICT_OUT4_W, // [2,C/4], then the mean over each window
+    SL_PREDICT_OUT4_B,
+    SL_PREDICT_WEIGHTS,
+} sl_predict_weight;
+
+// Attributes of every op in one plain struct; an op reads its own.
+typedef struct sl_attr {
+    uint32_t stride, pad;   // CONV2D
+    uint32_t factor;        // PIXEL_UNSHUFFLE, GATE: f
+    uint32_t window, shift; // window ops: w, and 0 or w/2
+    uint32_t heads;
+    uint32_t rows, columns; // WINDOW_ATTENTION: the grid of windows
+    sl_act act;
+    float slope;     // LEAKY_RELU
+    float eps;       // LAYER_NORM, WINDOW_BLOCK, PREDICT
+    float threshold; // SELECT: keep where softmax(z0,z1)[0] > threshold
+} sl_attr;
+
+typedef uint32_t sl_value; // index of a value in its graph, from 1
+#define SL_NO_VALUE 0u
+#define SL_MAX_INPUTS 3
+#define SL_MAX_OUTPUTS 2
+#define SL_MAX_WEIGHTS 18
+
+typedef struct sl_node {
+    sl_op op;
+    sl_attr attr;
+    sl_value in[SL_MAX_INPUTS]; // SL_NO_VALUE where an optional input is missing
+    sl_value out[SL_MAX_OUTPUTS];
+    const sl_tensor *weight[SL_MAX_WEIGHTS]; // owned by the model; NULL where missing
+    const char *label;                       // "encoderlayer_0.1", for profiles and dumps
+} sl_node;
+
+typedef struct sl_value_info {
+    sl_dtype dtype;
+    sl_shape shape;
+    size_t bytes;
+    uint32_t producer;  // node index
+    const char *output; // the name under which a caller reads it, or NULL
+} sl_value_info;
+
+typedef struct sl_graph {
+    sl_ctx *ctx;
+    sl_status status; // first failure of the builder; later calls do nothing
+    sl_node *nodes;
+    size_t node_count, node_capacity;
+    sl_value_info *values; // [0] is SL_NO_VALUE
+    size_t value_count, value_capacity;
+    sl_arena arena;
+} sl_graph;
+
+// ---- builder (graph.c). Failures stick in g->status; a builder may ignore what the calls return.
+
+sl_status sl_graph_new(sl_ctx *ctx, sl_graph **out);
+void sl_graph_free(sl_graph *g);
+sl_value sl_graph_input(sl_graph *g, const char *name, const sl_shape *shape); // f32
+// Appends a node; the op's shape rule checks inputs and weights. inputs: SL_MAX_INPUTS entries;
+// weights: `weight_count` entries, the rest missing. Returns the first output.
+sl_value sl_graph_add(sl_graph *g, sl_op op, const char *label, const sl_attr *attr,
+                      const sl_value inputs[SL_MAX_INPUTS], const sl_tensor *const *weights,
+                      size_t weight_count);
+sl_value sl_graph_second_output(const sl_graph *g, sl_value first); // SELECT's keep map
+void sl_graph_output(sl_graph *g, sl_value value, const char *name);
+sl_value sl_graph_find_output(const sl_graph *g,
+                              const char *name); // also inputs; SL_NO_VALUE: none
+// One line a node: index, op, label, shapes. malloc'ed.
+char *sl_graph_dump(sl_ctx *ctx, const sl_graph *g);
+
+// ---- op table (ops.c)
+
+typedef struct sl_op_info {
+    const char *name;   // "window_block"
+    const char *family; // group in profiles: "block", "predict", "conv", ...
+    uint8_t inputs_min, inputs_max, outputs;
+    uint8_t weights_min, weights_max;
+    bool in_place;   // output 0 takes the memory of input 0
+    bool takes_list; // its last input slot (inputs_max - 1) is a window list
+    sl_status (*shape)(sl_graph *g, sl_node *node, sl_shape out[SL_MAX_OUTPUTS],
+                       sl_dtype dtype[SL_MAX_OUTPUTS]);
+    double (*macs)(const sl_graph *g, const sl_node *node); // multiply-accumulates, all windows
+} sl_op_info;
+
+const sl_op_info *sl_op_get(sl_op op);
+double sl_node_macs(const sl_graph *g, const sl_node *node);
+
+// ---- memory planner (memory_plan.c): every value's place in one arena
+
+typedef struct sl_memory_plan {
+    size_t *value_offset;   // by value; SIZE_MAX for a value that nobody needs
+    size_t *scratch_offset; // by node: the room that the backend asked for
+    size_t total;           // bytes
+} sl_memory_plan;
+
+// scratch: bytes per node that live during that node only. Lives: from the producing node to the
+// last reader; outputs of the graph and its inputs to the end. In-place ops share their input's
+// place; a value that is overwritten in place must have no later reader (SL_ERR_ARGUMENT).
+sl_status sl_memory_plan_new(sl_ctx *ctx, const sl_graph *g, const size_t *scratch,
+                             sl_memory_plan *out);
+void sl_memory_plan_free(sl_memory_plan *plan);
+
+// ---- plans (plan.c): what a backend compiles a graph into, run on image after image
+
+typedef struct sl_profile_entry {
+    double seconds; // summed over the runs since profiling was switched on
+    double macs;    // done in those runs, pruned windows not counted
+    double bytes;   // moved at least (inputs read, outputs written, weights)
+} sl_profile_entry;
+
+typedef struct sl_plan sl_plan;
+
+typedef struct sl_plan_ops {
+    void (*free)(sl_plan *plan);
+    sl_status (*write)(sl_plan *plan, sl_value value,
+                       const void *data); // whole value, host -> plan
+    sl_status (*run)(sl_plan *plan);
+    sl_status (*read)(sl_plan *plan, sl_value value, void *data); // whole value, plan -> host
+    void (*profile)(sl_plan *plan, bool on);                      // zeroes the entries
+} sl_plan_ops;
+
+struct sl_plan { // a backend's plan begins with this
+    const sl_plan_ops *ops;
+    sl_ctx *ctx;
+    const sl_graph *graph; // outlives the plan
+    char device[64];
+    size_t memory_bytes;       // activations and scratch
+    size_t weight_bytes;       // packed weights
+    sl_profile_entry *profile; // per node, or NULL when off
+};
+
+void sl_plan_free(sl_plan *plan);
+sl_status sl_plan_write(sl_plan *plan, sl_value value, const void *data);
+sl_status sl_plan_run(sl_plan *plan);
+sl_status sl_plan_read(sl_plan *plan, sl_value value, void *data);
+void sl_plan_profile(sl_plan *plan, bool on);
+
+#endif
