@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// cpu/kernels.h: the table of inner loops, one for each SIMD level. Each is written once, in the
+// compiler's vector types (simd/vec.h), and compiled for every level; levels differ in lanes and
+// blocking only. Kernels work on one thread, allocate nothing and know nothing of graphs.
+#ifndef SL_CPU_KERNELS_H
+#define SL_CPU_KERNELS_H
+
+#include "cpu/cpu.h"
+
+// A weight matrix [n,k], packed into panels for the micro-kernel of one level.
+typedef struct sl_packed {
+    size_t n, k;
+    const float *panels; // aligned to SL_ALIGN; layout private to the level
+} sl_packed;
+
+// c[r,j] = act(sum_i a[r,i] * b[j,i] + bias[j]) + residual[r,j]     r < rows, j < n
+// c may be residual itself (same stride), never a.
+typedef struct sl_gemm {
+    const float *a;
+    size_t lda; // floats between rows
+    size_t rows;
+    const sl_packed *b;
+    const float *bias; // [n] or NULL
+    sl_act act;
+    float slope;
+    const float *residual; // or NULL
+    size_t ldr;
+    float *c;
+    size_t ldc;
+} sl_gemm;
+
+// y[r,:] = norm(x[r,:]) * weight + bias (+ add[(r % add_rows),:])
+typedef struct sl_norm {
+    const float *x;
+    size_t ldx, rows, channels;
+    const float *weight, *bias; // [channels]
+    const float *add;           // [add_rows, channels] or NULL
+    size_t add_rows;
+    float eps;
+    float *y; // may be x
+    size_t ldy;
+} sl_norm;
+
+// Attention inside one window, all heads: out = softmax(q k^T * d^-1/2 + bias + mask) v
+typedef struct sl_attention {
+    const float *q; // [N, C], stride ldq
+    const float *k; // [N, C], stride ldkv
+    const float *v;
+    size_t ldq, ldkv, ldo;
+    size_t tokens, heads, head_dim; // N, h, d; C = h*d
+    const float *bias;              // [h, N, N]
+    const float *mask;              // [N, N] or NULL
+    float *out;                     // [N, C], may be q
+    float *scratch;                 // attention_scratch(N, d) floats, aligned
+} sl_attention;
+
+// Depthwise 3x3 inside one w x w window, reflected at its border, then act.
+typedef struct sl_dwconv {
+    const float *x; // [w*w, channels], stride ldx
+    size_t ldx, window, channels;
+    const float *weight; // [9, channels]: tap-major
+    const float *bias;   // [channels]
+    sl_act act;
+    float *y; // not x
+    size_t ldy;
+} sl_dwconv;
+
+typedef struct sl_kernels {
+    sl_simd level;
+    size_t (*pack_floats)(size_t n, size_t k);                            // room that pack needs
+    void (*pack)(const float *weight, size_t n, size_t k, float *panels); // weight [n,k] row-major
+    void (*gemm)(const sl_gemm *g);
+    void (*layer_norm)(const sl_norm *n);
+    void (*activate)(float *x, size_t count, sl_act act, float slope);
+    size_t (*attention_scratch)(size_t tokens, size_t head_dim);
+    void (*attention)(const sl_attention *a);
+    void (*dwconv)(const sl_dwconv *d);
+} sl_kernels;
+
+const sl_kernels *sl_kernels_get(sl_simd level); // a level that was not compiled in: the next lower
+
+#endif

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// cpu/op.h: what each op's file gives the backend (one row of sl_cpu_ops), and what it is called
+// with.
+#ifndef SL_CPU_OP_H
+#define SL_CPU_OP_H
+
+#include "cpu/kernels.h"
+
+// One node, compiled. Pointers are fixed for the life of the plan; lists and counts are read in
+// run.
+typedef struct sl_cpu_call {
+    const sl_graph *graph;
+    const sl_node *node;
+    const sl_kernels *kernels;
+    sl_pool *pool;
+    void *in[SL_MAX_INPUTS]; // NULL where missing
+    void *out[SL_MAX_OUTPUTS];
+    void *scratch;     // as many bytes as the op's scratch() asked for, aligned to SL_ALIGN
+    const void *state; // what prepare() made
+} sl_cpu_call;
+
+typedef struct sl_cpu_op {
+    // Bytes that live during the node only; NULL: none. `workers`: size of the pool.
+    size_t (*scratch)(const sl_graph *g, const sl_node *node, const sl_kernels *kernels,
+                      unsigned workers);
+    // Packs and expands weights into memory of the cache (sl_cpu_weights_alloc); NULL: no weights.
+    // Called once for a node's weights, however many plans use them: nothing here may depend on the
+    // size of the picture.
+    sl_status (*prepare)(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,
+                         const sl_node *node, const sl_kernels *kernels, void **state);
+    void (*run)(const sl_cpu_call *call);
+} sl_cpu_op;
+
+const sl_cpu_op *sl_cpu_op_get(sl_op op); // run is NULL for an op without a kernel
+
+// Zeroed, aligned, owned by the cache. NULL with SL_ERR_NOMEM's message.
+void *sl_cpu_weights_alloc(sl_ctx *ctx, sl_cpu_weights *weights, size_t count, size_t size);
+// A tensor as f32 in memory of the cache.
+float *sl_cpu_weights_f32(sl_ctx *ctx, sl_cpu_weights *weights, const sl_tensor *tensor);
+// A [n,k] matrix packed for `kernels`.
+sl_status sl_cpu_weights_pack(sl_ctx *ctx, sl_cpu_weights *weights, const sl_kernels *kernels,
+                              const float *matrix, size_t n, size_t k, sl_packed *out);
+
+// Kept windows of a list, or all `windows` when there is none.
+static inline size_t sl_list_count(const int32_t *list, size_t windows)
+{
+    return list ? (size_t)list[0] : windows;
+}
+static inline size_t sl_list_at(const int32_t *list, size_t i)
+{
+    return list ? (size_t)list[4 + i] : i;
+}
+
+// One file per op family.
+extern const sl_cpu_op sl_cpu_conv2d;           // conv.c
+extern const sl_cpu_op sl_cpu_upconv_concat;    // upconv.c
+extern const sl_cpu_op sl_cpu_pixel_unshuffle;  // pixel.c
+extern const sl_cpu_op sl_cpu_gate;             // pixel.c
+extern const sl_cpu_op sl_cpu_linear;           // linear.c
+extern const sl_cpu_op sl_cpu_layer_norm;       // layer_norm.c
+extern const sl_cpu_op sl_cpu_window_gather;    // window.c
+extern const sl_cpu_op sl_cpu_window_scatter;   // window.c
+extern const sl_cpu_op sl_cpu_window_attention; // attention.c
+extern const sl_cpu_op sl_cpu_window_dwconv;    // dwconv.c
+extern const sl_cpu_op sl_cpu_window_block;     // block.c
+extern const sl_cpu_op sl_cpu_predict;          // predict.c
+extern const sl_cpu_op sl_cpu_select;           // select.c
+
+// Shared by window.c and block.c (window.c): token rows of window `index` of the map rolled by
+// -shift, between a map [height, width, channels] and rows [w*w, channels].
+typedef struct sl_window_map {
+    size_t height, width, channels, window, shift;
+} sl_window_map;
+void sl_window_load(const sl_window_map *map, const float *x, size_t index, float *rows);
+void sl_window_store(const sl_window_map *map, float *x, size_t index, const float *rows);
+// The shift mask of window `index`: NULL where all zeros, else one of the three tables made by
+// sl_shift_masks: [3][N,N], for the last row, the last column and the corner of windows.
+void sl_shift_masks(size_t window, size_t shift, float *masks);
+const float *sl_shift_mask(const float *masks, size_t window, size_t rows, size_t columns,
+                           size_t index);
+
+#endif
