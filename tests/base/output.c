@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+// tests/base/output.c: a file appears whole or not at all, and nothing is overwritten unasked.
+#include "run.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+static int files_in_dir(void)
+{
+    int count = 0;
+    DIR *d = opendir(dir);
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *entry; (entry = readdir(d));)
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    closedir(d);
+    return count;
+}
+
+static void check_content(const char *name, const char *text)
+{
+    sl_blob blob;
+    ck_ok(sl_file_read(ctx, in_dir(name), 1000, &blob));
+    ck_assert_uint_eq(blob.size, strlen(text));
+    ck_assert_mem_eq(blob.data, text, blob.size);
+    sl_blob_free(&blob);
+}
+
+START_TEST(appears_at_commit)
+{
+    sl_output *output;
+    ck_ok(sl_output_open(ctx, in_dir("f"), false, &output));
+    ck_ok(sl_output_write(output, "ab", 2));
+    ck_ok(sl_output_write(output, "cd", 2));
+    ck_assert(!sl_file_exists(in_dir("f")));
+    ck_assert_int_eq(files_in_dir(), 1);
+    ck_ok(sl_output_commit(output));
+    check_content("f", "abcd");
+    ck_assert_int_eq(files_in_dir(), 1);
+}
+END_TEST
+
+START_TEST(discard_leaves_nothing)
+{
+    sl_output *output;
+    ck_ok(sl_output_open(ctx, in_dir("f"), false, &output));
+    ck_ok(sl_output_write(output, "ab", 2));
+    sl_output_discard(output);
+    sl_output_discard(NULL);
+    ck_assert_int_eq(files_in_dir(), 0);
+}
+END_TEST
+
+START_TEST(nothing_is_overwritten_unasked)
+{
+    sl_output *output;
+    ck_ok(sl_file_write(ctx, in_dir("f"), false, "old", 3));
+    ck_fails(sl_output_open(ctx, in_dir("f"), false, &output), SL_ERR_EXISTS, "f: already exists");
+    ck_assert_ptr_null(output);
+    ck_ok(sl_file_write(ctx, in_dir("f"), true, "new", 3));
+    check_content("f", "new");
+    // The target appears between open and commit.
+    ck_ok(sl_output_open(ctx, in_dir("g"), false, &output));
+    ck_ok(sl_output_write(output, "mine", 4));
+    ck_ok(sl_file_write(ctx, in_dir("g"), false, "theirs", 6));
+    ck_fails(sl_output_commit(output), SL_ERR_EXISTS, "g: already exists");
+    check_content("g", "theirs");
+    ck_assert_int_eq(symlink("nowhere", in_dir("link")), 0);
+    ck_fails(sl_file_write(ctx, in_dir("link"), false, "x", 1), SL_ERR_EXISTS, "link");
+    ck_assert_int_eq(files_in_dir(), 3);
+}
+END_TEST
+
+START_TEST(odd_targets_are_refused)
+{
+    sl_output *output;
+    ck_fails(sl_output_open(ctx, dir, true, &output), SL_ERR_IO, "is a directory");
+    ck_fails(sl_output_open(ctx, in_dir("new/"), true, &output), SL_ERR_IO, "names a directory");
+    ck_fails(sl_output_open(ctx, in_dir("no/f"), true, &output), SL_ERR_IO, "No such file");
+    ck_fails(sl_output_open(ctx, "", true, &output), SL_ERR_ARGUMENT, "empty");
+    ck_assert_int_eq(symlink("/dev/null", in_dir("null")), 0);
+    ck_fails(sl_output_open(ctx, in_dir("null"), true, &output), SL_ERR_IO, "not a regular file");
+    ck_assert_int_eq(files_in_dir(), 1);
+}
+END_TEST
+
+START_TEST(a_link_is_replaced_and_its_target_kept)
+{
+    ck_ok(sl_file_write(ctx, in_dir("target"), false, "old", 3));
+    ck_assert_int_eq(symlink("target", in_dir("link")), 0);
+    ck_ok(sl_file_write(ctx, in_dir("link"), true, "new", 3));
+    check_content("target", "old");
+    check_content("link", "new");
+}
+END_TEST
+
+START_TEST(permissions_follow_the_umask)
+{
+    struct stat info;
+    umask(027);
+    ck_ok(sl_file_write(ctx, in_dir("f"), false, "x", 1));
+    ck_assert_int_eq(stat(in_dir("f"), &info), 0);
+    ck_assert_int_eq(info.st_mode & 0777, 0640);
+}
+END_TEST
+
+START_TEST(long_names_work)
+{
+    char name[256];
+    memset(name, 'n', 255);
+    name[255] = '\0';
+    ck_ok(sl_file_write(ctx, in_dir(name), false, "x", 1));
+    memset(name, 0, sizeof(name));
+    for (int i = 0; i < 85; i++)
+        memcpy(name + i * 3, "\xe2\x82\xac", 3); // a euro sign: 200 is no boundary
+    ck_ok(sl_file_write(ctx, in_dir(name), false, "x", 1));
+}
+END_TEST
+
+START_TEST(a_failed_write_is_told_and_leaves_nothing)
+{
+    sl_output *output;
+    struct rlimit limit = { 5000, 5000 };
+    uint8_t data[4000] = { 0 };
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    ck_ok(sl_file_write(ctx, in_dir("old"), false, "old", 3));
+    ck_ok(sl_output_open(ctx, in_dir("old"), true, &output));
+    ck_ok(sl_output_write(output, data, sizeof(data)));
+    ck_fails(sl_output_write(output, data, sizeof(data)), SL_ERR_IO, "old: cannot write: File too");
+    ck_assert_int_eq(sl_output_write(output, data, 1), SL_ERR_IO); // it stays failed
+    ck_fails(sl_output_commit(output), SL_ERR_IO, "cannot write");
+    check_content("old", "old");
+    ck_assert_int_eq(files_in_dir(), 1);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("output");
+    tcase_add_test(tests, appears_at_commit);
+    tcase_add_test(tests, discard_leaves_nothing);
+    tcase_add_test(tests, nothing_is_overwritten_unasked);
+    tcase_add_test(tests, odd_targets_are_refused);
+    tcase_add_test(tests, a_link_is_replaced_and_its_target_kept);
+    tcase_add_test(tests, permissions_follow_the_umask);
+    tcase_add_test(tests, long_names_work);
+    tcase_add_test(tests, a_failed_write_is_told_and_leaves_nothing);
+    return run_case("base/output", tests);
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// base/file.c: reading and mapping files, making directories.
+#include "base/base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static sl_status open_input(sl_ctx *ctx, const char *path, int *fd, struct stat *info)
+{
+    do
+        *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    while (*fd < 0 && errno == EINTR);
+    if (*fd < 0)
+        return sl_fail(ctx, SL_ERR_IO, "%s: cannot open: %s", path, strerror(errno));
+    sl_status st = SL_OK;
+    if (fstat(*fd, info) != 0)
+        st = sl_fail(ctx, SL_ERR_IO, "%s: cannot examine: %s", path, strerror(errno));
+    else if (S_ISDIR(info->st_mode))
+        st = sl_fail(ctx, SL_ERR_IO, "%s: is a directory; name a file", path);
+    if (st != SL_OK)
+        close(*fd);
+    return st;
+}
+
+static sl_status too_large(sl_ctx *ctx, const char *path, size_t max_bytes)
+{
+    return sl_fail(ctx, SL_ERR_LIMIT,
+                   "%s: larger than %zu bytes, the most that is read of such a file", path,
+                   max_bytes);
+}
+
+// Reads to the end in growing steps: a pipe has no size, and a file may grow meanwhile.
+static sl_status read_all(sl_ctx *ctx, const char *path, int fd, size_t guess, size_t max_bytes,
+                          sl_blob *out)
+{
+    size_t capacity = guess + 1; // one byte more, to meet the end without growing
+    out->data = malloc(capacity);
+    if (!out->data)
+        return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for %zu bytes", path, capacity);
+    for (;;) {
+        if (out->size == capacity) {
+            size_t wanted = 0;
+            uint8_t *grown =
+                sl_add(capacity, capacity / 2 + 65536, &wanted) ? realloc(out->data, wanted) : NULL;
+            if (!grown)
+                return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for %zu bytes", path, wanted);
+            out->data = grown;
+            capacity = wanted;
+        }
+        ssize_t got = read(fd, out->data + out->size, capacity - out->size);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return sl_fail(ctx, SL_ERR_IO, "%s: cannot read: %s", path, strerror(errno));
+        if (got == 0)
+            return SL_OK;
+        out->size += (size_t)got;
+        if (out->size > max_bytes)
+            return too_large(ctx, path, max_bytes);
+    }
+}
+
+sl_status sl_file_read(sl_ctx *ctx, const char *path, size_t max_bytes, sl_blob *out)
+{
+    int fd;
+    struct stat info;
+    *out = (sl_blob) { NULL, 0 };
+    sl_status st = open_input(ctx, path, &fd, &info);
+    if (st != SL_OK)
+        return st;
+    size_t guess = 65536;
+    if (S_ISREG(info.st_mode) && (uintmax_t)info.st_size > max_bytes)
+        st = too_large(ctx, path, max_bytes);
+    else if (S_ISREG(info.st_mode) && info.st_size > 0)
+        guess = (size_t)info.st_size;
+    if (st == SL_OK)
+        st = read_all(ctx, path, fd, guess, max_bytes, out);
+    if (st != SL_OK || out->size == 0)
+        sl_blob_free(out);
+    close(fd);
+    return st;
+}
+
+sl_status sl_file_map(sl_ctx *ctx, const char *path, sl_mapping *out)
+{
+    int fd;
+    struct stat info;
+    *out = (sl_mapping) { NULL, 0 };
+    sl_status st = open_input(ctx, path, &fd, &info);
+    if (st != SL_OK)
+        return st;
+    if (!S_ISREG(info.st_mode)) {
+        st = sl_fail(ctx, SL_ERR_IO, "%s: not a regular file; it has to be mapped", path);
+    } else if (info.st_size == 0) {
+        st = sl_fail(ctx, SL_ERR_FORMAT, "%s: empty file", path);
+    } else if ((uintmax_t)info.st_size > SIZE_MAX / 2) {
+        st = sl_fail(ctx, SL_ERR_LIMIT, "%s: too large to map", path);
+    } else {
+        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED)
+            st = sl_fail(ctx, SL_ERR_IO, "%s: cannot map: %s", path, strerror(errno));
+        else
+            *out = (sl_mapping) { data, (size_t)info.st_size };
+    }
+    close(fd);
+    return st;
+}
+
+void sl_file_unmap(sl_mapping *mapping)
+{
+    if (mapping && mapping->data)
+        munmap((void *)(uintptr_t)mapping->data, mapping->size);
+    if (mapping)
+        *mapping = (sl_mapping) { NULL, 0 };
+}
+
+static bool make_one(const char *path)
+{
+    struct stat info;
+    if (mkdir(path, 0777) == 0)
+        return true;
+    int error = errno;
+    // Whatever mkdir objects to (existing, read-only), a directory that is there will do.
+    if (stat(path, &info) == 0) {
+        if (S_ISDIR(info.st_mode))
+            return true;
+        error = ENOTDIR;
+    }
+    errno = error;
+    return false;
+}
+
+sl_status sl_make_dir(sl_ctx *ctx, const char *path)
+{
+    if (!*path)
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "the name of a directory is empty");
+    char *part = sl_strdup(ctx, path);
+    if (!part)
+        return SL_ERR_NOMEM;
+    sl_status st = SL_OK;
+    size_t length = strlen(path);
+    for (size_t i = 1; i <= length && st == SL_OK; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        part[i] = '\0';
+        if (!make_one(part))
+            st = sl_fail(ctx, SL_ERR_IO, "%s: cannot make directory: %s", part, strerror(errno));
+        part[i] = path[i];
+    }
+    free(part);
+    return st;
+}
+
+bool sl_file_exists(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0;
+}
