@@ -132,6 +132,7 @@ typedef struct sl_graph {
 sl_status sl_graph_new(sl_ctx *ctx, sl_graph **out);
 void sl_graph_free(sl_graph *g);
 sl_value sl_graph_input(sl_graph *g, const char *name, const sl_shape *shape); // f32
+sl_value sl_graph_input_typed(sl_graph *g, const char *name, sl_dtype dtype, const sl_shape *shape);
 // Appends a node; the op's shape rule checks inputs and weights. inputs: SL_MAX_INPUTS entries;
 // weights: `weight_count` entries, the rest missing. Returns the first output.
 sl_value sl_graph_add(sl_graph *g, sl_op op, const char *label, const sl_attr *attr,
@@ -164,7 +165,7 @@ double sl_node_macs(const sl_graph *g, const sl_node *node);
 // ---- memory planner (memory_plan.c): every value's place in one arena
 
 typedef struct sl_memory_plan {
-    size_t *value_offset;   // by value; SIZE_MAX for a value that nobody needs
+    size_t *value_offset;   // by value
     size_t *scratch_offset; // by node: the room that the backend asked for
     size_t total;           // bytes
 } sl_memory_plan;
