@@ -2,7 +2,7 @@
 // graph/graph.c: the builder: nodes and values appended one by one, each checked by its op's rule.
 #include "graph/graph.h"
 
-#define MAX_NODES 100000u // far beyond any model; a bound for arithmetic
+#define MAX_NODES 100000u // far beyond any model
 
 sl_status sl_graph_new(sl_ctx *ctx, sl_graph **out)
 {
