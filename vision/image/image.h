@@ -16,6 +16,14 @@ typedef enum sl_density_unit {
     SL_DENSITY_PER_CM,
 } sl_density_unit;
 
+// What a PNG without an ICC profile says about its colours.
+typedef struct sl_png_colour {
+    bool has_srgb, has_gamma, has_chroma;
+    int srgb_intent;
+    int32_t gamma;     // times 100000, as in the file
+    int32_t chroma[8]; // white, red, green, blue: x and y, times 100000
+} sl_png_colour;
+
 struct sl_image {
     uint32_t width, height; // both at least 1
     uint8_t channels;       // 1 grey, 2 grey+alpha, 3 RGB, 4 RGBA; straight alpha
@@ -24,6 +32,7 @@ struct sl_image {
     size_t row_bytes;       // width * channels * depth / 8: rows are packed
     uint8_t *pixels;        // native uint16_t at depth 16
     sl_blob icc;
+    sl_png_colour png_colour;
     sl_blob exif; // the TIFF structure, without "Exif\0\0"; orientation reset to 1
     uint32_t density_x, density_y;
     sl_density_unit density_unit;

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+// image/jpeg_write.c: JPEG out, by libjpeg-turbo. As in jpeg_read.c, nothing local lives across a
+// longjmp.
+#include "image/codec.h"
+
+#include <setjmp.h>
+
+#include <jpeglib.h>
+#include <jerror.h>
+
+#define EXIF_HEADER "Exif\0" // and the terminating zero: six bytes
+#define MAX_MARKER 65533u
+#define MAX_ICC (255u * 65519u) // what APP2 markers can hold
+
+typedef struct writer {
+    struct jpeg_compress_struct jpeg;
+    struct jpeg_error_mgr errors;
+    struct jpeg_destination_mgr target;
+    jmp_buf jump;
+    sl_ctx *ctx;
+    const sl_image *image;
+    const char *name;
+    const sl_save_options *options;
+    uint8_t *row, *exif;
+    sl_blob *out;
+    size_t capacity;
+    sl_status status;
+    uint8_t buffer[65536];
+} writer;
+
+static void on_error(j_common_ptr jpeg)
+{
+    writer *w = jpeg->client_data;
+    char text[JMSG_LENGTH_MAX];
+    jpeg->err->format_message(jpeg, text);
+    if (jpeg->err->msg_code == JERR_OUT_OF_MEMORY)
+        w->status = sl_fail(w->ctx, SL_ERR_NOMEM, "%s: out of memory", w->name);
+    else
+        w->status = sl_fail(w->ctx, SL_ERR_UNSUPPORTED, "%s: cannot be a JPEG: %s", w->name, text);
+    longjmp(w->jump, 1);
+}
+
+static void on_message(j_common_ptr jpeg, int level)
+{
+    (void)jpeg, (void)level;
+}
+
+static void print_nothing(j_common_ptr jpeg)
+{
+    (void)jpeg;
+}
+
+static void rewind_buffer(j_compress_ptr jpeg)
+{
+    writer *w = jpeg->client_data;
+    w->target.next_output_byte = w->buffer;
+    w->target.free_in_buffer = sizeof(w->buffer);
+}
+
+static void flush(writer *w, size_t size)
+{
+    w->status = sl_blob_append(w->ctx, w->out, &w->capacity, w->buffer, size);
+    if (w->status != SL_OK)
+        longjmp(w->jump, 1);
+}
+
+static boolean empty_buffer(j_compress_ptr jpeg)
+{
+    flush(jpeg->client_data, sizeof(((writer *)jpeg->client_data)->buffer));
+    rewind_buffer(jpeg);
+    return TRUE;
+}
+
+static void end_buffer(j_compress_ptr jpeg)
+{
+    writer *w = jpeg->client_data;
+    flush(w, sizeof(w->buffer) - w->target.free_in_buffer);
+}
+
+static void set_target(writer *w)
+{
+    w->target.init_destination = rewind_buffer;
+    w->target.empty_output_buffer = empty_buffer;
+    w->target.term_destination = end_buffer;
+    w->jpeg.dest = &w->target;
+}
+
+static void set_density(writer *w)
+{
+    double scale = 1;
+    uint8_t unit = 1;
+    switch (w->image->density_unit) {
+    case SL_DENSITY_NONE:
+        return;
+    case SL_DENSITY_ASPECT:
+        unit = 0;
+        break;
+    case SL_DENSITY_PER_INCH:
+        break;
+    case SL_DENSITY_PER_METRE:
+        scale = 0.0254;
+        break;
+    case SL_DENSITY_PER_CM:
+        unit = 2;
+        break;
+    }
+    double x = w->image->density_x * scale + 0.5, y = w->image->density_y * scale + 0.5;
+    if (x < 1 || y < 1 || x >= 65536 || y >= 65536)
+        return;
+    w->jpeg.density_unit = unit;
+    w->jpeg.X_density = (UINT16)x;
+    w->jpeg.Y_density = (UINT16)y;
+}
+
+static void set_parameters(writer *w)
+{
+    struct jpeg_compress_struct *jpeg = &w->jpeg;
+    const sl_image *image = w->image;
+    bool colour = image->channels >= 3;
+    jpeg->image_width = image->width;
+    jpeg->image_height = image->height;
+    jpeg->input_components = colour ? 3 : 1;
+    jpeg->in_color_space = colour ? JCS_RGB : JCS_GRAYSCALE;
+    jpeg_set_defaults(jpeg);
+    jpeg_set_quality(jpeg, w->options->quality, TRUE);
+    if (colour) {
+        bool known = image->chroma_h > 0 && image->chroma_v > 0;
+        int usual = w->options->quality >= 90 ? 1 : 2;
+        jpeg->comp_info[0].h_samp_factor = known ? image->chroma_h : usual;
+        jpeg->comp_info[0].v_samp_factor = known ? image->chroma_v : usual;
+    }
+    set_density(w);
+}
+
+static sl_status write_exif(writer *w)
+{
+    const sl_blob *exif = &w->image->exif;
+    const size_t header = sizeof(EXIF_HEADER);
+    if (exif->size == 0 || w->options->strip_metadata)
+        return SL_OK;
+    if (exif->size > MAX_MARKER - header) {
+        sl_log(w->ctx, SL_LOG_WARNING, "%s: left out: EXIF of %zu bytes; a JPEG holds 64 KiB of it",
+               w->name, exif->size);
+        return SL_OK;
+    }
+    w->exif = malloc(header + exif->size);
+    if (!w->exif)
+        return sl_fail(w->ctx, SL_ERR_NOMEM, "%s: out of memory", w->name);
+    memcpy(w->exif, EXIF_HEADER, header);
+    memcpy(w->exif + header, exif->data, exif->size);
+    jpeg_write_marker(&w->jpeg, JPEG_APP0 + 1, w->exif, (unsigned)(header + exif->size));
+    return SL_OK;
+}
+
+static void write_icc(writer *w)
+{
+    const sl_blob *icc = &w->image->icc;
+    if (icc->size > MAX_ICC)
+        sl_log(w->ctx, SL_LOG_WARNING, "%s: left out: an ICC profile of %zu bytes", w->name,
+               icc->size);
+    else if (icc->size > 0)
+        jpeg_write_icc_profile(&w->jpeg, icc->data, (unsigned)icc->size);
+}
+
+static sl_status steps(writer *w)
+{
+    jpeg_create_compress(&w->jpeg);
+    set_target(w);
+    set_parameters(w);
+    w->row = sl_alloc(w->ctx, w->image->width, 3);
+    if (!w->row)
+        return SL_ERR_NOMEM;
+    jpeg_start_compress(&w->jpeg, TRUE);
+    sl_status st = write_exif(w);
+    if (st != SL_OK)
+        return st;
+    write_icc(w);
+    bool transparent = false;
+    while (w->jpeg.next_scanline < w->jpeg.image_height) {
+        transparent |= sl_image_row_flat(w->image, w->jpeg.next_scanline, 255, w->row);
+        jpeg_write_scanlines(&w->jpeg, &w->row, 1);
+    }
+    jpeg_finish_compress(&w->jpeg);
+    if (transparent)
+        sl_log(w->ctx, SL_LOG_WARNING, "%s: JPEG has no transparency; laid over white", w->name);
+    if (w->image->depth == 16)
+        sl_log(w->ctx, SL_LOG_INFO, "%s: JPEG has 8 bits a sample; rounded from 16", w->name);
+    return SL_OK;
+}
+
+static sl_status encode(writer *w)
+{
+    if (setjmp(w->jump))
+        return w->status;
+    return steps(w);
+}
+
+sl_status sl_jpeg_encode(sl_ctx *ctx, const sl_image *image, const char *name,
+                         const sl_save_options *options, sl_blob *out)
+{
+    *out = (sl_blob) { NULL, 0 };
+    if (image->width > JPEG_MAX_DIMENSION || image->height > JPEG_MAX_DIMENSION)
+        return sl_fail(ctx, SL_ERR_LIMIT, "%s: %ux%u pixels; a JPEG's sides end at %d, save a PNG",
+                       name, image->width, image->height, (int)JPEG_MAX_DIMENSION);
+    writer *w = calloc(1, sizeof(*w)); // too large for a stack
+    if (!w)
+        return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory", name);
+    w->ctx = ctx;
+    w->image = image;
+    w->name = name;
+    w->options = options;
+    w->out = out;
+    w->jpeg.err = jpeg_std_error(&w->errors);
+    w->errors.error_exit = on_error;
+    w->errors.emit_message = on_message;
+    w->errors.output_message = print_nothing;
+    w->jpeg.client_data = w;
+    sl_status st = encode(w);
+    jpeg_destroy_compress(&w->jpeg);
+    free(w->row);
+    free(w->exif);
+    free(w);
+    if (st != SL_OK)
+        sl_blob_free(out);
+    return st;
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// image/load.c: finds out what a file holds, has it decoded, and turns the picture upright.
+#include "image/codec.h"
+
+typedef struct magic {
+    size_t at;
+    const char *bytes, *name;
+    size_t size;
+} magic;
+
+#define MAGIC(at, bytes, name)                                                                     \
+    {                                                                                              \
+        at, bytes, name, sizeof(bytes) - 1                                                         \
+    }
+
+// Contents that people try, for a sentence that helps.
+static const magic others[] = {
+    MAGIC(0, "GIF8", "GIF"),
+    MAGIC(8, "WEBP", "WebP"),
+    MAGIC(4, "ftypavif", "AVIF"),
+    MAGIC(4, "ftypheic", "HEIC"),
+    MAGIC(4, "ftypheix", "HEIC"),
+    MAGIC(4, "ftypmif1", "HEIF"),
+    MAGIC(4, "ftypmsf1", "HEIF"),
+    MAGIC(4, "ftypcrx ", "Canon raw"),
+    MAGIC(4, "ftyp", "a video"),
+    MAGIC(8, "CR\2\0", "Canon raw"),
+    MAGIC(0, "II*\0", "TIFF or camera raw"),
+    MAGIC(0, "MM\0*", "TIFF or camera raw"),
+    MAGIC(0, "IIU\0", "Panasonic raw"),
+    MAGIC(0, "FUJIFILM", "Fujifilm raw"),
+    MAGIC(0, "BM", "BMP"),
+    MAGIC(0, "8BPS", "a Photoshop document"),
+    MAGIC(0, "gimp xcf", "a GIMP document"),
+    MAGIC(0, "\xFF\x0A", "JPEG XL"),
+    MAGIC(4, "JXL ", "JPEG XL"),
+    MAGIC(4, "jP  ", "JPEG 2000"),
+    MAGIC(0, "qoif", "QOI"),
+    MAGIC(0, "%PDF", "PDF"),
+    MAGIC(0, "<svg", "SVG"),
+    MAGIC(0, "PK\3\4", "a zip archive"),
+};
+
+static const uint8_t png_signature[8] = { 0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n' };
+
+static bool looks_like_text(const uint8_t *data, size_t size)
+{
+    size_t n = size < 512 ? size : 512;
+    for (size_t i = 0; i < n; i++)
+        if (data[i] < 0x20 && data[i] != '\n' && data[i] != '\r' && data[i] != '\t')
+            return false;
+    return true;
+}
+
+static sl_status refuse(sl_ctx *ctx, const sl_coded *c)
+{
+    if (c->size == 0)
+        return sl_fail(ctx, SL_ERR_FORMAT, "%s: empty file", c->name);
+    if (c->size >= 4 && memcmp(c->data, png_signature, 4) == 0)
+        return sl_fail(ctx, SL_ERR_FORMAT,
+                       "%s: a PNG whose first bytes are damaged, as by a transfer in text mode",
+                       c->name);
+    for (size_t i = 0; i < SL_ARRAY_LEN(others); i++) {
+        const magic *m = &others[i];
+        if (c->size >= m->at + m->size && memcmp(c->data + m->at, m->bytes, m->size) == 0)
+            return sl_fail(ctx, SL_ERR_UNSUPPORTED,
+                           "%s: neither PNG nor JPEG (looks like %s); convert it first", c->name,
+                           m->name);
+    }
+    return sl_fail(ctx, SL_ERR_FORMAT, "%s: neither PNG nor JPEG%s", c->name,
+                   looks_like_text(c->data, c->size) ? " (looks like text)" : "");
+}
+
+sl_status sl_coded_check_size(sl_ctx *ctx, const sl_coded *coded, uint64_t width, uint64_t height)
+{
+    uint64_t pixels = 0;
+    if (__builtin_mul_overflow(width, height, &pixels) || pixels > coded->max_pixels)
+        return sl_fail(ctx, SL_ERR_LIMIT, "%s: %llux%llu pixels; the limit is %llu pixels",
+                       coded->name, (unsigned long long)width, (unsigned long long)height,
+                       (unsigned long long)coded->max_pixels);
+    return SL_OK;
+}
+
+sl_status sl_image_decode(sl_ctx *ctx, const void *data, size_t size, const char *name,
+                          const sl_load_options *options, sl_image **out)
+{
+    sl_coded coded = { .data = data, .size = size, .name = name };
+    coded.max_pixels = options && options->max_pixels ? options->max_pixels : SL_DEFAULT_MAX_PIXELS;
+    coded.allow_truncated = options && options->allow_truncated;
+    sl_image *image = NULL;
+    *out = NULL;
+    sl_status st;
+    if (size >= 8 && memcmp(data, png_signature, 8) == 0)
+        st = sl_png_decode(ctx, &coded, &image);
+    else if (size >= 3 && memcmp(data, "\xFF\xD8\xFF", 3) == 0)
+        st = sl_jpeg_decode(ctx, &coded, &image);
+    else
+        st = refuse(ctx, &coded);
+    if (st == SL_OK && image->exif.size > 0) {
+        st = sl_image_orient(ctx, image, sl_exif_orientation(image->exif.data, image->exif.size));
+        sl_exif_reset_orientation(image->exif.data, image->exif.size);
+    }
+    if (st != SL_OK) {
+        sl_image_free(image);
+        return st;
+    }
+    *out = image;
+    return SL_OK;
+}
+
+sl_status sl_image_load(sl_ctx *ctx, const char *path, const sl_load_options *options,
+                        sl_image **out)
+{
+    // No sensible coding needs more than 16-bit RGBA does; metadata come on top.
+    const uint64_t metadata = 64u << 20;
+    uint64_t pixels = options && options->max_pixels ? options->max_pixels : SL_DEFAULT_MAX_PIXELS;
+    uint64_t most = pixels < (SIZE_MAX - metadata) / 8 ? pixels * 8 + metadata : SIZE_MAX;
+    sl_blob file;
+    *out = NULL;
+    sl_status st = sl_file_read(ctx, path, (size_t)most, &file);
+    if (st == SL_OK)
+        st = sl_image_decode(ctx, file.data, file.size, path, options, out);
+    sl_blob_free(&file);
+    return st;
+}

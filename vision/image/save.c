@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+// image/save.c: which format a file gets, and its way to the disk.
+#include "image/codec.h"
+
+#include <strings.h>
+
+static const char *format_name(sl_image_format format)
+{
+    return format == SL_IMAGE_JPEG ? "JPEG" : "PNG";
+}
+
+static const char *ending_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *dot = strrchr(slash ? slash + 1 : path, '.');
+    return dot ? dot + 1 : "";
+}
+
+static sl_image_format format_of(const char *ending)
+{
+    if (strcasecmp(ending, "png") == 0)
+        return SL_IMAGE_PNG;
+    if (strcasecmp(ending, "jpg") == 0 || strcasecmp(ending, "jpeg") == 0)
+        return SL_IMAGE_JPEG;
+    return SL_IMAGE_SAME;
+}
+
+// A PNG named .webp helps nobody.
+static bool is_foreign(const char *ending)
+{
+    static const char *const foreign[] = { "webp", "tif",  "tiff", "gif", "bmp",
+                                           "heic", "heif", "avif", "jxl", "jp2" };
+    for (size_t i = 0; i < SL_ARRAY_LEN(foreign); i++)
+        if (strcasecmp(ending, foreign[i]) == 0)
+            return true;
+    return false;
+}
+
+static sl_status choose_format(sl_ctx *ctx, const sl_image *image, const char *path,
+                               sl_save_options *options)
+{
+    const char *ending = ending_of(path);
+    sl_image_format named = format_of(ending);
+    if (is_foreign(ending))
+        return sl_fail(ctx, SL_ERR_UNSUPPORTED, "%s: cannot write .%s; name a .png or .jpg file",
+                       path, ending);
+    if (options->format == SL_IMAGE_SAME)
+        options->format = named != SL_IMAGE_SAME ? named : image->format;
+    else if (named != SL_IMAGE_SAME && named != options->format)
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: the name says %s, the format asked for is %s",
+                       path, format_name(named), format_name(options->format));
+    return SL_OK;
+}
+
+sl_status sl_image_encode(sl_ctx *ctx, const sl_image *image, const char *name,
+                          const sl_save_options *options, sl_blob *out)
+{
+    sl_save_options o = options ? *options : (sl_save_options) { 0 };
+    *out = (sl_blob) { NULL, 0 };
+    if (o.quality == 0)
+        o.quality = SL_DEFAULT_QUALITY;
+    if (o.quality < 1 || o.quality > 100)
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: JPEG quality %d; it is 1 to 100", name,
+                       o.quality);
+    switch (o.format) {
+    case SL_IMAGE_PNG:
+        return sl_png_encode(ctx, image, name, &o, out);
+    case SL_IMAGE_JPEG:
+        return sl_jpeg_encode(ctx, image, name, &o, out);
+    default:
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: no format to encode to", name);
+    }
+}
+
+sl_status sl_image_save(sl_ctx *ctx, const sl_image *image, const char *path,
+                        const sl_save_options *options)
+{
+    sl_save_options o = options ? *options : (sl_save_options) { 0 };
+    sl_output *output = NULL;
+    sl_blob coded = { NULL, 0 };
+    sl_status st = choose_format(ctx, image, path, &o);
+    // Opened first: no picture is encoded for a place where it cannot go.
+    if (st == SL_OK)
+        st = sl_output_open(ctx, path, o.overwrite, &output);
+    if (st == SL_OK)
+        st = sl_image_encode(ctx, image, path, &o, &coded);
+    if (st == SL_OK)
+        st = sl_output_write(output, coded.data, coded.size);
+    if (st == SL_OK) {
+        st = sl_output_commit(output);
+        output = NULL;
+    }
+    sl_output_discard(output);
+    sl_blob_free(&coded);
+    return st;
+}
