@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// cpu/simd/simd.h: the kernels of one level, by their level's names. Included by simd/ only.
+#ifndef SL_CPU_SIMD_SIMD_H
+#define SL_CPU_SIMD_SIMD_H
+
+#include "cpu/simd/vec.h"
+
+size_t SL_LEVEL(sl_pack_floats)(size_t n, size_t k);
+void SL_LEVEL(sl_pack)(const float *weight, size_t n, size_t k, float *panels);
+void SL_LEVEL(sl_gemm_run)(const sl_gemm *g);
+void SL_LEVEL(sl_layer_norm_run)(const sl_norm *n);
+void SL_LEVEL(sl_activate_run)(float *x, size_t count, sl_act act, float slope);
+
+extern const sl_kernels SL_LEVEL(sl_kernels);
+
+#endif

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+// cpu/simd/table.c: one level's row of kernels.
+#include "cpu/simd/simd.h"
+
+const sl_kernels SL_LEVEL(sl_kernels) = {
+#if defined(SL_SIMD_IS_AVX512)
+    .level = SL_SIMD_AVX512,
+#elif defined(SL_SIMD_IS_AVX2)
+    .level = SL_SIMD_AVX2,
+#else
+    .level = SL_SIMD_PORTABLE,
+#endif
+    .pack_floats = SL_LEVEL(sl_pack_floats),
+    .pack = SL_LEVEL(sl_pack),
+    .gemm = SL_LEVEL(sl_gemm_run),
+    .layer_norm = SL_LEVEL(sl_layer_norm_run),
+    .activate = SL_LEVEL(sl_activate_run),
+};
