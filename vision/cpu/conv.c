@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+// cpu/conv.c: convolution as an implicit matrix product: the input patches of a chunk of output
+// pixels are gathered into rows that stay in the cache, and multiplied from there.
+#include "cpu/op.h"
+
+#define CHUNK_BYTES (96u << 10)
+#define CHUNK_MIN 32 // pixels: below that, reading the weights costs more than the product
+#define CHUNK_MAX 512
+
+typedef struct conv_state {
+    sl_packed weight; // [Cout, k*k*Cin], rows as patches lie in a channels-last map
+    const float *bias;
+} conv_state;
+
+typedef struct conv_job {
+    const sl_cpu_call *call;
+    size_t height, width, channels; // input
+    size_t out_width, pixels;       // output
+    size_t k, stride, pad, chunk;
+} conv_job;
+
+static sl_status prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,
+                         const sl_node *node, const sl_kernels *kernels, void **state)
+{
+    const sl_tensor *w = node->weight[0];
+    size_t n = w->shape.dim[0], cin = w->shape.dim[1], kk = w->shape.dim[2] * w->shape.dim[3];
+    (void)g;
+    conv_state *s = sl_cpu_weights_alloc(ctx, weights, 1, sizeof *s);
+    float *plain = sl_alloc(ctx, n * cin * kk, sizeof *plain); // the tensor's size, which exists
+    float *turned = sl_alloc(ctx, n * cin * kk, sizeof *turned);
+    sl_status st = SL_ERR_NOMEM;
+    if (!s || !plain || !turned)
+        goto done;
+    sl_tensor_to_f32(w, plain);
+    for (size_t o = 0; o < n; o++)
+        for (size_t c = 0; c < cin; c++)
+            for (size_t tap = 0; tap < kk; tap++)
+                turned[(o * kk + tap) * cin + c] = plain[(o * cin + c) * kk + tap];
+    st = sl_cpu_weights_pack(ctx, weights, kernels, turned, n, kk * cin, &s->weight);
+    s->bias = sl_cpu_weights_f32(ctx, weights, node->weight[1]);
+    if (!s->bias)
+        st = SL_ERR_NOMEM;
+    *state = s;
+done:
+    free(plain);
+    free(turned);
+    return st;
+}
+
+static conv_job describe(const sl_graph *g, const sl_node *node)
+{
+    const uint64_t *in = g->values[node->in[0]].shape.dim;
+    const uint64_t *out = g->values[node->out[0]].shape.dim;
+    conv_job job = { .height = in[0],
+                     .width = in[1],
+                     .channels = in[2],
+                     .out_width = out[1],
+                     .pixels = out[0] * out[1],
+                     .k = node->weight[0]->shape.dim[2],
+                     .stride = node->attr.stride,
+                     .pad = node->attr.pad };
+    job.chunk = CHUNK_BYTES / sizeof(float) / (job.k * job.k * job.channels);
+    if (job.chunk < CHUNK_MIN)
+        job.chunk = CHUNK_MIN;
+    if (job.chunk > CHUNK_MAX)
+        job.chunk = CHUNK_MAX;
+    if (job.chunk > job.pixels)
+        job.chunk = job.pixels;
+    return job;
+}
+
+static bool is_plain(const conv_job *job) // 1x1: the map itself is the matrix
+{
+    return job->k == 1 && job->stride == 1 && job->pad == 0;
+}
+
+static size_t patch_floats(const conv_job *job) // of one worker, in whole cache lines
+{
+    size_t floats = job->chunk * job->k * job->k * job->channels, line = SL_ALIGN / sizeof(float);
+    return (floats + line - 1) / line * line;
+}
+
+static size_t scratch(const sl_graph *g, const sl_node *node, const sl_kernels *kernels,
+                      unsigned workers)
+{
+    conv_job job = describe(g, node);
+    (void)kernels;
+    return is_plain(&job) ? 0 : patch_floats(&job) * sizeof(float) * workers;
+}
+
+// Short runs are the rule at the first layer, where a call of memcpy costs more than the copy.
+static inline void copy_floats(float *to, const float *from, size_t count)
+{
+    if (count > 32) {
+        memcpy(to, from, count * sizeof *to);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        to[i] = from[i];
+}
+
+static inline void clear_floats(float *to, size_t count)
+{
+    memset(to, 0, count * sizeof *to);
+}
+
+// One row of one patch: k pixels beginning at column `left`, which may lie outside.
+static void gather_row(const conv_job *job, const float *x, ptrdiff_t y, ptrdiff_t left, float *to)
+{
+    size_t c = job->channels;
+    ptrdiff_t k = (ptrdiff_t)job->k, width = (ptrdiff_t)job->width;
+    if (y < 0 || y >= (ptrdiff_t)job->height || left >= width || left + k <= 0) {
+        clear_floats(to, job->k * c);
+        return;
+    }
+    ptrdiff_t before = left < 0 ? -left : 0;
+    ptrdiff_t inside = (left + k > width ? width - left : k) - before;
+    if (before)
+        clear_floats(to, (size_t)before * c);
+    copy_floats(to + (size_t)before * c, x + (size_t)(y * width + left + before) * c,
+                (size_t)inside * c);
+    if (before + inside < k)
+        clear_floats(to + (size_t)(before + inside) * c, (size_t)(k - before - inside) * c);
+}
+
+static void gather(const conv_job *job, size_t first, size_t count, float *patches)
+{
+    const float *x = job->call->in[0];
+    size_t row_floats = job->k * job->channels;
+    size_t oy = first / job->out_width, ox = first % job->out_width;
+    for (size_t i = 0; i < count; i++) {
+        ptrdiff_t top = (ptrdiff_t)(oy * job->stride) - (ptrdiff_t)job->pad;
+        ptrdiff_t left = (ptrdiff_t)(ox * job->stride) - (ptrdiff_t)job->pad;
+        for (size_t ky = 0; ky < job->k; ky++, patches += row_floats)
+            gather_row(job, x, top + (ptrdiff_t)ky, left, patches);
+        if (++ox == job->out_width) {
+            ox = 0;
+            oy++;
+        }
+    }
+}
+
+static void task(void *arg, size_t index, unsigned worker)
+{
+    const conv_job *job = arg;
+    const sl_cpu_call *call = job->call;
+    const conv_state *s = call->state;
+    size_t first = index * job->chunk;
+    size_t count = job->pixels - first < job->chunk ? job->pixels - first : job->chunk;
+    const float *a = (const float *)call->in[0] + first * job->channels;
+    if (!is_plain(job)) {
+        float *patches = (float *)call->scratch + worker * patch_floats(job);
+        gather(job, first, count, patches);
+        a = patches;
+    }
+    sl_gemm g = { .a = a,
+                  .lda = s->weight.k,
+                  .rows = count,
+                  .b = &s->weight,
+                  .bias = s->bias,
+                  .act = call->node->attr.act,
+                  .slope = call->node->attr.slope,
+                  .c = (float *)call->out[0] + first * s->weight.n,
+                  .ldc = s->weight.n };
+    call->kernels->gemm(&g);
+}
+
+static void run(const sl_cpu_call *call)
+{
+    conv_job job = describe(call->graph, call->node);
+    job.call = call;
+    sl_pool_run(call->pool, task, &job, (job.pixels + job.chunk - 1) / job.chunk);
+}
+
+const sl_cpu_op sl_cpu_conv2d = { .scratch = scratch, .prepare = prepare, .run = run };

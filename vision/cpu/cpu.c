@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+// cpu/cpu.c: compiles a graph into calls over one arena, and runs them.
+#include "cpu/weights.h"
+
+#include <sys/mman.h>
+
+typedef struct cpu_plan {
+    sl_plan plan;
+    const sl_kernels *kernels;
+    uint8_t *arena;
+    size_t arena_bytes;
+    size_t *value_offset; // by value
+    sl_cpu_call *calls;   // by node
+} cpu_plan;
+
+// ---- running
+
+static uint8_t *value_at(const cpu_plan *p, sl_value value)
+{
+    return value == SL_NO_VALUE ? NULL : p->arena + p->value_offset[value];
+}
+
+// Which share of the windows a node computes, 1 for a node without a list.
+static double kept_share(const cpu_plan *p, const sl_node *node)
+{
+    const sl_op_info *info = sl_op_get(node->op);
+    if (!info->takes_list || node->in[info->inputs_max - 1] == SL_NO_VALUE)
+        return 1;
+    sl_value list = node->in[info->inputs_max - 1];
+    double windows = (double)p->plan.graph->values[list].shape.dim[0] - 4;
+    return windows > 0 ? *(const int32_t *)(const void *)value_at(p, list) / windows : 0;
+}
+
+static double bytes_moved(const sl_graph *g, const sl_node *node)
+{
+    double bytes = 0;
+    for (unsigned i = 0; i < SL_MAX_INPUTS; i++)
+        bytes += (double)g->values[node->in[i]].bytes; // values[0] has none
+    for (unsigned i = 0; i < SL_MAX_OUTPUTS; i++)
+        bytes += (double)g->values[node->out[i]].bytes;
+    return bytes;
+}
+
+static double weight_bytes(const sl_node *node)
+{
+    double bytes = 0;
+    for (unsigned i = 0; i < SL_MAX_WEIGHTS; i++)
+        if (node->weight[i])
+            bytes += (double)node->weight[i]->bytes;
+    return bytes;
+}
+
+static void run_profiled(cpu_plan *p, size_t n)
+{
+    const sl_node *node = &p->plan.graph->nodes[n];
+    sl_profile_entry *entry = &p->plan.profile[n];
+    double start = sl_seconds();
+    sl_cpu_op_get(node->op)->run(&p->calls[n]);
+    entry->seconds += sl_seconds() - start;
+    double share = kept_share(p, node);
+    entry->macs += sl_node_macs(p->plan.graph, node) * share;
+    entry->bytes += bytes_moved(p->plan.graph, node) * share + weight_bytes(node);
+}
+
+static sl_status plan_run(sl_plan *plan)
+{
+    cpu_plan *p = (cpu_plan *)plan;
+    for (size_t n = 0; n < plan->graph->node_count; n++) {
+        sl_op op = plan->graph->nodes[n].op;
+        if (op == SL_OP_INPUT)
+            continue;
+        if (plan->profile)
+            run_profiled(p, n);
+        else
+            sl_cpu_op_get(op)->run(&p->calls[n]);
+    }
+    return SL_OK;
+}
+
+// A list that comes from outside is believed by the ops behind it, so it is checked here.
+static sl_status check_list(const sl_plan *plan, const sl_value_info *info, const void *data)
+{
+    const int32_t *list = data;
+    size_t windows = info->bytes / sizeof *list - 4;
+    if (list[0] < 0 || (size_t)list[0] > windows)
+        return sl_fail(plan->ctx, SL_ERR_ARGUMENT,
+                       "window list %s: %d windows; it has room for %zu", info->output, list[0],
+                       windows);
+    for (int32_t i = 0, last = -1; i < list[0]; last = list[4 + i], i++)
+        if (list[4 + i] <= last || (size_t)list[4 + i] >= windows)
+            return sl_fail(plan->ctx, SL_ERR_ARGUMENT,
+                           "window list %s: entry %d is %d; entries ascend and stay below %zu",
+                           info->output, i, list[4 + i], windows);
+    return SL_OK;
+}
+
+static sl_status plan_write(sl_plan *plan, sl_value value, const void *data)
+{
+    const sl_value_info *info = &plan->graph->values[value];
+    if (info->dtype == SL_I32 && info->bytes >= 4 * sizeof(int32_t)) {
+        sl_status st = check_list(plan, info, data);
+        if (st != SL_OK)
+            return st;
+    }
+    memcpy(value_at((cpu_plan *)plan, value), data, info->bytes);
+    return SL_OK;
+}
+
+static sl_status plan_read(sl_plan *plan, sl_value value, void *data)
+{
+    memcpy(data, value_at((cpu_plan *)plan, value), plan->graph->values[value].bytes);
+    return SL_OK;
+}
+
+static void plan_profile(sl_plan *plan, bool on)
+{
+    free(plan->profile);
+    plan->profile = NULL;
+    if (on) // without memory there is no profile, which the caller sees
+        plan->profile = sl_alloc(plan->ctx, plan->graph->node_count, sizeof *plan->profile);
+}
+
+static void plan_free(sl_plan *plan)
+{
+    cpu_plan *p = (cpu_plan *)plan;
+    if (p->arena)
+        munmap(p->arena, p->arena_bytes);
+    free(p->value_offset);
+    free(p->calls);
+    free(plan->profile);
+    free(p);
+}
+
+static const sl_plan_ops cpu_plan_ops = {
+    .free = plan_free,
+    .write = plan_write,
+    .run = plan_run,
+    .read = plan_read,
+    .profile = plan_profile,
+};
+
+// ---- compiling
+
+static sl_status check_ops(sl_ctx *ctx, const sl_graph *g)
+{
+    if (g->status != SL_OK)
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "a graph whose building failed cannot be compiled");
+    for (size_t n = 0; n < g->node_count; n++) {
+        const sl_node *node = &g->nodes[n];
+        if (node->op != SL_OP_INPUT && !sl_cpu_op_get(node->op)->run)
+            return sl_fail(ctx, SL_ERR_UNSUPPORTED, "the CPU backend has no kernel for %s (%s)",
+                           sl_op_get(node->op)->name, node->label);
+    }
+    return SL_OK;
+}
+
+static sl_status plan_memory(sl_ctx *ctx, const sl_graph *g, const sl_kernels *kernels,
+                             sl_memory_plan *out)
+{
+    *out = (sl_memory_plan) { 0 };
+    sl_status st = check_ops(ctx, g);
+    if (st != SL_OK)
+        return st;
+    size_t *scratch = sl_alloc(ctx, g->node_count, sizeof *scratch);
+    if (!scratch)
+        return SL_ERR_NOMEM;
+    for (size_t n = 0; n < g->node_count; n++) {
+        const sl_cpu_op *op = sl_cpu_op_get(g->nodes[n].op);
+        if (op->scratch)
+            scratch[n] = op->scratch(g, &g->nodes[n], kernels, sl_pool_size(ctx->pool));
+    }
+    st = sl_memory_plan_new(ctx, g, scratch, out);
+    free(scratch);
+    return st;
+}
+
+sl_status sl_cpu_memory(sl_ctx *ctx, const sl_graph *graph, size_t *out)
+{
+    sl_simd level;
+    sl_memory_plan memory = { 0 };
+    *out = 0;
+    sl_status st = sl_cpu_simd(ctx, &level);
+    if (st == SL_OK)
+        st = plan_memory(ctx, graph, sl_kernels_get(level), &memory);
+    *out = memory.total;
+    sl_memory_plan_free(&memory);
+    return st;
+}
+
+// Fresh pages of the system: zeroed, but not touched before the run needs them.
+static sl_status map_arena(sl_ctx *ctx, cpu_plan *p, size_t bytes)
+{
+    p->arena_bytes = bytes ? bytes : 1;
+    void *arena =
+        mmap(NULL, p->arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (arena == MAP_FAILED)
+        return sl_fail(ctx, SL_ERR_NOMEM, "out of memory: %zu bytes of activations", bytes);
+    p->arena = arena;
+#if defined(MADV_HUGEPAGE)
+    madvise(arena, p->arena_bytes, MADV_HUGEPAGE); // only a wish
+#endif
+    return SL_OK;
+}
+
+static sl_status make_call(sl_ctx *ctx, cpu_plan *p, sl_cpu_weights *weights, size_t n,
+                           size_t scratch_offset)
+{
+    const sl_graph *g = p->plan.graph;
+    const sl_node *node = &g->nodes[n];
+    sl_cpu_call *call = &p->calls[n];
+    *call = (sl_cpu_call) { .graph = g,
+                            .node = node,
+                            .kernels = p->kernels,
+                            .pool = ctx->pool,
+                            .scratch = p->arena + scratch_offset };
+    for (unsigned i = 0; i < SL_MAX_INPUTS; i++)
+        call->in[i] = value_at(p, node->in[i]);
+    for (unsigned i = 0; i < SL_MAX_OUTPUTS; i++)
+        call->out[i] = value_at(p, node->out[i]);
+    return sl_cpu_weights_prepare(ctx, weights, g, node, p->kernels, &call->state);
+}
+
+sl_status sl_cpu_compile(sl_ctx *ctx, const sl_graph *graph, sl_cpu_weights *weights, sl_plan **out)
+{
+    sl_simd level;
+    sl_memory_plan memory = { 0 };
+    *out = NULL;
+    sl_status st = sl_cpu_simd(ctx, &level);
+    if (st != SL_OK)
+        return st;
+    cpu_plan *p = sl_alloc(ctx, 1, sizeof *p);
+    if (!p)
+        return SL_ERR_NOMEM;
+    p->plan = (sl_plan) { .ops = &cpu_plan_ops, .ctx = ctx, .graph = graph };
+    p->kernels = sl_kernels_get(level);
+    st = plan_memory(ctx, graph, p->kernels, &memory);
+    if (st == SL_OK)
+        st = map_arena(ctx, p, memory.total);
+    if (st != SL_OK)
+        goto done;
+    p->value_offset = memory.value_offset;
+    memory.value_offset = NULL;
+    p->calls = sl_alloc(ctx, graph->node_count, sizeof *p->calls);
+    if (!p->calls)
+        st = SL_ERR_NOMEM;
+    for (size_t n = 0; st == SL_OK && n < graph->node_count; n++)
+        st = make_call(ctx, p, weights, n, memory.scratch_offset[n]);
+    if (st != SL_OK)
+        goto done;
+    snprintf(p->plan.device, sizeof p->plan.device, "CPU (%s, %u threads)",
+             sl_simd_name(p->kernels->level), sl_pool_size(ctx->pool));
+    p->plan.memory_bytes = memory.total;
+    p->plan.weight_bytes = sl_cpu_weights_bytes(weights);
+    *out = &p->plan;
+    p = NULL;
+done:
+    sl_memory_plan_free(&memory);
+    if (p)
+        plan_free(&p->plan);
+    return st;
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// cpu/linear.c: rows times a weight matrix, with bias, activation and residual.
+#include "cpu/op.h"
+
+#define CHUNK_ROWS 64
+
+typedef struct linear_state {
+    sl_packed weight;
+    const float *bias;
+} linear_state;
+
+typedef struct linear_job {
+    const sl_cpu_call *call;
+    size_t rows;
+} linear_job;
+
+static sl_status prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,
+                         const sl_node *node, const sl_kernels *kernels, void **state)
+{
+    const sl_tensor *w = node->weight[0];
+    size_t n = w->shape.dim[0], k = w->shape.dim[1];
+    (void)g;
+    linear_state *s = sl_cpu_weights_alloc(ctx, weights, 1, sizeof *s);
+    float *matrix = sl_alloc(ctx, n * k, sizeof *matrix); // the tensor's size, in memory already
+    sl_status st = SL_ERR_NOMEM;
+    if (!s || !matrix)
+        goto done;
+    sl_tensor_to_f32(w, matrix);
+    st = sl_cpu_weights_pack(ctx, weights, kernels, matrix, n, k, &s->weight);
+    s->bias = sl_cpu_weights_f32(ctx, weights, node->weight[1]);
+    if (!s->bias)
+        st = SL_ERR_NOMEM;
+    *state = s;
+done:
+    free(matrix);
+    return st;
+}
+
+static void task(void *arg, size_t index, unsigned worker)
+{
+    const linear_job *job = arg;
+    const sl_cpu_call *call = job->call;
+    const linear_state *s = call->state;
+    size_t first = index * CHUNK_ROWS, rows = job->rows - first;
+    const float *residual = call->in[1];
+    (void)worker;
+    sl_gemm g = { .a = (const float *)call->in[0] + first * s->weight.k,
+                  .lda = s->weight.k,
+                  .rows = rows < CHUNK_ROWS ? rows : CHUNK_ROWS,
+                  .b = &s->weight,
+                  .bias = s->bias,
+                  .act = call->node->attr.act,
+                  .slope = call->node->attr.slope,
+                  .residual = residual ? residual + first * s->weight.n : NULL,
+                  .ldr = s->weight.n,
+                  .c = (float *)call->out[0] + first * s->weight.n,
+                  .ldc = s->weight.n };
+    call->kernels->gemm(&g);
+}
+
+static void run(const sl_cpu_call *call)
+{
+    const linear_state *s = call->state;
+    const sl_value_info *values = call->graph->values;
+    linear_job job = { .call = call,
+                       .rows = values[call->node->in[0]].bytes / sizeof(float) / s->weight.k };
+    if (call->in[2]) {
+        size_t windows = values[call->node->in[2]].shape.dim[0] - 4;
+        job.rows = job.rows / windows * sl_list_count(call->in[2], windows);
+    }
+    sl_pool_run(call->pool, task, &job, (job.rows + CHUNK_ROWS - 1) / CHUNK_ROWS);
+}
+
+const sl_cpu_op sl_cpu_linear = { .prepare = prepare, .run = run };

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// cpu/pixel.c: the two ends of the network: pixels into channels, and the gated sum with the
+// picture.
+#include "cpu/op.h"
+
+#include <math.h>
+
+#define GATE_LEAST 0.1f
+
+typedef struct pixel_job {
+    const sl_cpu_call *call;
+    size_t width, channels, factor; // of the full-size side
+} pixel_job;
+
+// Row y of the result: channel c*f*f + dy*f + dx.
+static void unshuffle_row(void *arg, size_t y, unsigned worker)
+{
+    const pixel_job *job = arg;
+    size_t f = job->factor, channels = job->channels, width = job->width / f;
+    float *to = (float *)job->call->out[0] + y * width * channels * f * f;
+    (void)worker;
+    for (size_t dy = 0; dy < f; dy++) {
+        const float *from = (const float *)job->call->in[0] + (y * f + dy) * job->width * channels;
+        for (size_t x = 0; x < width; x++)
+            for (size_t dx = 0; dx < f; dx++)
+                for (size_t c = 0; c < channels; c++)
+                    to[x * channels * f * f + c * f * f + dy * f + dx] = *from++;
+    }
+}
+
+static void run_unshuffle(const sl_cpu_call *call)
+{
+    const uint64_t *in = call->graph->values[call->node->in[0]].shape.dim;
+    pixel_job job = {
+        .call = call, .width = in[1], .channels = in[2], .factor = call->node->attr.factor
+    };
+    sl_pool_run(call->pool, unshuffle_row, &job, in[0] / job.factor);
+}
+
+static float clamp01(float x) // NaN becomes 0: nothing but a picture leaves
+{
+    return x > 0 ? (x < 1 ? x : 1) : 0;
+}
+
+static float gate(float x) // expf may reach infinity: 1 / infinity is the right 0
+{
+    float s = 1.0f / (1.0f + expf(-x));
+    return s > GATE_LEAST ? s : GATE_LEAST;
+}
+
+static void gate_row(void *arg, size_t y, unsigned worker)
+{
+    const pixel_job *job = arg;
+    size_t f = job->factor;
+    const float *image = (const float *)job->call->in[0] + y * job->width * 3;
+    const float *map = (const float *)job->call->in[1] + y / f * (job->width / f) * 4 * f * f;
+    float *out = (float *)job->call->out[0] + y * job->width * 3;
+    (void)worker;
+    for (size_t x = 0; x < job->width; x++) {
+        const float *v = map + x / f * 4 * f * f + y % f * f + x % f;
+        float g = gate(v[3 * f * f]);
+        for (size_t c = 0; c < 3; c++)
+            out[3 * x + c] = clamp01(image[3 * x + c] + v[c * f * f] * g);
+    }
+}
+
+static void run_gate(const sl_cpu_call *call)
+{
+    const uint64_t *in = call->graph->values[call->node->in[0]].shape.dim;
+    pixel_job job = {
+        .call = call, .width = in[1], .channels = 3, .factor = call->node->attr.factor
+    };
+    sl_pool_run(call->pool, gate_row, &job, in[0]);
+}
+
+const sl_cpu_op sl_cpu_pixel_unshuffle = { .run = run_unshuffle };
+const sl_cpu_op sl_cpu_gate = { .run = run_gate };

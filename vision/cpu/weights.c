@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// cpu/weights.c: packed weights, kept from plan to plan.
+#include "cpu/weights.h"
+
+typedef struct block {
+    struct block *next;
+    void *data;
+} block;
+
+// What prepare() made of one node's weights.
+typedef struct entry {
+    sl_op op;
+    sl_simd level;
+    const sl_tensor *first; // the key: a node's weights are told apart by the first of them
+    void *state;
+} entry;
+
+struct sl_cpu_weights {
+    block *blocks;
+    size_t bytes;
+    entry *entries;
+    size_t count, capacity;
+};
+
+sl_status sl_cpu_weights_new(sl_ctx *ctx, sl_cpu_weights **out)
+{
+    *out = sl_alloc(ctx, 1, sizeof **out);
+    return *out ? SL_OK : SL_ERR_NOMEM;
+}
+
+void sl_cpu_weights_free(sl_cpu_weights *weights)
+{
+    if (!weights)
+        return;
+    for (block *b = weights->blocks, *next; b; b = next) {
+        next = b->next;
+        free(b->data);
+        free(b);
+    }
+    free(weights->entries);
+    free(weights);
+}
+
+size_t sl_cpu_weights_bytes(const sl_cpu_weights *weights)
+{
+    return weights->bytes;
+}
+
+void *sl_cpu_weights_alloc(sl_ctx *ctx, sl_cpu_weights *weights, size_t count, size_t size)
+{
+    block *b = malloc(sizeof *b);
+    void *data = b ? sl_alloc(ctx, count, size) : NULL;
+    if (!data) {
+        if (!b)
+            sl_fail(ctx, SL_ERR_NOMEM, "out of memory while packing weights");
+        free(b);
+        return NULL;
+    }
+    *b = (block) { weights->blocks, data };
+    weights->blocks = b;
+    weights->bytes += count * size; // checked by sl_alloc
+    return data;
+}
+
+float *sl_cpu_weights_f32(sl_ctx *ctx, sl_cpu_weights *weights, const sl_tensor *tensor)
+{
+    size_t count = 0;
+    if (!sl_shape_elements(&tensor->shape, &count)) {
+        sl_fail(ctx, SL_ERR_NOMEM, "tensor %s is too large", tensor->name);
+        return NULL;
+    }
+    float *data = sl_cpu_weights_alloc(ctx, weights, count, sizeof *data);
+    if (data)
+        sl_tensor_to_f32(tensor, data);
+    return data;
+}
+
+sl_status sl_cpu_weights_pack(sl_ctx *ctx, sl_cpu_weights *weights, const sl_kernels *kernels,
+                              const float *matrix, size_t n, size_t k, sl_packed *out)
+{
+    float *panels = sl_cpu_weights_alloc(ctx, weights, kernels->pack_floats(n, k), sizeof *panels);
+    if (!panels)
+        return SL_ERR_NOMEM;
+    kernels->pack(matrix, n, k, panels);
+    *out = (sl_packed) { .n = n, .k = k, .panels = panels };
+    return SL_OK;
+}
+
+static entry *find_entry(const sl_cpu_weights *weights, const sl_node *node, sl_simd level)
+{
+    for (size_t i = 0; i < weights->count; i++) {
+        entry *e = &weights->entries[i];
+        if (e->first == node->weight[0] && e->op == node->op && e->level == level)
+            return e;
+    }
+    return NULL;
+}
+
+sl_status sl_cpu_weights_prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,
+                                 const sl_node *node, const sl_kernels *kernels, const void **state)
+{
+    const sl_cpu_op *op = sl_cpu_op_get(node->op);
+    *state = NULL;
+    if (!op->prepare)
+        return SL_OK;
+    entry *known = find_entry(weights, node, kernels->level);
+    if (known) {
+        *state = known->state;
+        return SL_OK;
+    }
+    if (weights->count == weights->capacity) {
+        size_t capacity = weights->capacity ? 2 * weights->capacity : 64;
+        entry *grown = realloc(weights->entries, capacity * sizeof *grown);
+        if (!grown)
+            return sl_fail(ctx, SL_ERR_NOMEM, "out of memory while packing weights");
+        weights->entries = grown;
+        weights->capacity = capacity;
+    }
+    void *made = NULL;
+    sl_status st = op->prepare(ctx, weights, g, node, kernels, &made);
+    if (st != SL_OK)
+        return st; // what it took stays with the cache until that is freed
+    weights->entries[weights->count++] = (entry) {
+        .op = node->op, .level = kernels->level, .first = node->weight[0], .state = made
+    };
+    *state = made;
+    return SL_OK;
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+// cpu/weights.h: the weight cache as the compiler (cpu.c) sees it.
+#ifndef SL_CPU_WEIGHTS_H
+#define SL_CPU_WEIGHTS_H
+
+#include "cpu/op.h"
+
+size_t sl_cpu_weights_bytes(const sl_cpu_weights *weights);
+
+// The state of a node's weights, made by its op at first sight. NULL for an op without weights.
+sl_status sl_cpu_weights_prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,
+                                 const sl_node *node, const sl_kernels *kernels,
+                                 const void **state);
+
+#endif
