@@ -246,7 +246,7 @@ static sl_status decode(reader *r)
     return steps(r);
 }
 
-sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
+static sl_status decode_once(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
 {
     reader r = { .ctx = ctx, .coded = coded };
     *out = NULL;
@@ -270,4 +270,26 @@ sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
     r.image->format = SL_IMAGE_JPEG;
     *out = r.image;
     return SL_OK;
+}
+
+// Where the last marker begins that is not part of the coded pixels; 0 when there is none.
+static size_t last_marker(const uint8_t *data, size_t size)
+{
+    for (size_t i = size; i-- > 2;)
+        if (data[i] == 0xFF && (i + 1 == size || (data[i + 1] >= 0xC0 && data[i + 1] != 0xFF &&
+                                                  (data[i + 1] < 0xD0 || data[i + 1] > 0xD7))))
+            return i;
+    return 0;
+}
+
+sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
+{
+    sl_status st = decode_once(ctx, coded, out);
+    if (st != SL_ERR_FORMAT || !coded->allow_truncated)
+        return st;
+    // A progressive file may end inside a table between two scans, which libjpeg does not forgive:
+    // without that table, the scans before it still make a picture.
+    sl_coded shorter = *coded;
+    shorter.size = last_marker(coded->data, coded->size);
+    return shorter.size > 0 ? decode_once(ctx, &shorter, out) : st;
 }

@@ -175,6 +175,8 @@ sl_status sl_png_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
         r.info = png_create_info_struct(r.png);
     st = r.info ? decode(&r) : sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory", coded->name);
     png_destroy_read_struct(&r.png, &r.info, NULL);
+    if (st == SL_OK && r.out_of_memory) // libpng goes on without what it had no room for
+        st = sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory", coded->name);
     if (st != SL_OK) {
         sl_image_free(r.image);
         return st;

@@ -149,6 +149,8 @@ sl_status sl_png_encode(sl_ctx *ctx, const sl_image *image, const char *name,
         w.info = png_create_info_struct(w.png);
     sl_status st = w.info ? encode(&w) : sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory", name);
     png_destroy_write_struct(&w.png, &w.info);
+    if (st == SL_OK && w.out_of_memory) // libpng goes on without what it had no room for
+        st = sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory", name);
     if (st != SL_OK)
         sl_blob_free(out);
     return st;
