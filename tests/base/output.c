@@ -121,7 +121,10 @@ END_TEST
 START_TEST(a_failed_write_is_told_and_leaves_nothing)
 {
     sl_output *output;
-    struct rlimit limit = { 5000, 5000 };
+    struct rlimit usual, limit;
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &usual), 0);
+    limit = usual;
+    limit.rlim_cur = 5000;
     uint8_t data[4000] = { 0 };
     signal(SIGXFSZ, SIG_IGN);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
@@ -131,6 +134,7 @@ START_TEST(a_failed_write_is_told_and_leaves_nothing)
     ck_fails(sl_output_write(output, data, sizeof(data)), SL_ERR_IO, "old: cannot write: File too");
     ck_assert_int_eq(sl_output_write(output, data, 1), SL_ERR_IO); // it stays failed
     ck_fails(sl_output_commit(output), SL_ERR_IO, "cannot write");
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &usual), 0); // Check writes files, too
     check_content("old", "old");
     ck_assert_int_eq(files_in_dir(), 1);
 }

@@ -51,7 +51,8 @@ sl_status sl_image_compare(sl_ctx *ctx, const sl_image *before, const sl_image *
     return SL_OK;
 }
 
-// Lightness rises steadily along the map, so that it reads in grey, too.
+// Lightness rises steadily along the map, and faster than the picture below fades: more heat is
+// lighter over every picture, even when seen in grey.
 static const uint8_t heat_colours[][3] = {
     { 0, 0, 0 }, { 70, 14, 112 }, { 182, 42, 88 }, { 243, 132, 34 }, { 252, 240, 112 },
 };
@@ -63,13 +64,12 @@ static void heat_pixel(uint8_t *rgb, float value)
     unsigned i = (unsigned)(v * (float)steps);
     if (i == steps)
         i--;
-    float t = v * (float)steps - (float)i, opacity = 0.8f * v;
-    // Luma of BT.601, dimmed to leave the bright end to the heat.
-    float grey = 0.6f * (0.299f * rgb[0] + 0.587f * rgb[1] + 0.114f * rgb[2]);
+    float t = v * (float)steps - (float)i;
+    // Luma of BT.601, dimmed: the sum below stays under 255.
+    float grey = 0.5f * (0.299f * rgb[0] + 0.587f * rgb[1] + 0.114f * rgb[2]);
     for (int c = 0; c < 3; c++) {
         float from = heat_colours[i][c], to = heat_colours[i + 1][c];
-        float colour = from + t * (to - from);
-        rgb[c] = (uint8_t)(grey + opacity * (colour - grey) + 0.5f);
+        rgb[c] = (uint8_t)((1 - 0.8f * v) * grey + 0.8f * (from + t * (to - from)) + 0.5f);
     }
 }
 
