@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+// tensor/pth.c: PyTorch checkpoints: a zip archive with a pickle that refers to raw storages.
+#include "tensor/pth.h"
+
+bool sl_pth_member(const sl_pth *pth, const char *rest, size_t *i)
+{
+    char *name = sl_format(pth->ctx, "%.*s/%s", pth->root_length, pth->root, rest);
+    bool found = name && sl_zip_find(pth->zip, name, i);
+    free(name);
+    return found;
+}
+
+// The archive holds one folder, whatever its name, with data.pkl in it.
+static sl_status find_root(sl_pth *pth, size_t *data)
+{
+    size_t i;
+    for (i = 0; i < sl_zip_count(pth->zip); i++) {
+        const char *name = sl_zip_name(pth->zip, i), *slash = strchr(name, '/');
+        if (!slash || strcmp(slash, "/data.pkl") != 0)
+            continue;
+        if (pth->root)
+            return sl_fail(pth->ctx, SL_ERR_FORMAT,
+                           "%s: more than one data.pkl in the archive; save it again", pth->path);
+        pth->root = name;
+        pth->root_length = (int)(slash - name); // a name in a zip has at most 65535 bytes
+        *data = i;
+    }
+    if (!pth->root)
+        return sl_fail(pth->ctx, SL_ERR_FORMAT,
+                       "%s: a zip archive without data.pkl, so no PyTorch checkpoint; name a .pth "
+                       "file made by torch.save",
+                       pth->path);
+    if (sl_pth_member(pth, "constants.pkl", &i))
+        return sl_fail(pth->ctx, SL_ERR_UNSUPPORTED,
+                       "%s: a TorchScript program; save its state_dict with torch.save instead",
+                       pth->path);
+    return SL_OK;
+}
+
+static sl_status check_byte_order(sl_pth *pth)
+{
+    size_t i;
+    sl_blob order = { NULL, 0 };
+    if (!sl_pth_member(pth, "byteorder", &i)) // older than 2.1
+        return SL_OK;
+    sl_status st = SL_OK;
+    if (sl_zip_size(pth->zip, i) == strlen("little"))
+        st = sl_zip_read(pth->ctx, pth->zip, i, &order);
+    if (st == SL_OK && (order.size == 0 || memcmp(order.data, "little", order.size) != 0))
+        st = sl_fail(pth->ctx, SL_ERR_UNSUPPORTED,
+                     "%s: not in little-endian byte order; save it on such a machine", pth->path);
+    sl_blob_free(&order);
+    return st;
+}
+
+static bool has_tensors(const sl_pickle *dict)
+{
+    const sl_pickle *parts;
+    for (size_t i = 0; sl_pickle_is_dict(dict) && i < dict->count; i += 2)
+        if (sl_pth_classify(dict->items[i + 1], &parts) != SL_PTH_OTHER)
+            return true;
+    return false;
+}
+
+// Names what is there instead of tensors.
+static sl_status no_tensors(sl_pth *pth, const sl_pickle *top)
+{
+    char keys[400] = "";
+    size_t used = 0, listed = 0;
+    for (size_t i = 0; sl_pickle_is_dict(top) && i < top->count && listed < 8; i += 2) {
+        const sl_pickle *key = top->items[i];
+        if (key->kind != SL_PICKLE_TEXT || key->text.size > 40 ||
+            !sl_tensor_name_valid(key->text.data, key->text.size))
+            continue;
+        used += (size_t)snprintf(keys + used, sizeof(keys) - used, "%s\"%.*s\"",
+                                 listed++ ? ", " : "", (int)key->text.size, key->text.data);
+    }
+    return sl_fail(pth->ctx, SL_ERR_FORMAT,
+                   "%s: no tensors under \"state_dict_ema\", \"state_dict\", \"model\" or at the "
+                   "top, only %s; save model.state_dict() with torch.save",
+                   pth->path,
+                   listed                   ? keys
+                   : sl_pickle_is_dict(top) ? "unnamed things"
+                                            : "something that is no dict");
+}
+
+static sl_status choose_dict(sl_pth *pth, const sl_pickle *top, const sl_pickle **out)
+{
+    static const char *const keys[] = { "state_dict_ema", "state_dict", "model" };
+    for (size_t i = 0; i < SL_ARRAY_LEN(keys); i++) {
+        *out = sl_pickle_get(top, keys[i]);
+        if (*out && has_tensors(*out))
+            return SL_OK;
+    }
+    *out = top;
+    return has_tensors(top) ? SL_OK : no_tensors(pth, top);
+}
+
+#define PREFIX "module." // of torch.nn.DataParallel, which has it on every name
+
+static bool has_prefix(const sl_pickle *dict)
+{
+    const sl_pickle *parts;
+    for (size_t i = 0; i < dict->count; i += 2) {
+        const sl_pickle *key = dict->items[i];
+        if (sl_pth_classify(dict->items[i + 1], &parts) != SL_PTH_OTHER &&
+            (key->kind != SL_PICKLE_TEXT || key->text.size <= strlen(PREFIX) ||
+             memcmp(key->text.data, PREFIX, strlen(PREFIX)) != 0))
+            return false;
+    }
+    return true;
+}
+
+static sl_status read_entry(sl_pth *pth, const sl_pickle *key, const sl_pickle *value, size_t skip)
+{
+    const sl_pickle *parts = NULL;
+    sl_tensor_set *set = pth->set;
+    sl_pth_kind kind = sl_pth_classify(value, &parts);
+    bool named = key->kind == SL_PICKLE_TEXT && key->text.size >= skip &&
+                 sl_tensor_name_valid(key->text.data + skip, key->text.size - skip);
+    if (kind == SL_PTH_OTHER) {
+        sl_log(pth->ctx, SL_LOG_DEBUG, "%s: stepping over %.*s, which is no tensor", pth->path,
+               named ? (int)key->text.size : 7, named ? key->text.data : "a value");
+        return SL_OK;
+    }
+    if (!named)
+        return sl_fail(pth->ctx, SL_ERR_FORMAT,
+                       "%s: the name of tensor number %zu is no text of 1 to %d bytes without "
+                       "control characters; rename it",
+                       pth->path, set->count + 1, SL_TENSOR_NAME_BYTES);
+    sl_tensor *tensor = &set->tensors[set->count];
+    char *name = sl_arena_alloc(pth->ctx, &set->arena, key->text.size - skip + 1, 1);
+    if (!name)
+        return SL_ERR_NOMEM;
+    memcpy(name, key->text.data + skip, key->text.size - skip);
+    tensor->name = name;
+    if (kind == SL_PTH_FOREIGN_TENSOR)
+        return sl_fail(pth->ctx, SL_ERR_UNSUPPORTED,
+                       "%s: tensor %s is of a kind that is not read (quantized, sparse or of a "
+                       "class of its own); save it as a plain tensor",
+                       pth->path, name);
+    set->count++;
+    return sl_pth_read_tensor(pth, parts, tensor);
+}
+
+static sl_status read_tensors(sl_pth *pth, const sl_pickle *dict)
+{
+    sl_tensor_set *set = pth->set;
+    size_t members = sl_zip_count(pth->zip), skip = has_prefix(dict) ? strlen(PREFIX) : 0;
+    set->blobs = sl_alloc(pth->ctx, members, sizeof(*set->blobs));
+    pth->is_loaded = sl_alloc(pth->ctx, members, sizeof(*pth->is_loaded));
+    set->tensors = sl_alloc(pth->ctx, dict->count / 2, sizeof(*set->tensors));
+    if (!set->blobs || !pth->is_loaded || !set->tensors)
+        return SL_ERR_NOMEM;
+    set->blob_count = members;
+    for (size_t i = 0; i < dict->count; i += 2) {
+        sl_status st = read_entry(pth, dict->items[i], dict->items[i + 1], skip);
+        if (st != SL_OK)
+            return st;
+    }
+    return sl_tensor_set_sort(pth->ctx, set);
+}
+
+static sl_status read_archive(sl_pth *pth)
+{
+    size_t data = 0;
+    const sl_pickle *top = NULL, *dict = NULL;
+    sl_status st = find_root(pth, &data);
+    if (st == SL_OK)
+        st = check_byte_order(pth);
+    if (st == SL_OK)
+        st = sl_zip_read(pth->ctx, pth->zip, data, &pth->pickle);
+    if (st == SL_OK)
+        st = sl_pickle_parse(pth->ctx, pth->pickle.data, pth->pickle.size, pth->path, &pth->arena,
+                             &top);
+    if (st == SL_OK)
+        st = choose_dict(pth, top, &dict);
+    if (st == SL_OK)
+        st = read_tensors(pth, dict);
+    return st;
+}
+
+sl_status sl_pth_parse(sl_ctx *ctx, const void *data, size_t size, const char *name,
+                       sl_tensor_set **out)
+{
+    sl_pth pth = { .ctx = ctx, .path = name };
+    *out = NULL;
+    sl_status st = sl_zip_open(ctx, data, size, name, &pth.zip);
+    if (st != SL_OK)
+        goto done;
+    st = sl_tensor_set_new(ctx, name, &pth.set);
+    if (st != SL_OK)
+        goto done;
+    pth.set->is_pth = true;
+    st = read_archive(&pth);
+    if (st != SL_OK)
+        goto done;
+    *out = pth.set;
+    pth.set = NULL;
+done:
+    sl_tensor_set_free(pth.set);
+    free(pth.is_loaded);
+    sl_arena_free(&pth.arena);
+    sl_blob_free(&pth.pickle);
+    sl_zip_free(pth.zip);
+    return st;
+}
