@@ -128,7 +128,8 @@ static sl_status encode(writer *w)
         return w->status;
     png_set_write_fn(w->png, w, write_bytes, flush_nothing);
     set_header(w);
-    png_set_compression_level(w->png, 6);
+    // On photographs, level 3 is as small as 6 (noise defeats the longer search) in half the time.
+    png_set_compression_level(w->png, 3);
     png_write_info(w->png, w->info);
     if (w->image->depth == 16 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
         png_set_swap(w->png);
