@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Runs the tests of a build directory that is up to date, and counts their results as Meson
+# recorded them. Arguments: the directory, then what goes to meson test.
+set -uo pipefail
+
+build=$1
+shift
+log=$build/meson-logs/testlog.json
+rm -f "$log"
+meson test -C "$build" --no-rebuild --print-errorlogs "$@"
+status=$?
+
+# One JSON object a line; quotes inside of captured output are escaped and so never match.
+count() {
+    [ -f "$log" ] || {
+        echo 0
+        return
+    }
+    grep -cE "\"result\": \"($1)\"" "$log" || true
+}
+passed=$(count 'OK|EXPECTEDFAIL')
+skipped=$(count 'SKIP|IGNORED')
+failed=$(count 'FAIL|TIMEOUT|INTERRUPT|ERROR|UNEXPECTEDPASS')
+if [ $((passed + failed)) -eq 0 ]; then
+    echo "run_tests: no test ran" >&2
+    status=1
+elif [ "$failed" -gt 0 ]; then
+    status=1
+fi
+[ "$skipped" -eq 0 ] && skipped= || skipped=", $skipped skipped"
+echo "$passed passed, $failed failed$skipped"
+exit "$status"

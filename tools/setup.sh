@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Installs what is missing to build softlens (no argument), to test it (--test), or to run all of
+# its checks (--ci). Debian and Ubuntu, through apt-get; elsewhere it says what is needed.
+set -euo pipefail
+
+build=(gcc libc6-dev meson ninja-build pkg-config
+       libjansson-dev libjpeg-dev liblcms2-dev libpng-dev libzip-dev)
+tests=(check g++)
+checks=(binutils clang clang-format libclang-rt-dev mandoc shellcheck)
+
+case "${1-}" in
+"") packages=("${build[@]}") ;;
+--test) packages=("${build[@]}" "${tests[@]}") ;;
+--ci) packages=("${build[@]}" "${tests[@]}" "${checks[@]}") ;;
+*)
+    echo "usage: tools/setup.sh [--test | --ci]" >&2
+    exit 2
+    ;;
+esac
+
+# Without dpkg: whether the compiler, the build tools and the libraries answer by themselves.
+is_usable() {
+    local tool
+    for tool in cc meson ninja pkg-config; do
+        command -v "$tool" >/dev/null || return 1
+    done
+    pkg-config --exists jansson libjpeg lcms2 libpng libzip || return 1
+    [ "${1-}" = "" ] || pkg-config --exists check
+}
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+    if is_usable "${1-}"; then
+        exit 0
+    fi
+    echo "setup: this is not Debian or Ubuntu; please install by hand: a C17 compiler, meson 1.0," \
+        "ninja, pkg-config, and the development files of jansson, libjpeg-turbo, lcms2, libpng" \
+        "and libzip${1:+; for the tests also Check; for all checks clang with its sanitizer" \
+        "runtime, clang-format, mandoc and shellcheck}." >&2
+    exit 1
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+    state=$(dpkg-query -W -f='${db:Status-Status} ' "$package" 2>/dev/null || true)
+    [[ " $state" == *" installed "* ]] || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "setup: missing: ${missing[*]}. As root: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+
+echo "setup: installing ${missing[*]}"
+apt() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" \
+        </dev/null >/dev/null
+}
+apt update
+apt install -y --no-install-recommends "${missing[@]}"
