@@ -75,6 +75,7 @@ typedef struct sl_kernels {
     size_t (*attention_scratch)(size_t tokens, size_t head_dim);
     void (*attention)(const sl_attention *a);
     void (*dwconv)(const sl_dwconv *d);
+    double (*multiply_add)(size_t rounds, float seed); // yardstick; returns the operations done
 } sl_kernels;
 
 const sl_kernels *sl_kernels_get(sl_simd level); // a level that was not compiled in: the next lower

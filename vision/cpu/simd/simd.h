@@ -10,6 +10,7 @@ void SL_LEVEL(sl_pack)(const float *weight, size_t n, size_t k, float *panels);
 void SL_LEVEL(sl_gemm_run)(const sl_gemm *g);
 void SL_LEVEL(sl_layer_norm_run)(const sl_norm *n);
 void SL_LEVEL(sl_activate_run)(float *x, size_t count, sl_act act, float slope);
+double SL_LEVEL(sl_multiply_add_run)(size_t rounds, float seed);
 
 extern const sl_kernels SL_LEVEL(sl_kernels);
 

@@ -15,4 +15,5 @@ const sl_kernels SL_LEVEL(sl_kernels) = {
     .gemm = SL_LEVEL(sl_gemm_run),
     .layer_norm = SL_LEVEL(sl_layer_norm_run),
     .activate = SL_LEVEL(sl_activate_run),
+    .multiply_add = SL_LEVEL(sl_multiply_add_run),
 };
