@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// tests/fuzz/pth.c: any bytes as a PyTorch checkpoint.
+#include "tensor_set.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static sl_ctx *ctx;
+    if (!ctx && sl_ctx_new(&(sl_ctx_options) { .threads = 1 }, &ctx) != SL_OK)
+        abort();
+    sl_tensor_set *set = NULL;
+    sl_status st = sl_pth_parse(ctx, data, size, "fuzz", &set);
+    check_set(ctx, st, set);
+    return 0;
+}
