@@ -3,9 +3,30 @@
 #include "run.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+
+// Errors that renameat2 and link are made to fail with; 0: they work.
+static int rename_error, link_error;
+
+int __real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
+int __real_link(const char *from, const char *to);
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
+int __wrap_link(const char *from, const char *to);
+
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    errno = rename_error;
+    return rename_error ? -1 : __real_renameat2(from_dir, from, to_dir, to, flags);
+}
+
+int __wrap_link(const char *from, const char *to)
+{
+    errno = link_error;
+    return link_error ? -1 : __real_link(from, to);
+}
 
 static int files_in_dir(void)
 {
@@ -69,6 +90,35 @@ START_TEST(nothing_is_overwritten_unasked)
     ck_assert_int_eq(symlink("nowhere", in_dir("link")), 0);
     ck_fails(sl_file_write(ctx, in_dir("link"), false, "x", 1), SL_ERR_EXISTS, "link");
     ck_assert_int_eq(files_in_dir(), 3);
+}
+END_TEST
+
+// File systems that cannot rename so, or know no links either.
+START_TEST(poorer_file_systems_do)
+{
+    static const int errors[][2] = { { EINVAL, 0 }, { ENOSYS, EPERM }, { ENOTSUP, ENOTSUP } };
+    sl_output *output;
+    rename_error = errors[_i][0];
+    link_error = errors[_i][1];
+    ck_ok(sl_file_write(ctx, in_dir("f"), false, "mine", 4));
+    check_content("f", "mine");
+    ck_ok(sl_output_open(ctx, in_dir("g"), false, &output));
+    ck_ok(sl_output_write(output, "mine", 4));
+    ck_ok(sl_file_write(ctx, in_dir("g"), false, "theirs", 6));
+    ck_fails(sl_output_commit(output), SL_ERR_EXISTS, "g: already exists");
+    check_content("g", "theirs");
+    ck_assert_int_eq(files_in_dir(), 2);
+}
+END_TEST
+
+START_TEST(a_failed_rename_is_told_and_leaves_nothing)
+{
+    rename_error = EIO;
+    ck_fails(sl_file_write(ctx, in_dir("f"), false, "x", 1), SL_ERR_IO, "f: cannot rename");
+    rename_error = EINVAL;
+    link_error = EDQUOT;
+    ck_fails(sl_file_write(ctx, in_dir("f"), false, "x", 1), SL_ERR_IO, "f: cannot rename");
+    ck_assert_int_eq(files_in_dir(), 0);
 }
 END_TEST
 
@@ -146,6 +196,8 @@ int main(void)
     tcase_add_test(tests, appears_at_commit);
     tcase_add_test(tests, discard_leaves_nothing);
     tcase_add_test(tests, nothing_is_overwritten_unasked);
+    tcase_add_loop_test(tests, poorer_file_systems_do, 0, 3);
+    tcase_add_test(tests, a_failed_rename_is_told_and_leaves_nothing);
     tcase_add_test(tests, odd_targets_are_refused);
     tcase_add_test(tests, a_link_is_replaced_and_its_target_kept);
     tcase_add_test(tests, permissions_follow_the_umask);

@@ -2,7 +2,22 @@
 // tests/base/pool.c: every task once, workers apart, whatever the number of threads.
 #include "run.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
+
+static int threads_allowed = 1000; // before pthread_create fails
+
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *arg);
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *arg)
+{
+    return threads_allowed-- > 0 ? __real_pthread_create(thread, attributes, start, arg) : EAGAIN;
+}
 
 #define MAX_TASKS 5000
 
@@ -94,6 +109,22 @@ START_TEST(threads_run_side_by_side)
 }
 END_TEST
 
+START_TEST(too_few_threads_still_work)
+{
+    for (unsigned allowed = 0; allowed < 3; allowed++) {
+        uint64_t sums[8 * 4] = { 0 };
+        sl_pool *pool;
+        threads_allowed = (int)allowed;
+        ck_ok(sl_pool_new(ctx, 4, &pool));
+        ck_assert_uint_eq(sl_pool_size(pool), allowed + 1);
+        ck_assert_ptr_nonnull(strstr(warning, "of 4 threads"));
+        sl_pool_run(pool, sum_squares, sums, 10);
+        ck_assert_uint_eq(sums[0] + sums[8] + sums[16] + sums[24], 285);
+        sl_pool_free(pool);
+    }
+}
+END_TEST
+
 START_TEST(sizes_are_checked)
 {
     sl_pool *pool;
@@ -109,6 +140,7 @@ int main(void)
     tcase_add_loop_test(tests, every_task_runs_once, 0, 5);
     tcase_add_test(tests, results_are_visible_afterwards);
     tcase_add_test(tests, threads_run_side_by_side);
+    tcase_add_test(tests, too_few_threads_still_work);
     tcase_add_test(tests, sizes_are_checked);
     return run_case("base/pool", tests);
 }

@@ -76,6 +76,14 @@ START_TEST(compare_keeps_a_common_profile)
 }
 END_TEST
 
+START_TEST(compare_refuses_what_no_picture_can_hold)
+{
+    sl_image wide = { .width = 0x80000000, .height = 1, .channels = 3, .depth = 8 }, *both;
+    ck_fails(sl_image_compare(ctx, &wide, &wide, &both), SL_ERR_LIMIT, "too wide");
+    ck_assert_ptr_null(both);
+}
+END_TEST
+
 static float luma(const uint8_t *p)
 {
     return 0.299f * p[0] + 0.587f * p[1] + 0.114f * p[2];
@@ -127,6 +135,7 @@ int main(void)
     tcase_add_test(tests, compare_puts_them_side_by_side);
     tcase_add_test(tests, compare_lays_alpha_over_mid_grey);
     tcase_add_test(tests, compare_keeps_a_common_profile);
+    tcase_add_test(tests, compare_refuses_what_no_picture_can_hold);
     tcase_add_loop_test(tests, heat_rises_in_lightness, 0, 4);
     tcase_add_test(tests, odd_values_count_as_the_nearest);
     return run_case("image/draw", tests);

@@ -284,6 +284,21 @@ START_TEST(every_16_bit_value_is_rounded)
 }
 END_TEST
 
+START_TEST(unknown_colours_are_refused)
+{
+    uint8_t *rows = made_gradient(W, H, 2);
+    made_jpeg_spec s = {
+        .width = W, .height = H, .in = JCS_UNKNOWN, .file = JCS_UNKNOWN, .rows = rows
+    };
+    sl_blob file = made_jpeg(&s);
+    sl_image *image;
+    ck_fails(sl_image_decode(ctx, file.data, file.size, "two", NULL, &image), SL_ERR_UNSUPPORTED,
+             "two: a JPEG of 2 unknown colour components");
+    sl_blob_free(&file);
+    free(rows);
+}
+END_TEST
+
 START_TEST(too_much_exif_is_left_out)
 {
     sl_image *image;
@@ -311,6 +326,16 @@ START_TEST(limits_of_the_format_are_told)
     sl_save_options options = { .format = SL_IMAGE_JPEG };
     ck_ok(sl_image_new(ctx, 65501, 1, 1, 8, &image));
     ck_fails(sl_image_encode(ctx, image, "wide", &options, &file), SL_ERR_LIMIT, "wide: 65501x1");
+    image->icc = (sl_blob) { sl_alloc(ctx, 1, 17000000), 17000000 };
+    image->width = 8, image->channels = 3; // the same memory, seen as colour
+    image->row_bytes = 24;
+    ck_ok(sl_image_encode(ctx, image, "icc", &options, &file));
+    ck_assert_ptr_nonnull(strstr(warning, "icc: left out: an ICC profile of 17000000 bytes"));
+    sl_blob_free(&file);
+    image->chroma_h = image->chroma_v = 5;
+    ck_fails(sl_image_encode(ctx, image, "five", &options, &file), SL_ERR_UNSUPPORTED,
+             "five: cannot be a JPEG");
+    ck_assert_ptr_null(file.data);
     options.quality = 101;
     ck_fails(sl_image_encode(ctx, image, "q", &options, &file), SL_ERR_ARGUMENT, "quality 101");
     options.quality = -1;
@@ -330,6 +355,7 @@ int main(void)
     tcase_add_test(tests, sampling_of_new_pictures_follows_quality);
     tcase_add_loop_test(tests, deep_and_transparent_pictures_are_flattened, 0, 8);
     tcase_add_test(tests, every_16_bit_value_is_rounded);
+    tcase_add_test(tests, unknown_colours_are_refused);
     tcase_add_test(tests, too_much_exif_is_left_out);
     tcase_add_test(tests, limits_of_the_format_are_told);
     return run_case("image/jpeg", tests);

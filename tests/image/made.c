@@ -58,6 +58,8 @@ static void set_extras(png_structp png, png_infop info, const made_png_spec *spe
                      &(png_color_16) { .red = 1, .green = 1, .blue = 1, .gray = 1 });
     if (spec->icc)
         png_set_iCCP(png, info, "profile", 0, spec->icc, spec->icc_size);
+    if (spec->srgb)
+        png_set_sRGB(png, info, PNG_sRGB_INTENT_SATURATION);
     if (spec->gamma) {
         png_set_gAMA_fixed(png, info, 55556);
         png_set_cHRM_fixed(png, info, 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000);
@@ -98,7 +100,19 @@ static void set_jpeg(struct jpeg_compress_struct *jpeg, const made_jpeg_spec *sp
     jpeg->image_width = spec->width;
     jpeg->image_height = spec->height;
     jpeg->in_color_space = spec->in;
-    jpeg->input_components = spec->in == JCS_GRAYSCALE ? 1 : spec->in == JCS_CMYK ? 4 : 3;
+    switch (spec->in) {
+    case JCS_GRAYSCALE:
+        jpeg->input_components = 1;
+        break;
+    case JCS_UNKNOWN:
+        jpeg->input_components = 2;
+        break;
+    case JCS_CMYK:
+        jpeg->input_components = 4;
+        break;
+    default:
+        jpeg->input_components = 3;
+    }
     jpeg_set_defaults(jpeg);
     jpeg_set_colorspace(jpeg, spec->file);
     jpeg_set_quality(jpeg, spec->quality ? spec->quality : 95, TRUE);

@@ -24,7 +24,8 @@ typedef struct made_png_spec {
     bool exif_late; // after the pixels
     const uint8_t *icc;
     uint32_t icc_size;
-    bool gamma;          // gAMA 1/1.8 and a cHRM
+    bool gamma; // gAMA 1/1.8 and a cHRM
+    bool srgb;
     uint32_t density[2]; // per metre; 0: none
 } made_png_spec;
 
@@ -35,8 +36,9 @@ size_t made_png_row_bytes(const made_png_spec *spec);
 
 typedef struct made_jpeg_spec {
     uint32_t width, height;
-    J_COLOR_SPACE in, file; // JCS_GRAYSCALE, JCS_RGB, JCS_YCbCr, JCS_CMYK, JCS_YCCK
-    int h, v;               // luma sampling; 0: 1
+    J_COLOR_SPACE in,
+        file; // JCS_GRAYSCALE, JCS_RGB, JCS_YCbCr, JCS_CMYK, JCS_YCCK; JCS_UNKNOWN: two channels
+    int h, v; // luma sampling; 0: 1
     int quality;
     bool progressive, no_adobe;
     const uint8_t *rows;

@@ -182,6 +182,28 @@ START_TEST(gamma_goes_along)
 }
 END_TEST
 
+START_TEST(srgb_goes_along)
+{
+    made_png_spec s = { .width = 1,
+                        .height = 1,
+                        .type = PNG_COLOR_TYPE_RGB,
+                        .depth = 8,
+                        .rows = (const uint8_t *)"abc",
+                        .srgb = true };
+    sl_blob file = made_png(&s), again;
+    sl_image *image = decode_ok(&file, NULL);
+    sl_save_options options = { .format = SL_IMAGE_PNG };
+    ck_ok(sl_image_encode(ctx, image, "again", &options, &again));
+    sl_image *second = decode_ok(&again, NULL);
+    ck_assert(second->png_colour.has_srgb);
+    ck_assert_int_eq(second->png_colour.srgb_intent, PNG_sRGB_INTENT_SATURATION);
+    sl_image_free(image);
+    sl_image_free(second);
+    sl_blob_free(&file);
+    sl_blob_free(&again);
+}
+END_TEST
+
 // A profile for other channels cannot stand in a PNG: left out with a word, the picture is saved.
 START_TEST(an_unfit_profile_is_left_out)
 {
@@ -207,6 +229,7 @@ int main(void)
     tcase_add_loop_test(tests, every_kind_comes_in_and_goes_out, 0, SL_ARRAY_LEN(kinds));
     tcase_add_loop_test(tests, metadata_go_along, 0, 4);
     tcase_add_test(tests, gamma_goes_along);
+    tcase_add_test(tests, srgb_goes_along);
     tcase_add_test(tests, an_unfit_profile_is_left_out);
     return run_case("image/png", tests);
 }
