@@ -61,6 +61,7 @@ typedef struct sl_dwconv {
     const float *weight; // [9, channels]: tap-major
     const float *bias;   // [channels]
     sl_act act;
+    float slope;
     float *y; // not x
     size_t ldy;
 } sl_dwconv;

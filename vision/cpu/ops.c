@@ -9,9 +9,15 @@ static const sl_cpu_op *const ops[SL_OP_COUNT] = {
     [SL_OP_CONV2D] = &sl_cpu_conv2d,
     [SL_OP_UPCONV_CONCAT] = &sl_cpu_upconv_concat,
     [SL_OP_GATE] = &sl_cpu_gate,
+    [SL_OP_PREDICT] = &sl_cpu_predict,
     [SL_OP_SELECT] = &sl_cpu_select,
+    [SL_OP_WINDOW_BLOCK] = &sl_cpu_window_block,
+    [SL_OP_WINDOW_GATHER] = &sl_cpu_window_gather,
+    [SL_OP_WINDOW_SCATTER] = &sl_cpu_window_scatter,
     [SL_OP_LAYER_NORM] = &sl_cpu_layer_norm,
     [SL_OP_LINEAR] = &sl_cpu_linear,
+    [SL_OP_WINDOW_ATTENTION] = &sl_cpu_window_attention,
+    [SL_OP_WINDOW_DWCONV] = &sl_cpu_window_dwconv,
 };
 
 const sl_cpu_op *sl_cpu_op_get(sl_op op)

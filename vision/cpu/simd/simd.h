@@ -11,6 +11,9 @@ void SL_LEVEL(sl_gemm_run)(const sl_gemm *g);
 void SL_LEVEL(sl_layer_norm_run)(const sl_norm *n);
 void SL_LEVEL(sl_activate_run)(float *x, size_t count, sl_act act, float slope);
 double SL_LEVEL(sl_multiply_add_run)(size_t rounds, float seed);
+size_t SL_LEVEL(sl_attention_scratch)(size_t tokens, size_t head_dim);
+void SL_LEVEL(sl_attention_run)(const sl_attention *a);
+void SL_LEVEL(sl_dwconv_run)(const sl_dwconv *d);
 
 extern const sl_kernels SL_LEVEL(sl_kernels);
 

@@ -16,4 +16,7 @@ const sl_kernels SL_LEVEL(sl_kernels) = {
     .layer_norm = SL_LEVEL(sl_layer_norm_run),
     .activate = SL_LEVEL(sl_activate_run),
     .multiply_add = SL_LEVEL(sl_multiply_add_run),
+    .attention_scratch = SL_LEVEL(sl_attention_scratch),
+    .attention = SL_LEVEL(sl_attention_run),
+    .dwconv = SL_LEVEL(sl_dwconv_run),
 };
