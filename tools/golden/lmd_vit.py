@@ -95,16 +95,18 @@ class Attention(nn.Module):
     def forward(self, net, x, mask):
         n, t, c = x.shape
         d = c // self.heads
-        q = net.linear(x, self.qkv.to_q) * d ** -0.5
-        kv = net.linear(x, self.qkv.to_kv).view(n, t, 2, self.heads, d)
-        q = q.view(n, t, self.heads, d).transpose(1, 2)
-        k, v = kv[:, :, 0].transpose(1, 2), kv[:, :, 1].transpose(1, 2)
+        q, kv = self.qkv.to_q, self.qkv.to_kv
+        weight = torch.cat([q.weight * d ** -0.5, kv.weight])
+        bias = torch.cat([q.bias * d ** -0.5, kv.bias])
+        qkv = net.linear(x, weight, bias).view(n, t, 3, self.heads, d)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).contiguous()
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
         scores = (q @ k.transpose(2, 3)).to(bias.dtype) + bias
         if mask is not None:
             scores = scores.index_add(0, mask[0], mask[1].expand(-1, self.heads, -1, -1))
         x = torch.softmax(scores, -1).to(v.dtype) @ v
-        return net.linear(x.transpose(1, 2).reshape(n, t, c), self.proj)
+        x = x.transpose(1, 2).reshape(n, t, c)
+        return net.linear(x, self.proj.weight, self.proj.bias)
 
 
 class LeFF(nn.Module):
@@ -119,11 +121,12 @@ class LeFF(nn.Module):
         self.register_buffer("reflected", reflected_index(w), persistent=False)
 
     def forward(self, net, x):
-        y = F.gelu(net.linear(x, self.linear1[0]))
+        y = net.gelu(net.linear(x, self.linear1[0].weight, self.linear1[0].bias))
         n, t, c = y.shape
         y = y[:, self.reflected].view(n, self.w + 2, self.w + 2, c).permute(0, 3, 1, 2)
-        y = F.gelu(net.convolve(y, self.dwconv[0]))
-        return net.linear(y.permute(0, 2, 3, 1).reshape(n, t, c), self.linear2[0])
+        y = net.gelu(net.convolve(y, self.dwconv[0]))
+        y = y.permute(0, 2, 3, 1).reshape(n, t, c)
+        return net.linear(y, self.linear2[0].weight, self.linear2[0].bias)
 
 
 class Predictor(nn.Module):
@@ -137,13 +140,15 @@ class Predictor(nn.Module):
 
     def forward(self, net, x, shift, w):
         b, h, wd, c = x.shape
-        u = F.gelu(net.linear(x, self.in_conv[0])).to(x.dtype)
-        u = net.linear(self.in_conv[2](u), self.in_conv[3]).to(x.dtype)
+        u = self.in_conv[0]
+        u = net.gelu(net.linear(x, u.weight, u.bias)).to(x.dtype)
+        last = self.in_conv[3]
+        u = net.linear(self.in_conv[2](u), last.weight, last.bias).to(x.dtype)
         first = self.out_conv[0]        # the global half is one row per picture: add its product
         mean = u[..., c // 2:].mean((1, 2), keepdim=True)
-        z = net.linear(u[..., :c // 2], first, first.weight[:, :c // 2]).to(x.dtype)
-        z = F.gelu(z + F.linear(mean, first.weight[:, c // 2:]))
-        z = self.out_conv[4](F.gelu(self.out_conv[2](z)))
+        z = net.linear(u[..., :c // 2], first.weight[:, :c // 2], first.bias).to(x.dtype)
+        z = net.gelu(z + F.linear(mean, first.weight[:, c // 2:]))
+        z = self.out_conv[4](net.gelu(self.out_conv[2](z)))
         if shift:
             z = torch.roll(z, (-shift, -shift), (1, 2))
         return z.view(b, h // w, w, wd // w, w, 2).mean((2, 4))
@@ -232,6 +237,7 @@ class LmdVit(nn.Module):
         self.scales = s = len(depths) // 2
         f = config["unshuffle"]
         self.product_dtype = None       # torch.bfloat16: large products in bf16
+        self.gelu = F.gelu
         in_all, in_decoder = config["modulator"] == "all", config["modulator"] != "none"
         self.input_proj = Conv("proj", nn.Conv2d(3 * f * f, e, 3, padding=1))
         for k in range(s):
@@ -258,12 +264,11 @@ class LmdVit(nn.Module):
         names += [f"decoderlayer_{k}" for k in range(self.scales)]
         return [(name, getattr(self, name)) for name in names]
 
-    def linear(self, x, layer, weight=None):
-        weight = layer.weight if weight is None else weight
+    def linear(self, x, weight, bias):
         dtype = self.product_dtype
         if dtype is None:
-            return F.linear(x, weight, layer.bias)
-        return F.linear(x.to(dtype), weight.to(dtype), layer.bias.to(dtype))
+            return F.linear(x, weight, bias)
+        return F.linear(x.to(dtype), weight.to(dtype), bias.to(dtype))
 
     def map_convolve(self, x, layer):
         """[B, H, W, C] -> [B, H', W', C'] in the input's dtype."""

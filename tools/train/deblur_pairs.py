@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""A growing store of training pairs in flat files: workers append, the trainer maps and crops."""
+
+import argparse
+import multiprocessing
+import os
+
+import numpy as np
+
+import deblur_synth
+
+CHANNELS = 7        # input RGB, target RGB, mask
+
+
+def fill(data, folder, worker, count, seed):
+    """Appends `count` pairs to this worker's file. An interrupted fill goes on where it was."""
+    source = deblur_synth.Source(data)
+    index_path = os.path.join(folder, f"{worker}.csv")
+    done = sum(1 for _ in open(index_path)) if os.path.exists(index_path) else 0
+    start = int(open(index_path).readlines()[-1].split(",")[0]) if done else 0
+    with open(os.path.join(folder, f"{worker}.raw"), "ab") as raw, open(index_path, "a") as index:
+        raw.truncate(start)
+        for i in range(done, count):
+            pair, attempt = None, 0
+            while pair is None:
+                rng = np.random.default_rng([seed, worker, i, attempt])
+                pair, attempt = deblur_synth.training_pair(source, rng), attempt + 1
+            blurred, sharp, mask, length = pair
+            block = np.concatenate([blurred, sharp, mask[..., None]], -1)
+            raw.write(block.tobytes())
+            raw.flush()
+            start += block.size
+            index.write(f"{start},{block.shape[0]},{block.shape[1]},{length:.2f}\n")
+            index.flush()
+
+
+class Pairs:
+    """What the workers have written so far; `refresh` looks again."""
+
+    def __init__(self, folder):
+        self.folder, self.maps, self.entries = folder, {}, []
+        self.refresh()
+
+    def refresh(self):
+        entries = []
+        for name in sorted(n for n in os.listdir(self.folder) if n.endswith(".csv")):
+            with open(os.path.join(self.folder, name)) as file:
+                lines = [line.split(",") for line in file if line.endswith("\n")]
+            if not lines:
+                continue
+            raw = os.path.join(self.folder, name[:-4] + ".raw")
+            size = int(lines[-1][0])
+            if name not in self.maps or self.maps[name].size < size:
+                self.maps[name] = np.memmap(raw, np.uint8, "r", shape=(size,))
+            for end, h, w, _ in lines:
+                entries.append((name, int(end), int(h), int(w)))
+        self.entries = entries
+
+    def block(self, i):
+        name, end, h, w = self.entries[i]
+        return self.maps[name][end - h * w * CHANNELS:end].reshape(h, w, CHANNELS)
+
+    def crop(self, rng, side, blurred):
+        """A [side, side, 7] crop of any pair, its centre in the blur when `blurred`."""
+        while True:
+            block = self.block(int(rng.integers(len(self.entries))))
+            h, w = block.shape[:2]
+            if min(h, w) < side:
+                continue
+            y, x = int(rng.integers(h - side + 1)), int(rng.integers(w - side + 1))
+            if blurred:
+                ys, xs = np.nonzero(block[::4, ::4, 6])
+                if not len(ys):
+                    continue
+                k = int(rng.integers(len(ys)))
+                y = int(np.clip(4 * ys[k] - rng.integers(side // 4, 3 * side // 4), 0, h - side))
+                x = int(np.clip(4 * xs[k] - rng.integers(side // 4, 3 * side // 4), 0, w - side))
+            return augmented(rng, block[y:y + side, x:x + side])
+
+
+def augmented(rng, crop):
+    if rng.uniform() < 0.5:
+        crop = crop[:, ::-1]
+    crop = np.rot90(crop, int(rng.integers(4)))
+    if rng.uniform() < 0.15:
+        order = rng.permutation(3)
+        crop = crop[..., [*order, *(order + 3), 6]]
+    return np.ascontiguousarray(crop)
+
+
+def batch(pairs, rng, count, side, sharp_share):
+    """[count, side, side, 7] uint8; half of it centred in blur, a share with no blur at all."""
+    crops = []
+    for i in range(count):
+        if rng.uniform() < sharp_share:
+            crop = pairs.crop(rng, side, False)
+            crop[..., :3], crop[..., 6] = crop[..., 3:6], 0
+            crops.append(crop)
+        else:
+            crops.append(pairs.crop(rng, side, i % 3 != 0))
+    return np.stack(crops)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--pairs", required=True, help="folder of the store")
+    parser.add_argument("--count", type=int, default=4000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    os.makedirs(args.pairs, exist_ok=True)
+    jobs = [multiprocessing.Process(target=fill, args=(
+        args.data, args.pairs, k, args.count // args.workers, args.seed))
+        for k in range(args.workers)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+"""Blurs the validation photographs afresh, deblurs them, and prints what was gained."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "golden"))
+import deblur_synth  # noqa: E402
+import lmd_vit  # noqa: E402
+import train_deblur  # noqa: E402
+
+BANDS = ((3, 8), (8, 16), (16, 40.01))
+
+
+def psnr(a, b, where):
+    """Over the pixels of a boolean map; uint8 pictures. 99 where nothing differs."""
+    d = (a.astype(np.float64) - b.astype(np.float64))[where] / 255
+    return min(-10 * np.log10((d ** 2).mean() + 1e-30), 99.0)
+
+
+def ssim_map(a, b):
+    """SSIM of the luma, window of 11 pixels and sigma 1.5."""
+    a, b = (cv2.cvtColor(i, cv2.COLOR_RGB2GRAY).astype(np.float32) for i in (a, b))
+    def blur(x):
+        return cv2.GaussianBlur(x, (11, 11), 1.5)
+    ma, mb = blur(a), blur(b)
+    va, vb, cov = blur(a * a) - ma * ma, blur(b * b) - mb * mb, blur(a * b) - ma * mb
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    return (2 * ma * mb + c1) * (2 * cov + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
+
+
+def window_masks(model, mask):
+    """{LAYER.BLOCK: blurred windows of the mask}, for the blocks that own a predictor."""
+    level, masks = train_deblur.levels(model), {}
+    m = torch.from_numpy(mask.astype(np.float32))[None]
+    for name, layer in model.layers():
+        for i, block in enumerate(layer.blocks[:2]):
+            label = train_deblur.window_labels(m, block, level[name], model.config["unshuffle"])
+            masks[f"{name}.{i}"] = label[0].numpy() > 0
+    return masks
+
+
+def covered(model, keeps, shape):
+    """The pixels that some kept window of some block covers."""
+    level, cover = train_deblur.levels(model), np.zeros(shape, bool)
+    for key, keep in keeps.items():
+        name, i = key.split(".")
+        block = getattr(model, name).blocks[int(i)]
+        scale = model.config["unshuffle"] << level[name]
+        one = np.kron(np.asarray(keep), np.ones((block.w * scale,) * 2, np.uint8)) > 0
+        cover |= np.roll(one, (block.shift * scale,) * 2, (0, 1))
+    return cover
+
+
+class TorchEngine:
+    """The PyTorch model, with the program's last step: what no window covers stays as it was."""
+
+    def __init__(self, args):
+        self.model = lmd_vit.load_model(args.model)
+        self.options = {"dense": args.dense, "threshold": args.threshold}
+
+    def __call__(self, picture):
+        x = torch.from_numpy(picture).float() / 255
+        canvas, top, left = lmd_vit.pad(x, self.model.multiple, "reflect")
+        y, keeps, scores = self.model.infer(canvas, **self.options)
+        h, w = picture.shape[:2]
+        y = np.round(y[top:top + h, left:left + w].numpy() * 255).astype(np.uint8)
+        cover = covered(self.model, keeps, canvas.shape[:2])[top:top + h, left:left + w]
+        return np.where(cover[..., None], y, picture), keeps, (top, left)
+
+
+class SoftlensEngine:
+    """What the program gives: `softlens deblur` for the picture, `softlens run` for keep maps."""
+
+    def __init__(self, args):
+        self.model = lmd_vit.load_model(args.model)     # only for its geometry
+        self.binary, self.path = args.binary, args.model
+
+    def __call__(self, picture):
+        with tempfile.TemporaryDirectory() as folder:
+            at = {n: os.path.join(folder, n) for n in ("in.png", "out.png", "in.npy", "run")}
+            cv2.imwrite(at["in.png"], picture[..., ::-1])
+            self.call("deblur", at["in.png"], "-o", at["out.png"], "--model", self.path)
+            y = cv2.imread(at["out.png"], cv2.IMREAD_COLOR)[..., ::-1]
+            x = torch.from_numpy(picture).float() / 255
+            canvas, top, left = lmd_vit.pad(x, self.model.multiple, "reflect")
+            np.save(at["in.npy"], np.ascontiguousarray(canvas.numpy()))
+            self.call("run", self.path, "--input", at["in.npy"], "--output-dir", at["run"])
+            keep_folder = os.path.join(at["run"], "keep")
+            keeps = {n[:-4]: np.load(os.path.join(keep_folder, n))
+                     for n in os.listdir(keep_folder)}
+        return y, keeps, (top, left)
+
+    def call(self, *words):
+        subprocess.run([self.binary, *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def canvas_mask(mask, top, left, multiple):
+    h, w = mask.shape
+    canvas = np.zeros((-(-h // multiple) * multiple, -(-w // multiple) * multiple), np.uint8)
+    canvas[top:top + h, left:left + w] = mask > 0
+    return canvas
+
+
+def judge(engine, pair):
+    """One row of numbers for a (name, input, target, mask, length)."""
+    name, x, target, mask, length = pair
+    y, keeps, (top, left) = engine(x)
+    inside, outside = mask > 0, mask == 0
+    masks = window_masks(engine.model, canvas_mask(mask, top, left, engine.model.multiple))
+    recalls = {k: (np.asarray(keeps[k]) > 0)[m].mean() for k, m in masks.items() if m.any()}
+    return {
+        "name": name, "length": round(length, 1), "before": psnr(x, target, inside),
+        "after": psnr(y, target, inside), "outside": psnr(y, x, outside),
+        "whole_before": psnr(x, target, inside | outside),
+        "whole_after": psnr(y, target, inside | outside),
+        "ssim_before": ssim_map(x, target)[inside].mean(),
+        "ssim_after": ssim_map(y, target)[inside].mean(),
+        "recall": recalls, "kept": {k: np.asarray(keeps[k]).mean() for k in masks},
+        "blurred": {k: m.mean() for k, m in masks.items()}}, y
+
+
+def mean(rows, key):
+    return float(np.mean([r[key] for r in rows]))
+
+
+def per_predictor(rows, field):
+    """{predictor: mean over the pictures}"""
+    keys = rows[0]["kept"]
+    return {k: float(np.mean([r[field][k] for r in rows if k in r[field]])) for k in keys}
+
+
+def report(rows):
+    gain = np.array([r["after"] - r["before"] for r in rows])
+    length = np.array([r["length"] for r in rows])
+    print(f"pictures {len(rows)}")
+    print(f"PSNR in mask: {mean(rows, 'before'):.2f} -> {mean(rows, 'after'):.2f} dB; gain mean "
+          f"{gain.mean():+.3f}, median {np.median(gain):+.3f}, least {gain.min():+.3f}, "
+          f"most {gain.max():+.3f}; better {100 * (gain > 0).mean():.1f} %")
+    for low, high in BANDS:
+        some = gain[(length >= low) & (length < high)]
+        if len(some):
+            print(f"  path {low}-{int(high)} px ({len(some)}): {some.mean():+.3f} dB")
+    print(f"SSIM in mask: {mean(rows, 'ssim_before'):.4f} -> {mean(rows, 'ssim_after'):.4f}")
+    print(f"PSNR of the whole picture: {mean(rows, 'whole_before'):.2f} -> "
+          f"{mean(rows, 'whole_after'):.2f} dB")
+    print(f"outside the mask, output against input: mean {mean(rows, 'outside'):.2f} dB, "
+          f"least {min(r['outside'] for r in rows):.2f}")
+    recall, kept, blurred = (per_predictor(rows, f) for f in ("recall", "kept", "blurred"))
+    def average(d):
+        return float(np.mean(list(d.values())))
+    print(f"windows: recall {average(recall):.3f}, kept {average(kept):.3f}, blurred "
+          f"{average(blurred):.3f}, kept / blurred {average(kept) / average(blurred):.2f}")
+    for k in kept:
+        print(f"  {k}: recall {recall[k]:.3f}, kept {kept[k]:.3f}, blurred {blurred[k]:.3f}")
+
+
+def side_by_side(x, y, target, mask):
+    """Input, output and target around the blur's middle, at twice the size."""
+    ys, xs = np.nonzero(mask)
+    h, w = mask.shape
+    n = min(192, h, w)
+    top = int(np.clip(np.median(ys) - n // 2, 0, h - n))
+    left = int(np.clip(np.median(xs) - n // 2, 0, w - n))
+    crops = [i[top:top + n, left:left + n] for i in (x, y, target)]
+    big = [cv2.resize(c, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST) for c in crops]
+    return np.hstack(big)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", default=os.path.join(HERE, "../../../shared/data/sharp"))
+    parser.add_argument("--engine", choices=["torch", "softlens"], default="torch")
+    parser.add_argument("--binary", default="build/softlens")
+    parser.add_argument("--seed", type=int, default=1001)
+    parser.add_argument("--side", type=int, default=512, help="long side of the photographs")
+    parser.add_argument("--count", type=int, default=40, help="the first so many photographs")
+    parser.add_argument("--threshold", type=float, help="torch only; instead of the model's own")
+    parser.add_argument("--dense", action="store_true", help="torch only; prune nothing")
+    parser.add_argument("--crops", help="folder for crops of input, output, target at 200 %%")
+    parser.add_argument("--json", help="file for the rows")
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
+    torch.set_num_threads(1)
+    engine = TorchEngine(args) if args.engine == "torch" else SoftlensEngine(args)
+    source, rows = deblur_synth.Source(args.data), []
+    for pair in deblur_synth.validation_pairs(source, args.seed, args.side):
+        row, y = judge(engine, pair)
+        rows.append(row)
+        if args.crops:
+            os.makedirs(args.crops, exist_ok=True)
+            name = os.path.basename(row["name"])[:-4]
+            cv2.imwrite(os.path.join(args.crops, f"{name}.png"),
+                        side_by_side(pair[1], y, pair[2], pair[3])[..., ::-1])
+        if len(rows) == args.count:
+            break
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(rows, file, indent=1, default=float)
+    report(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""Muon: momentum whose matrices are orthogonalised before the step, AdamW for everything else."""
+
+import torch
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)   # Jordan et al.: fast, singular values end in 0.7..1.2
+
+
+def orthogonalised(g, steps=5):
+    """The orthogonal factor of a stack of matrices [n, rows, columns], approximately."""
+    a, b, c = NEWTON_SCHULZ
+    turned = g.shape[1] > g.shape[2]
+    x = g.transpose(1, 2) if turned else g
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)
+    for _ in range(steps):
+        s = x @ x.transpose(1, 2)
+        x = a * x + (b * s + c * s @ s) @ x
+    return x.transpose(1, 2) if turned else x
+
+
+class Muon:
+    """A step has the RMS of a typical AdamW step (0.2), so both halves share a learning rate."""
+
+    def __init__(self, params, momentum=0.95, weight_decay=0.01):
+        self.groups = {}        # equal shapes go through the iteration as one stack
+        for p in params:
+            self.groups.setdefault((p.shape[0], p.numel() // p.shape[0]), []).append(p)
+        self.momentum, self.weight_decay = momentum, weight_decay
+        self.state = {k: torch.zeros(len(g), *k) for k, g in self.groups.items()}
+
+    @torch.no_grad()
+    def step(self, lr):
+        for key, group in self.groups.items():
+            grad = torch.stack([p.grad.reshape(key) for p in group])
+            mean = self.state[key].mul_(self.momentum).add_(grad, alpha=1 - self.momentum)
+            update = orthogonalised(torch.lerp(grad, mean, self.momentum))
+            update *= 0.2 * max(key) ** 0.5
+            for p, u in zip(group, update):
+                p.mul_(1 - lr * self.weight_decay).add_(u.view_as(p), alpha=-lr)
+
+    def state_dict(self):
+        return {str(k): v for k, v in self.state.items()}
+
+    def load_state_dict(self, state):
+        self.state = {k: state[str(k)] for k in self.state}
+
+
+def is_hidden_matrix(name, p):
+    """Whether Muon takes a parameter: weights between hidden features, no first or last layer."""
+    if p.ndim < 2 or name.startswith(("input_proj", "output_proj")):
+        return False
+    other = ("modulator", "relative_position", "dwconv", "out_conv", "deconv")
+    return not any(word in name for word in other)

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+"""Trains a small LMD-ViT on synthetic local motion blur. Run again to resume; see README.md."""
+
+import argparse
+import csv
+import datetime
+import os
+import subprocess
+import sys
+import time
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from torch import distributed  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "golden"))
+import deblur_pairs  # noqa: E402
+import fast_gelu  # noqa: E402
+import lmd_vit  # noqa: E402
+import muon  # noqa: E402
+
+NETWORK = {"unshuffle": 2, "embed_dim": 24, "depths": [1, 2, 2, 2, 1], "heads": [1, 2, 4, 4, 2]}
+FIELDS = ["time", "spent_s", "step", "crops", "lr", "gated", "loss", "inside", "outside",
+          "pruning", "gain_db", "outside_db", "recall", "kept", "blurred"]
+
+
+def initialise(model):
+    """Small last layer (the network starts as the identity), small modulators."""
+    for name, p in model.named_parameters():
+        if name.startswith("output_proj"):
+            p.data.mul_(0.3)
+        elif "modulator" in name:
+            torch.nn.init.normal_(p, 0, 0.02)
+        elif p.ndim == 2 and "relative_position" not in name:
+            torch.nn.init.xavier_uniform_(p)
+        elif name.endswith("bias"):
+            torch.nn.init.zeros_(p)
+
+
+def window_labels(mask, block, level, unshuffle):
+    """[B, h, w] in {0, 1}: the block's windows with any pixel of mask [B, H, W] in them."""
+    scale = unshuffle << level
+    if block.shift:
+        mask = torch.roll(mask, (-block.shift * scale,) * 2, (1, 2))
+    return F.max_pool2d(mask[:, None], block.w * scale)[:, 0]
+
+
+def levels(model):
+    """{layer name: level of its map}."""
+    s = model.scales
+    pairs = [(f"encoderlayer_{k}", k) for k in range(s)] + [("conv", s)]
+    return dict(pairs + [(f"decoderlayer_{k}", s - 1 - k) for k in range(s)])
+
+
+def pruning_loss(model, scores, mask):
+    """Cross-entropy of every predictor, averaged; with recall, kept and blurred shares."""
+    level, total, hits, kept, blurred = levels(model), 0.0, 0.0, 0.0, 0.0
+    for key, z in scores.items():
+        layer, i = key.split(".")
+        block = getattr(model, layer).blocks[int(i)]
+        label = window_labels(mask, block, level[layer], model.config["unshuffle"])
+        margin = z[..., 0] - z[..., 1]
+        total = total + F.binary_cross_entropy_with_logits(margin, label)
+        keep = (margin > 0).float()
+        hits += ((keep * label).sum() / label.sum().clamp(min=1)).item()
+        kept += keep.mean().item()
+        blurred += label.mean().item()
+    n = len(scores)
+    return total / n, hits / n, kept / n, blurred / n
+
+
+def outside_unit(progress):
+    """Mean square outside the blur that costs one unit: 30 dB at first, so that the network
+    dares to leave the identity, 48 dB from the middle on."""
+    return 10 ** -(3.0 + 1.8 * min(max((progress - 0.1) / 0.4, 0.0), 1.0))
+
+
+def losses(model, crops, gated, unit, args):
+    """(loss, its parts as numbers). Decibels directly: a crop's error counts by its logarithm."""
+    crops = torch.from_numpy(crops)
+    x, y = (crops[..., k:k + 3].float() / 255 for k in (0, 3))
+    m = (crops[..., 6:] > 127).float()
+    out, scores = model(x, gated)
+    area = m.mean((1, 2, 3))
+
+    def mean_square(d, weight):
+        return (d.square().mean(-1, keepdim=True) * weight).sum((1, 2, 3)) \
+            / weight.sum((1, 2, 3)).clamp(min=1)
+
+    inside, before = mean_square(out - y, m), mean_square(x - y, m)
+    outside = mean_square(out - x, 1 - m)
+    w_in, w_out = (area / 0.03).clamp(max=1), ((1 - area) / 0.03).clamp(max=1)
+    in_loss = (w_in * torch.log((inside + 1e-5) / (before + 1e-5))).mean()
+    out_loss = (w_out * torch.log1p(outside / unit)).mean()
+    prune, recall, kept, blurred = pruning_loss(model, scores, m[..., 0])
+    loss = in_loss + args.outside_weight * out_loss + args.pruning_weight * prune
+    some, rest = area > 0.02, area < 0.98
+    gain = 10 * torch.log10(before[some] / inside[some]).mean().item() if some.any() else 0.0
+    out_db = -10 * torch.log10(outside[rest] + 1e-8).mean().item() if rest.any() else 0.0
+    return loss, [loss.item(), in_loss.item(), out_loss.item(), prune.item(), gain, out_db,
+                  recall, kept, blurred]
+
+
+def rate(progress, step):
+    """Warm-up, a constant, then a straight line down to zero at the end of the time."""
+    return min(1.0, (step + 1) / 100) * min(1.0, (1 - progress) / 0.55)
+
+
+class Optimiser:
+    def __init__(self, model, args):
+        hidden, rest = [], []
+        for name, p in model.named_parameters():
+            use_muon = args.optimizer == "muon" and muon.is_hidden_matrix(name, p)
+            (hidden if use_muon else rest).append(p)
+        self.lr, self.muon_lr, self.rest = args.lr, args.muon_lr, rest
+        self.muon = muon.Muon(hidden)
+        self.adam = torch.optim.AdamW(rest, betas=(0.9, 0.99), weight_decay=0.01)
+
+    def step(self, factor):
+        torch.nn.utils.clip_grad_norm_(self.rest, 1.0)
+        for group in self.adam.param_groups:
+            group["lr"] = self.lr * factor
+        self.adam.step()
+        self.muon.step(self.muon_lr * factor)
+
+    def state_dict(self):
+        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, state):
+        self.muon.load_state_dict(state["muon"])
+        self.adam.load_state_dict(state["adam"])
+
+
+def average_gradients(model, workers):
+    flat = torch.cat([p.grad.flatten() for p in model.parameters()])
+    if workers > 1:
+        distributed.all_reduce(flat)
+        flat /= workers
+    start = 0
+    for p in model.parameters():
+        p.grad = flat[start:start + p.numel()].view_as(p)
+        start += p.numel()
+    return bool(torch.isfinite(flat).all())
+
+
+def draw_batch(pairs, rng, args):
+    """Most batches are of small crops; larger ones show the predictors more of a picture.
+
+    `rng` is shared by the workers for the size, each worker's own for the crops.
+    """
+    shared, own = rng
+    side, count = ((128, 4), (192, 2), (256, 1))[int(shared.choice(3, p=args.crop_mix))]
+    return deblur_pairs.batch(pairs, own, count, side, args.sharp_share)
+
+
+def save(path, content):
+    torch.save(content, path + ".part")
+    os.replace(path + ".part", path)
+
+
+class Run:
+    """All that a run keeps: network, averaged weights, optimiser, step and time spent."""
+
+    def __init__(self, args):
+        torch.manual_seed(args.seed)
+        self.args = args
+        self.model = lmd_vit.LmdVit(**NETWORK)
+        initialise(self.model)
+        self.model.product_dtype, self.model.gelu = torch.bfloat16, fast_gelu.gelu
+        self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.optimiser = Optimiser(self.model, args)
+        self.step, self.spent, self.crops = 0, 0.0, 0
+        self.path = os.path.join(args.out, "checkpoint.pt")
+        if os.path.exists(self.path):
+            self.load(torch.load(self.path))
+
+    def load(self, c):
+        self.model.load_state_dict(c["model"])
+        self.optimiser.load_state_dict(c["optimiser"])
+        self.ema, self.step, self.spent, self.crops = c["ema"], c["step"], c["spent"], c["crops"]
+
+    def checkpoint(self):
+        save(self.path, {"model": self.model.state_dict(), "ema": self.ema, "step": self.step,
+                         "optimiser": self.optimiser.state_dict(), "spent": self.spent,
+                         "crops": self.crops})
+
+    def follow(self):
+        decay = min(self.args.ema, (1 + self.step) / (10 + self.step))
+        for k, v in self.model.state_dict().items():
+            self.ema[k].lerp_(v, 1 - decay)
+
+    def advance(self, pairs, rank):
+        """One step; returns the row of numbers for the log."""
+        args, began = self.args, time.monotonic()
+        progress = min(self.spent / (60 * args.minutes), 1.0)
+        shared = np.random.default_rng([args.seed, self.step])
+        own = np.random.default_rng([args.seed, self.step, rank + 1])
+        crops = draw_batch(pairs, (shared, own), args)
+        gated, factor = progress > args.gate_from, rate(progress, self.step)
+        for p in self.model.parameters():
+            p.grad = torch.zeros_like(p)
+        loss, parts = losses(self.model, crops, gated, outside_unit(progress), args)
+        loss.backward()
+        if average_gradients(self.model, args.workers):
+            self.optimiser.step(factor)
+        if rank == 0:
+            self.follow()
+        self.step += 1
+        self.crops += len(crops) * args.workers
+        seconds = torch.tensor([min(time.monotonic() - began, 10.0)])   # a pause does not count
+        if args.workers > 1:
+            distributed.broadcast(seconds, 0)
+        self.spent += seconds.item()
+        return [args.lr * factor, int(gated), *parts]
+
+
+def train(rank, args):
+    torch.set_num_threads(1)
+    if args.workers > 1:
+        distributed.init_process_group("gloo", rank=rank, world_size=args.workers,
+                                       init_method=f"file://{args.out}/rendezvous",
+                                       timeout=datetime.timedelta(hours=12))
+    run, pairs = Run(args), deblur_pairs.Pairs(args.pairs)
+    saved, rows = time.monotonic(), []
+    while run.spent < 60 * args.minutes and run.spent < 60 * args.stop_after:
+        rows.append(run.advance(pairs, rank))
+        if rank == 0 and run.step % 50 == 0:
+            write_log(run, rows)
+            rows = []
+        if run.step % 200 == 0:
+            pairs.refresh()
+        if rank == 0 and time.monotonic() - saved > 120:
+            run.checkpoint()
+            saved = time.monotonic()
+    if rank == 0:
+        run.checkpoint()
+        lmd_vit.save_model(run.model, os.path.join(args.out, "ema.safetensors"), state=run.ema)
+
+
+def write_log(run, rows):
+    path = os.path.join(run.args.out, "log.csv")
+    fresh = not os.path.exists(path)
+    with open(path, "a", newline="") as file:
+        writer = csv.writer(file)
+        if fresh:
+            writer.writerow(FIELDS)
+        now = datetime.datetime.now().isoformat(timespec="seconds")
+        mean = [f"{v:.5g}" for v in np.mean(rows, 0)]
+        writer.writerow([now, f"{run.spent:.1f}", run.step, run.crops, *mean])
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", required=True, help="folder filled by deblur_pairs.py")
+    parser.add_argument("--out", required=True, help="folder of checkpoint and log")
+    parser.add_argument("--minutes", type=float, default=100, help="running time, end to end")
+    parser.add_argument("--stop-after", type=float, default=1e9, help="pause here, in minutes")
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread")
+    parser.add_argument("--optimizer", choices=["muon", "adamw"], default="muon")
+    parser.add_argument("--lr", type=float, default=2e-3, help="of AdamW")
+    parser.add_argument("--muon-lr", type=float, default=2e-3)
+    parser.add_argument("--ema", type=float, default=0.998)
+    parser.add_argument("--gate-from", type=float, default=0.6, help="share of the time")
+    parser.add_argument("--sharp-share", type=float, default=0.1)
+    parser.add_argument("--outside-weight", type=float, default=0.15)
+    parser.add_argument("--pruning-weight", type=float, default=0.15)
+    parser.add_argument("--crop-mix", type=float, nargs=3, default=[0.6, 0.25, 0.15],
+                        help="shares of batches of 128, 192 and 256 pixels")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
+    args.out = os.path.abspath(args.out)
+    os.makedirs(args.out, exist_ok=True)
+    others = []
+    if args.rank == 0 and args.workers > 1:
+        rendezvous = os.path.join(args.out, "rendezvous")
+        if os.path.exists(rendezvous):
+            os.remove(rendezvous)
+        others = [subprocess.Popen([sys.executable, *sys.argv, "--rank", str(rank)])
+                  for rank in range(1, args.workers)]
+    train(args.rank, args)
+    for other in others:
+        other.wait()
+
+
+if __name__ == "__main__":
+    main()
