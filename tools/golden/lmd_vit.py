@@ -93,19 +93,13 @@ class Attention(nn.Module):
         self.proj = nn.Linear(c, c)
 
     def forward(self, net, x, mask):
-        n, t, c = x.shape
-        d = c // self.heads
+        d = x.shape[-1] // self.heads
         q, kv = self.qkv.to_q, self.qkv.to_kv
         weight = torch.cat([q.weight * d ** -0.5, kv.weight])
         bias = torch.cat([q.bias * d ** -0.5, kv.bias])
-        qkv = net.linear(x, weight, bias).view(n, t, 3, self.heads, d)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).contiguous()
+        qkv = net.linear(x, weight, bias)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
-        scores = (q @ k.transpose(2, 3)).to(bias.dtype) + bias
-        if mask is not None:
-            scores = scores.index_add(0, mask[0], mask[1].expand(-1, self.heads, -1, -1))
-        x = torch.softmax(scores, -1).to(v.dtype) @ v
-        x = x.transpose(1, 2).reshape(n, t, c)
+        x = net.attend(qkv, self.heads, bias, mask)
         return net.linear(x, self.proj.weight, self.proj.bias)
 
 
@@ -114,18 +108,13 @@ class LeFF(nn.Module):
 
     def __init__(self, c, ratio, w):
         super().__init__()
-        self.w = w
         self.linear1 = nn.Sequential(nn.Linear(c, ratio * c))
         self.dwconv = nn.Sequential(nn.Conv2d(ratio * c, ratio * c, 3, groups=ratio * c))
         self.linear2 = nn.Sequential(nn.Linear(ratio * c, c))
-        self.register_buffer("reflected", reflected_index(w), persistent=False)
 
     def forward(self, net, x):
-        y = net.gelu(net.linear(x, self.linear1[0].weight, self.linear1[0].bias))
-        n, t, c = y.shape
-        y = y[:, self.reflected].view(n, self.w + 2, self.w + 2, c).permute(0, 3, 1, 2)
-        y = net.gelu(net.convolve(y, self.dwconv[0]))
-        y = y.permute(0, 2, 3, 1).reshape(n, t, c)
+        y = net.linear(x, self.linear1[0].weight, self.linear1[0].bias)
+        y = net.leff_middle(y, self.dwconv[0])
         return net.linear(y, self.linear2[0].weight, self.linear2[0].bias)
 
 
@@ -238,6 +227,7 @@ class LmdVit(nn.Module):
         f = config["unshuffle"]
         self.product_dtype = None       # torch.bfloat16: large products in bf16
         self.gelu = F.gelu
+        self.register_buffer("reflected", reflected_index(config["window"]), persistent=False)
         in_all, in_decoder = config["modulator"] == "all", config["modulator"] != "none"
         self.input_proj = Conv("proj", nn.Conv2d(3 * f * f, e, 3, padding=1))
         for k in range(s):
@@ -258,6 +248,11 @@ class LmdVit(nn.Module):
         """Sides of a picture must be multiples of this."""
         return self.config["window"] * self.config["unshuffle"] << self.scales
 
+    def widths(self):
+        """Channels of every layer."""
+        e, s = self.config["embed_dim"], self.scales
+        return [e << k for k in range(s)] + [e << s] + [e << (s - k) for k in range(s)]
+
     def layers(self):
         """(name, layer) in the order of the forward pass."""
         names = [f"encoderlayer_{k}" for k in range(self.scales)] + ["conv"]
@@ -269,6 +264,24 @@ class LmdVit(nn.Module):
         if dtype is None:
             return F.linear(x, weight, bias)
         return F.linear(x.to(dtype), weight.to(dtype), bias.to(dtype))
+
+    def attend(self, qkv, heads, bias, mask):
+        """[n, w*w, 3C], q scaled -> [n, w*w, C]. bias [heads, w*w, w*w]; mask: see shift_mask."""
+        n, t, c = qkv.shape
+        q, k, v = qkv.view(n, t, 3, heads, -1).permute(2, 0, 3, 1, 4).contiguous()
+        scores = (q @ k.transpose(2, 3)).to(bias.dtype) + bias
+        if mask is not None:
+            scores = scores.index_add(0, mask[0], mask[1].expand(-1, heads, -1, -1))
+        x = torch.softmax(scores, -1).to(v.dtype) @ v
+        return x.transpose(1, 2).reshape(n, t, c // 3)
+
+    def leff_middle(self, x, layer):
+        """[n, w*w, 4C] -> the same: GELU, the depthwise convolution of each window, GELU."""
+        n, t, c = x.shape
+        side = self.config["window"] + 2
+        y = self.gelu(x)[:, self.reflected].view(n, side, side, c).permute(0, 3, 1, 2)
+        y = self.gelu(self.convolve(y, layer).permute(0, 2, 3, 1))
+        return y.reshape(n, t, c)
 
     def map_convolve(self, x, layer):
         """[B, H, W, C] -> [B, H', W', C'] in the input's dtype."""

@@ -7,33 +7,49 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)   # Jordan et al.: fast, singular valu
 
 
 def orthogonalised(g, steps=5):
-    """The orthogonal factor of a stack of matrices [n, rows, columns], approximately."""
+    """The orthogonal factor of a stack of matrices [n, rows, columns], approximately; in bf16."""
     a, b, c = NEWTON_SCHULZ
     turned = g.shape[1] > g.shape[2]
     x = g.transpose(1, 2) if turned else g
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)).bfloat16()
     for _ in range(steps):
         s = x @ x.transpose(1, 2)
         x = a * x + (b * s + c * s @ s) @ x
-    return x.transpose(1, 2) if turned else x
+    return (x.transpose(1, 2) if turned else x).float()
 
 
 class Muon:
-    """A step has the RMS of a typical AdamW step (0.2), so both halves share a learning rate."""
+    """A step has the RMS of a typical AdamW step (0.2), so both halves share a learning rate.
 
-    def __init__(self, params, momentum=0.95, weight_decay=0.01):
+    Every worker orthogonalises its share of the matrices; `gather` adds up the workers' updates.
+    """
+
+    def __init__(self, params, momentum=0.95, weight_decay=0.01, share=(0, 1), gather=None):
         self.groups = {}        # equal shapes go through the iteration as one stack
         for p in params:
             self.groups.setdefault((p.shape[0], p.numel() // p.shape[0]), []).append(p)
         self.momentum, self.weight_decay = momentum, weight_decay
+        self.share, self.gather = share, gather
         self.state = {k: torch.zeros(len(g), *k) for k, g in self.groups.items()}
+        self.total = sum(s.numel() for s in self.state.values())
 
     @torch.no_grad()
     def step(self, lr):
+        rank, workers = self.share
+        flat, start, turn = torch.zeros(self.total), 0, rank
+        updates = []
         for key, group in self.groups.items():
             grad = torch.stack([p.grad.reshape(key) for p in group])
             mean = self.state[key].mul_(self.momentum).add_(grad, alpha=1 - self.momentum)
-            update = orthogonalised(torch.lerp(grad, mean, self.momentum))
+            update = flat[start:start + grad.numel()].view_as(grad)
+            start, turn = start + grad.numel(), turn + 1
+            mine = slice(turn % workers, None, workers)
+            if len(grad[mine]):
+                update[mine] = orthogonalised(torch.lerp(grad[mine], mean[mine], self.momentum))
+            updates.append(update)
+        if workers > 1:
+            self.gather(flat)
+        for (key, group), update in zip(self.groups.items(), updates):
             update *= 0.2 * max(key) ** 0.5
             for p, u in zip(group, update):
                 p.mul_(1 - lr * self.weight_decay).add_(u.view_as(p), alpha=-lr)

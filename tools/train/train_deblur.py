@@ -20,7 +20,7 @@ from torch.nn import functional as F  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
 import deblur_pairs  # noqa: E402
-import fast_gelu  # noqa: E402
+import kernels  # noqa: E402
 import lmd_vit  # noqa: E402
 import muon  # noqa: E402
 
@@ -118,7 +118,8 @@ class Optimiser:
             use_muon = args.optimizer == "muon" and muon.is_hidden_matrix(name, p)
             (hidden if use_muon else rest).append(p)
         self.lr, self.muon_lr, self.rest = args.lr, args.muon_lr, rest
-        self.muon = muon.Muon(hidden)
+        share = args.rank, args.workers
+        self.muon = muon.Muon(hidden, share=share, gather=distributed.all_reduce)
         self.adam = torch.optim.AdamW(rest, betas=(0.9, 0.99), weight_decay=0.01)
 
     def step(self, factor):
@@ -171,7 +172,7 @@ class Run:
         self.args = args
         self.model = lmd_vit.LmdVit(**NETWORK)
         initialise(self.model)
-        self.model.product_dtype, self.model.gelu = torch.bfloat16, fast_gelu.gelu
+        kernels.install(self.model)
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.optimiser = Optimiser(self.model, args)
         self.step, self.spent, self.crops = 0, 0.0, 0
@@ -221,6 +222,7 @@ class Run:
 
 def train(rank, args):
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     if args.workers > 1:
         distributed.init_process_group("gloo", rank=rank, world_size=args.workers,
                                        init_method=f"file://{args.out}/rendezvous",

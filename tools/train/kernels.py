@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""Fast bf16 pieces of a training step: kernels.c, compiled at first use; else PyTorch's own."""
+
+import ctypes
+import os
+import subprocess
+import tempfile
+
+import torch
+from torch.nn import functional as F
+
+_FLAGS = ["-O3", "-march=native", "-fno-trapping-math", "-fPIC", "-Wno-psabi"]
+
+
+def _compile():
+    here = os.path.dirname(os.path.abspath(__file__))
+    sources = [os.path.join(here, name) for name in ("attention.c", "kernels.c")]
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "kernels.so")
+        try:
+            subprocess.run(["cc", *_FLAGS, "-shared", *sources, "-o", path], check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return ctypes.CDLL(path)
+
+
+_library = _compile()
+
+
+def _call(name, *values):
+    """Tensors go as pointers, numbers as size_t."""
+    getattr(_library, name)(*(ctypes.c_size_t(v) if isinstance(v, int)
+                              else ctypes.c_void_p(v.data_ptr()) for v in values))
+
+
+class _Gelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        y = torch.empty_like(x)
+        _call("gelu_forward", x, y, x.numel())
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        dx = torch.empty_like(x)
+        _call("gelu_backward", x, dy.contiguous(), dx, x.numel())
+        return dx
+
+
+def gelu(x):
+    if _library is None or x.dtype != torch.bfloat16 or x.numel() % 16:
+        return F.gelu(x)
+    return _Gelu.apply(x.contiguous())
+
+
+class _LeffMiddle(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        n, _, c = x.shape
+        w = weight.view(c, 9).t().contiguous()
+        y, z = torch.empty_like(x), torch.empty_like(x)
+        _call("leff_forward", x, w, bias, z, y, n, c)
+        ctx.save_for_backward(x, z, w)
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, z, w = ctx.saved_tensors
+        n, _, c = x.shape
+        dx, sums = torch.empty_like(x), torch.zeros(c // 16, 10, 16)
+        _call("leff_backward", x, z, dy.contiguous(), w, dx, sums, n, c)
+        sums = sums.transpose(1, 2).reshape(c, 10)
+        return dx, sums[:, :9].reshape(c, 1, 3, 3), sums[:, 9]
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, qkv, bias, masks, which, heads):
+        n, t, c = qkv.shape
+        y = torch.empty(n, t, c // 3, dtype=qkv.dtype)
+        _call("attention_forward", qkv, bias, masks, which, y, n, heads, c // 3 // heads)
+        ctx.save_for_backward(qkv, bias, masks, which)
+        ctx.heads = heads
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        qkv, bias, masks, which = ctx.saved_tensors
+        n, _, c = qkv.shape
+        dqkv, dbias = torch.empty_like(qkv), torch.zeros_like(bias)
+        _call("attention_backward", qkv, bias, masks, which, dy.contiguous(), dqkv, dbias, n,
+              ctx.heads, c // 3 // ctx.heads)
+        return dqkv, dbias, None, None, None
+
+
+def attend(qkv, heads, bias, mask):
+    which = torch.full((qkv.shape[0],), -1)
+    masks = bias.detach()
+    if mask is not None:
+        masks = mask[1].contiguous()
+        which[mask[0]] = torch.arange(len(mask[0]))
+    return _Attention.apply(qkv.contiguous(), bias.contiguous(), masks, which, heads)
+
+
+def install(model):
+    """Makes a model train in bf16 with these kernels, as far as they are there and fit."""
+    model.product_dtype, model.gelu = torch.bfloat16, gelu
+    e, window = model.config["embed_dim"], model.config["window"]
+    if _library is None or window != 8:
+        return
+    if e * model.config["mlp_ratio"] % 16 == 0:
+        model.leff_middle = lambda x, conv: _LeffMiddle.apply(x, conv.weight, conv.bias)
+    if all(c // h <= 32 for c, h in zip(model.widths(), model.config["heads"])):
+        model.attend = attend
