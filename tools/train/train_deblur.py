@@ -76,8 +76,8 @@ def pruning_loss(model, scores, mask):
 
 def outside_unit(progress):
     """Mean square outside the blur that costs one unit: 30 dB at first, so that the network
-    dares to leave the identity, 48 dB from the middle on."""
-    return 10 ** -(3.0 + 1.8 * min(max((progress - 0.1) / 0.4, 0.0), 1.0))
+    dares to leave the identity, 48 dB in the end."""
+    return 10 ** -(3.0 + 1.8 * min(max((progress - 0.45) / 0.4, 0.0), 1.0))
 
 
 def losses(model, crops, gated, unit, args):
