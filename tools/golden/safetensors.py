@@ -7,7 +7,8 @@ import struct
 
 import numpy as np
 
-_TO_NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
+_TO_NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
+             "U8": "|u1"}
 _TO_TAG = {np.dtype(code): tag for tag, code in _TO_NUMPY.items()}
 
 
