@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // cpu/simd/gemm.c: matrix product against packed weights. B lies in panels of one to four vectors'
 // width, [k][width] each; A is read in place. A tile of rows x one panel is kept in registers over
-// the whole of k: at the sizes of these networks (k of 24 to 2048) a panel stays in L2 and nothing
-// is gained by splitting k.
+// a slice of k that is short enough for the panel's part to stay in L1; between slices sums rest
+// in C.
 #include "cpu/simd/math.h"
 #include "cpu/simd/simd.h"
 
@@ -18,7 +18,8 @@
 #define ROWS_3 4
 #endif
 #define MAX_VECTORS 3
-#define A_BLOCK_BYTES (192u << 10) // rows of A that are multiplied by all panels before the next
+#define SLICE (VL == 16 ? 320 : 512) // of k, at most
+#define A_BLOCK_BYTES (192u << 10)   // rows of A that are multiplied by all panels before the next
 
 // One row block against one panel.
 typedef struct tile {
@@ -26,6 +27,7 @@ typedef struct tile {
     size_t lda, k;
     const float *panel;
     const float *bias; // at the panel's first column, or NULL
+    bool resumes;      // C holds the sums of the slices before this one
     size_t tail;       // columns in the last vector, VL when it is full
     sl_act act;
     float slope;
@@ -35,18 +37,32 @@ typedef struct tile {
     size_t ldc;
 } tile;
 
-SL_INLINE void start_bias(const tile *t, vf b[], size_t vectors)
+SL_INLINE vf load_vector(const tile *t, const float *p, bool is_last)
+{
+    return is_last && t->tail != VL ? vf_load_part(p, t->tail) : vf_load(p);
+}
+
+SL_INLINE void start(const tile *t, vf acc[][MAX_VECTORS], size_t rows, size_t vectors)
 {
     SL_UNROLL
-    for (size_t v = 0; v < vectors; v++)
-        b[v] = (vf) { 0 };
-    if (!t->bias)
-        return;
+    for (size_t v = 0; v < vectors; v++) {
+        vf b = { 0 };
+        if (t->bias)
+            b = load_vector(t, t->bias + v * VL, v + 1 == vectors);
+        SL_UNROLL
+        for (size_t r = 0; r < rows; r++)
+            acc[r][v] = b;
+    }
+}
+
+SL_INLINE void resume(const tile *t, vf acc[][MAX_VECTORS], size_t rows, size_t vectors)
+{
     SL_UNROLL
-    for (size_t v = 0; v + 1 < vectors; v++)
-        b[v] = vf_load(t->bias + v * VL);
-    const float *last = t->bias + (vectors - 1) * VL;
-    b[vectors - 1] = t->tail == VL ? vf_load(last) : vf_load_part(last, t->tail);
+    for (size_t r = 0; r < rows; r++) {
+        SL_UNROLL
+        for (size_t v = 0; v < vectors; v++)
+            acc[r][v] = load_vector(t, t->c + r * t->ldc + v * VL, v + 1 == vectors);
+    }
 }
 
 SL_INLINE void finish_vector(const tile *t, vf x, size_t row, size_t v, bool is_part)
@@ -108,14 +124,10 @@ SL_INLINE void multiply(const tile *t, vf acc[][MAX_VECTORS], size_t rows, size_
 SL_INLINE void run_tile(const tile *t, size_t rows, size_t vectors)
 {
     vf acc[ROWS_1 > ROWS_2 ? ROWS_1 : ROWS_2][MAX_VECTORS];
-    vf b[MAX_VECTORS];
-    start_bias(t, b, vectors);
-    SL_UNROLL
-    for (size_t r = 0; r < rows; r++) {
-        SL_UNROLL
-        for (size_t v = 0; v < vectors; v++)
-            acc[r][v] = b[v];
-    }
+    if (t->resumes)
+        resume(t, acc, rows, vectors);
+    else
+        start(t, acc, rows, vectors);
     multiply(t, acc, rows, vectors);
     if (t->act != SL_ACT_NONE) {
         _Alignas(SL_ALIGN) float buffer[ROWS_1 * MAX_VECTORS * VL];
@@ -251,40 +263,65 @@ static void run_panel(tile *t, size_t rows, size_t vectors)
     t->residual = residual;
 }
 
-static void run_rows(const sl_gemm *g, size_t first, size_t rows)
+// One slice of k: all panels, one after the other.
+static void run_slice(const sl_gemm *g, size_t first, size_t rows, tile t, size_t k_first)
 {
     size_t all = vectors_of(g->b->n), vectors;
-    tile t = { .a = g->a + first * g->lda,
-               .lda = g->lda,
-               .k = g->b->k,
-               .panel = g->b->panels,
-               .act = g->act,
-               .slope = g->slope,
-               .ldr = g->ldr,
-               .ldc = g->ldc };
+    const float *residual = t.residual, *panels = g->b->panels;
+    t.a = g->a + first * g->lda + k_first;
     for (size_t done = 0; done < all; done += vectors) {
         vectors = panel_vectors(all - done, all);
+        t.panel = panels + k_first * vectors * VL;
         t.bias = g->bias ? g->bias + done * VL : NULL;
-        t.residual = g->residual ? g->residual + first * g->ldr + done * VL : NULL;
+        t.residual = residual ? residual + first * g->ldr + done * VL : NULL;
         t.c = g->c + first * g->ldc + done * VL;
         t.tail = done + vectors == all ? g->b->n - (all - 1) * VL : VL;
         run_panel(&t, rows, vectors);
-        t.panel += vectors * VL * t.k;
+        panels += vectors * VL * g->b->k;
     }
+}
+
+// The residual is added in the first slice, before sums overwrite a C that is the residual itself;
+// behind an activation it has to wait for the last.
+static void run_rows(const sl_gemm *g, size_t first, size_t rows, size_t slices)
+{
+    size_t k = g->b->k, k_first = 0;
+    bool is_active = g->act != SL_ACT_NONE;
+    for (size_t i = 0; i < slices; i++) {
+        bool adds = is_active ? i + 1 == slices : i == 0;
+        tile t = { .lda = g->lda,
+                   .k = k / slices + (i < k % slices),
+                   .resumes = i > 0,
+                   .act = i + 1 == slices ? g->act : SL_ACT_NONE,
+                   .slope = g->slope,
+                   .residual = adds ? g->residual : NULL,
+                   .ldr = g->ldr,
+                   .ldc = g->ldc };
+        run_slice(g, first, rows, t, k_first);
+        k_first += t.k;
+    }
+}
+
+static size_t slices_of(const sl_gemm *g)
+{
+    if (g->act != SL_ACT_NONE && g->residual == g->c && g->residual)
+        return 1; // sums cannot rest in C: the residual is still needed there
+    return g->b->k ? (g->b->k + SLICE - 1) / SLICE : 1;
 }
 
 void SL_LEVEL(sl_gemm_run)(const sl_gemm *g)
 {
     if (g->rows == 0 || g->b->n == 0)
         return;
-    size_t block = A_BLOCK_BYTES / (sizeof(float) * (g->b->k + 1));
+    size_t slices = slices_of(g);
+    size_t block = A_BLOCK_BYTES / (sizeof(float) * (g->b->k / slices + 1));
     size_t least = 4 * tile_rows[2];
     if (block < least)
         block = least;
     size_t count = (g->rows + block - 1) / block;
     for (size_t i = 0, first = 0; i < count; i++) {
         size_t rows = g->rows / count + (i < g->rows % count);
-        run_rows(g, first, rows);
+        run_rows(g, first, rows, slices);
         first += rows;
     }
 }
