@@ -163,12 +163,29 @@ static sl_cpu_weights *new_weights(network *n)
     return weights;
 }
 
+static void meet(void *arg, size_t task, unsigned worker)
+{
+    atomic_uint *waiting = arg;
+    (void)task, (void)worker;
+    atomic_fetch_sub(waiting, 1);
+    while (atomic_load(waiting) > 0)
+        ;
+}
+
+// A thread that is still starting allocates; afterwards all have started.
+static void wait_for_threads(sl_pool *pool)
+{
+    atomic_uint waiting = sl_pool_size(pool);
+    sl_pool_run(pool, meet, &waiting, sl_pool_size(pool));
+}
+
 // ---- tests
 
 START_TEST(runs_allocate_nothing)
 {
     network n;
     network_new(&n, 64, 96);
+    wait_for_threads(n.ctx->pool);
     sl_cpu_weights *weights = new_weights(&n);
     count_from_here();
     sl_plan *plan = compile(&n, weights);
