@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// pipeline/: what a user asks for: decode -> tile -> run -> stitch -> encode. May include every room.
+// pipeline/: what a user asks for: decode -> tile -> run -> stitch -> encode. May include every
+// room.
 #ifndef SL_PIPELINE_PIPELINE_H
 #define SL_PIPELINE_PIPELINE_H
 
@@ -9,6 +10,9 @@
 
 // Checks a device name ("auto", "cpu", NULL). SL_ERR_DEVICE lists the devices there are.
 sl_status sl_device_check(sl_ctx *ctx, const char *name);
+
+// The bytes of activations and scratch that a graph takes on a device, without allocating them.
+sl_status sl_device_memory(sl_ctx *ctx, const char *name, const sl_graph *graph, size_t *out);
 
 // Compiles a graph for a device.
 sl_status sl_device_compile(sl_ctx *ctx, const char *name, const sl_graph *graph,

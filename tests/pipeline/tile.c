@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// tests/pipeline/tile.c: tiles cover every canvas, share its pixels fairly, and reflect its border.
+#include "../base/run.h"
+#include "pipeline/tile.h"
+
+// Every length, limit and overlap in units of the multiple.
+static void check_axis(uint32_t length, uint32_t multiple, uint32_t most, uint32_t shared)
+{
+    sl_tile_axis a;
+    uint32_t canvas = (length + multiple - 1) / multiple * multiple, limit = most * multiple;
+    sl_tile_axis_new(length, canvas, multiple, limit, shared * multiple, &a);
+    const char *what = "length %u, multiple %u, limit %u, overlap %u: tile %u, count %u";
+#define WHAT what, length, multiple, limit, shared *multiple, a.tile, a.count
+    ck_assert_msg(a.tile % multiple == 0 && a.tile <= canvas && a.count >= 1, WHAT);
+    ck_assert_msg(canvas <= limit ? a.count == 1 && a.tile == canvas : a.tile <= limit, WHAT);
+    ck_assert_msg(sl_tile_origin(&a, 0) == 0, WHAT);
+    ck_assert_msg(sl_tile_origin(&a, a.count - 1) + a.tile == canvas, WHAT);
+    float *sums = sl_alloc(ctx, canvas, sizeof(float));
+    float *weights = sl_alloc(ctx, a.tile, sizeof(float));
+    for (uint32_t i = 0; i < a.count; i++) {
+        uint32_t origin = sl_tile_origin(&a, i);
+        ck_assert_msg(origin % multiple == 0, WHAT);
+        if (i > 0) {
+            uint32_t before = sl_tile_origin(&a, i - 1);
+            ck_assert_msg(before < origin && origin + shared * multiple <= before + a.tile, WHAT);
+        }
+        sl_tile_weights(&a, i, weights);
+        for (uint32_t x = 0; x < a.tile; x++) {
+            ck_assert_msg(weights[x] >= 0.0f && weights[x] <= 1.0f, WHAT);
+            sums[origin + x] += weights[x];
+        }
+        if (i > 0)
+            ck_assert_msg(weights[0] == 0.0f, WHAT);
+        if (i + 1 < a.count)
+            ck_assert_msg(weights[a.tile - 1] == 0.0f, WHAT);
+    }
+    for (uint32_t x = 0; x < canvas; x++)
+        ck_assert_msg(sums[x] > 0.999999f && sums[x] < 1.000001f, WHAT);
+    free(sums);
+    free(weights);
+#undef WHAT
+}
+
+START_TEST(tiles_cover_and_share)
+{
+    static const uint32_t multiples[] = { 8, 16, 64, 128 };
+    for (size_t k = 0; k < SL_ARRAY_LEN(multiples); k++)
+        for (uint32_t units = 1; units <= 24; units++)
+            for (uint32_t most = 2; most <= 9; most++)
+                for (uint32_t shared = 1; shared <= most / 2; shared++)
+                    check_axis(units * multiples[k] - units % 8, multiples[k], most, shared);
+}
+END_TEST
+
+START_TEST(one_unit_needs_no_overlap)
+{
+    check_axis(1, 128, 1, 0);
+    check_axis(128, 128, 1, 0);
+}
+END_TEST
+
+// Walks back and forth between the ends, one step at a time.
+START_TEST(reflection_walks_to_and_fro)
+{
+    for (uint32_t length = 1; length <= 9; length++) {
+        uint32_t at = 0;
+        bool forth = true;
+        for (uint64_t i = 0; i < 100; i++) {
+            ck_assert_msg(sl_reflect(i, length) == at, "length %u, position %u", length,
+                          (unsigned)i);
+            if (at + 1 >= length)
+                forth = false;
+            if (at == 0)
+                forth = true;
+            if (length > 1)
+                at = forth ? at + 1 : at - 1;
+        }
+    }
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("tile");
+    tcase_add_test(tests, tiles_cover_and_share);
+    tcase_add_test(tests, one_unit_needs_no_overlap);
+    tcase_add_test(tests, reflection_walks_to_and_fro);
+    return run_case("pipeline/tile", tests);
+}

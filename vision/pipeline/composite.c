@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+// pipeline/composite.c: samples to floats and back, and the seams between tiles.
+#include "pipeline/composite.h"
+
+#define TASK_ROWS 16
+
+static size_t band_rows(const sl_composite *c)
+{
+    return c->y.tile < c->y.length ? c->y.tile : c->y.length;
+}
+
+sl_status sl_composite_new(sl_ctx *ctx, const sl_image *image, const sl_tile_axis *x,
+                           const sl_tile_axis *y, bool heat, sl_image *out, sl_composite *c)
+{
+    *c = (sl_composite) { .ctx = ctx, .image = image, .out = out, .x = *x, .y = *y };
+    size_t floats = (size_t)x->tile * 3, width = image->width; // at most 2^20 * 3
+    c->input = sl_alloc(ctx, y->tile, floats * sizeof(float));
+    c->result = sl_alloc(ctx, y->tile, floats * sizeof(float));
+    c->change = sl_alloc(ctx, band_rows(c), width * 3 * sizeof(float));
+    c->weights_x = sl_alloc(ctx, x->tile, sizeof(float));
+    c->weights_y = sl_alloc(ctx, y->tile, sizeof(float));
+    c->columns = sl_alloc(ctx, x->tile, sizeof(*c->columns));
+    if (heat)
+        c->heat = sl_alloc(ctx, image->height, width * sizeof(float));
+    if (!c->input || !c->result || !c->change || !c->weights_x || !c->weights_y || !c->columns ||
+        (heat && !c->heat)) {
+        sl_composite_free(c);
+        return SL_ERR_NOMEM;
+    }
+    for (unsigned i = 0; i < 256; i++) {
+        c->unit[i] = (float)i / 255.0f;
+        c->share[i] = sl_ramp_share((uint8_t)i);
+    }
+    return SL_OK;
+}
+
+void sl_composite_free(sl_composite *c)
+{
+    free(c->input);
+    free(c->result);
+    free(c->change);
+    free(c->heat);
+    free(c->weights_x);
+    free(c->weights_y);
+    free(c->columns);
+    *c = (sl_composite) { 0 };
+}
+
+static size_t task_count(size_t rows)
+{
+    return (rows + TASK_ROWS - 1) / TASK_ROWS;
+}
+
+static size_t task_end(size_t task, size_t rows)
+{
+    size_t end = (task + 1) * TASK_ROWS;
+    return end < rows ? end : rows;
+}
+
+// ---- begin: samples to floats
+
+static void fill_row(const sl_composite *c, const sl_image *image, uint32_t y, float *to)
+{
+    const uint8_t *bytes = image->pixels + (size_t)y * image->row_bytes;
+    const uint16_t *words = (const uint16_t *)(const void *)bytes;
+    size_t step = image->channels, green = step >= 3, blue = step >= 3 ? 2 : 0;
+    for (size_t i = 0; i < c->x.tile; i++, to += 3) {
+        size_t at = c->columns[i] * step;
+        if (image->depth == 16) {
+            to[0] = (float)words[at] / 65535.0f;
+            to[1] = (float)words[at + green] / 65535.0f;
+            to[2] = (float)words[at + blue] / 65535.0f;
+        } else {
+            to[0] = c->unit[bytes[at]];
+            to[1] = c->unit[bytes[at + green]];
+            to[2] = c->unit[bytes[at + blue]];
+        }
+    }
+}
+
+static void fill_task(void *arg, size_t task, unsigned worker)
+{
+    const sl_composite *c = arg;
+    (void)worker;
+    for (size_t i = task * TASK_ROWS; i < task_end(task, c->y.tile); i++)
+        fill_row(c, c->image, sl_reflect((uint64_t)c->top + i, c->y.length),
+                 c->input + i * c->x.tile * 3);
+}
+
+void sl_composite_begin(sl_composite *c, uint32_t row, uint32_t column)
+{
+    c->left = sl_tile_origin(&c->x, column);
+    c->top = sl_tile_origin(&c->y, row);
+    sl_tile_weights(&c->x, column, c->weights_x);
+    sl_tile_weights(&c->y, row, c->weights_y);
+    for (uint32_t i = 0; i < c->x.tile; i++)
+        c->columns[i] = sl_reflect((uint64_t)c->left + i, c->x.length);
+    sl_pool_run(c->ctx->pool, fill_task, c, task_count(c->y.tile));
+}
+
+// ---- end: a tile's share of the change
+
+// Pixels of the current tile that belong to the picture.
+static size_t shown(const sl_tile_axis *axis, uint32_t origin)
+{
+    if (origin >= axis->length)
+        return 0;
+    return axis->length - origin < axis->tile ? axis->length - origin : axis->tile;
+}
+
+static void blend_row(const sl_composite *c, size_t i, float weight)
+{
+    size_t row = i * c->x.tile, width = c->x.length;
+    const float *before = c->input + row * 3, *after = c->result + row * 3;
+    const uint8_t *ramp = c->coverage->ramp + row;
+    float *change = c->change + (i * width + c->left) * 3;
+    for (size_t x = 0; x < shown(&c->x, c->left); x++) {
+        float share = weight * c->weights_x[x] * c->share[ramp[x]];
+        if (share == 0.0f)
+            continue;
+        for (size_t k = 3 * x; k < 3 * x + 3; k++)
+            change[k] += share * (after[k] - before[k]);
+    }
+}
+
+// Linear between the centres of two cells: the first cell's index, the second's, its share.
+typedef struct between {
+    size_t first, second;
+    float share;
+} between;
+
+static between cells_at(size_t pixel, uint32_t cell, uint32_t count)
+{
+    float at = ((float)pixel + 0.5f) / (float)cell - 0.5f;
+    if (at <= 0.0f)
+        return (between) { 0, 0, 0.0f };
+    size_t first = (size_t)at, last = count - 1;
+    if (first >= last)
+        return (between) { last, last, 0.0f };
+    return (between) { first, first + 1, at - (float)first };
+}
+
+static void heat_row(const sl_composite *c, size_t i, float weight)
+{
+    const sl_coverage *v = c->coverage;
+    between rows = cells_at(i, v->cell, v->rows);
+    const float *upper = v->heat + rows.first * v->columns;
+    const float *under = v->heat + rows.second * v->columns;
+    float *heat = c->heat + (c->top + i) * c->x.length + c->left;
+    for (size_t x = 0; x < shown(&c->x, c->left); x++) {
+        between b = cells_at(x, v->cell, v->columns);
+        float first = upper[b.first] + rows.share * (under[b.first] - upper[b.first]);
+        float second = upper[b.second] + rows.share * (under[b.second] - upper[b.second]);
+        heat[x] += weight * c->weights_x[x] * (first + b.share * (second - first));
+    }
+}
+
+static void blend_task(void *arg, size_t task, unsigned worker)
+{
+    const sl_composite *c = arg;
+    (void)worker;
+    for (size_t i = task * TASK_ROWS; i < task_end(task, shown(&c->y, c->top)); i++) {
+        float weight = c->weights_y[i];
+        if (weight == 0.0f)
+            continue;
+        if (!c->coverage->is_empty)
+            blend_row(c, i, weight);
+        if (c->heat && c->coverage->heat)
+            heat_row(c, i, weight);
+    }
+}
+
+void sl_composite_end(sl_composite *c, const sl_coverage *coverage)
+{
+    c->coverage = coverage;
+    sl_pool_run(c->ctx->pool, blend_task, c, task_count(shown(&c->y, c->top)));
+    c->coverage = NULL;
+}
+
+// ---- row_end: changes to samples
+
+static float clamp(float x)
+{
+    return x > 1.0f ? 1.0f : x > 0.0f ? x : 0.0f; // a NaN becomes 0
+}
+
+// The sample that is `change` away from one, both as shares of `top`, rounded.
+static unsigned moved(unsigned sample, float change, float top)
+{
+    return (unsigned)(clamp((float)sample / top + change) * top + 0.5f);
+}
+
+static void emit_row(const sl_composite *c, uint32_t y, const float *change)
+{
+    const sl_image *image = c->image;
+    uint8_t *bytes = c->out->pixels + (size_t)y * image->row_bytes;
+    uint16_t *words = (uint16_t *)(void *)bytes;
+    size_t step = image->channels, colours = step >= 3 ? 3 : 1;
+    memcpy(bytes, image->pixels + (size_t)y * image->row_bytes, image->row_bytes);
+    for (size_t x = 0; x < image->width; x++, change += 3) {
+        if (change[0] == 0.0f && change[1] == 0.0f && change[2] == 0.0f)
+            continue;
+        float grey = (change[0] + change[1] + change[2]) / 3.0f;
+        for (size_t k = 0; k < colours; k++) {
+            size_t at = x * step + k;
+            float by = colours == 1 ? grey : change[k];
+            if (image->depth == 16)
+                words[at] = (uint16_t)moved(words[at], by, 65535.0f);
+            else
+                bytes[at] = (uint8_t)moved(bytes[at], by, 255.0f);
+        }
+    }
+}
+
+static void emit_task(void *arg, size_t task, unsigned worker)
+{
+    const sl_composite *c = arg;
+    (void)worker;
+    size_t rows = c->row_end - c->first_row;
+    for (size_t i = task * TASK_ROWS; i < task_end(task, rows); i++)
+        emit_row(c, c->first_row + (uint32_t)i, c->change + i * c->x.length * 3);
+}
+
+void sl_composite_row_end(sl_composite *c, uint32_t row)
+{
+    // The next row of tiles still adds to the rows from its origin on.
+    uint32_t end = row + 1 < c->y.count ? sl_tile_origin(&c->y, row + 1) : c->y.length;
+    size_t line = (size_t)c->x.length * 3;
+    c->first_row = c->top;
+    c->row_end = end < c->y.length ? end : c->y.length;
+    size_t done = c->row_end - c->first_row, rest = band_rows(c) - done;
+    sl_pool_run(c->ctx->pool, emit_task, c, task_count(done));
+    memmove(c->change, c->change + done * line, rest * line * sizeof(float));
+    memset(c->change + rest * line, 0, done * line * sizeof(float));
+}

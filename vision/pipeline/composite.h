@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+// pipeline/composite.h: a picture cut into tiles for the network, and put together again from it.
+#ifndef SL_PIPELINE_COMPOSITE_H
+#define SL_PIPELINE_COMPOSITE_H
+
+#include "image/image.h"
+#include "pipeline/coverage.h"
+#include "pipeline/tile.h"
+
+// Changes are summed in floats for one row of tiles at a time, so that memory grows with the
+// picture's width only. Pixels whose change is exactly 0 are copied, never computed.
+typedef struct sl_composite {
+    sl_ctx *ctx;
+    const sl_image *image;
+    sl_image *out; // of the caller
+    sl_tile_axis x, y;
+    float *input;                 // [y.tile, x.tile, 3], 0..1
+    float *result;                // the same from the network
+    float *change;                // [min(y.tile, height), width, 3]: result - input, shared out
+    float *heat;                  // [height, width] or NULL
+    float *weights_x, *weights_y; // of the current tile
+    uint32_t *columns;            // of the picture, by column of the current tile
+    uint32_t left, top;           // of the current tile
+    const sl_coverage *coverage;  // while blending
+    uint32_t first_row, row_end;  // while emitting
+    float unit[256];              // of 8-bit samples
+    float share[256];             // of the change, by ramp value
+} sl_composite;
+
+// A composite that is all zeros may be freed.
+sl_status sl_composite_new(sl_ctx *ctx, const sl_image *image, const sl_tile_axis *x,
+                           const sl_tile_axis *y, bool heat, sl_image *out, sl_composite *c);
+void sl_composite_free(sl_composite *c);
+
+// For each row of tiles, for each of its columns: begin fills `input`, the caller makes `result`
+// (only where the coverage is not empty) and coverage, end blends it. Then row_end.
+void sl_composite_begin(sl_composite *c, uint32_t row, uint32_t column);
+void sl_composite_end(sl_composite *c, const sl_coverage *coverage);
+void sl_composite_row_end(sl_composite *c, uint32_t row);
+
+#endif

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+// pipeline/deblur.c: a photograph through LMD-ViT, tile by tile.
+#include "pipeline/composite.h"
+#include "pipeline/shape.h"
+
+struct sl_deblur {
+    sl_ctx *ctx;
+    const sl_model *model;
+    char *device; // NULL: auto
+    float threshold;
+    bool dense;
+    uint64_t budget_bytes;
+    uint32_t tile;
+    sl_cpu_weights *weights;
+    sl_network network;   // of the last canvas; serves until another is needed
+    sl_coverage coverage; // of that canvas
+    bool has_heat;        // the network gives scores, the coverage reads them
+};
+
+static sl_lmd_build build_options(const sl_deblur *d, bool heat, uint32_t width, uint32_t height)
+{
+    return (sl_lmd_build) {
+        .height = height,
+        .width = width,
+        .threshold = d->threshold,
+        .dense = d->dense && !heat,
+        // A heat map without pruning: the predictors run, and every window is on the list.
+        .given_lists = d->dense && heat,
+    };
+}
+
+static void drop_network(sl_deblur *d)
+{
+    sl_coverage_free(&d->coverage);
+    sl_network_free(&d->network);
+}
+
+static sl_status make_network(sl_deblur *d, bool heat, uint32_t width, uint32_t height)
+{
+    if (d->network.plan && d->network.width == width && d->network.height == height &&
+        d->has_heat == heat)
+        return SL_OK;
+    drop_network(d); // first: two arenas at once would break the budget
+    sl_lmd_build build = build_options(d, heat, width, height);
+    sl_status st = sl_network_new(d->ctx, d->model, d->device, d->weights, &build, &d->network);
+    if (st == SL_OK)
+        st = sl_coverage_new(&d->network, heat, &d->coverage);
+    if (st == SL_OK && build.given_lists)
+        st = sl_network_give_lists(&d->network, 1.0);
+    if (st != SL_OK)
+        drop_network(d);
+    d->has_heat = heat;
+    return st;
+}
+
+static sl_status check_options(sl_ctx *ctx, const sl_model *model, const sl_deblur_options *options)
+{
+    if (strcmp(model->architecture, "lmd-vit") != 0)
+        return sl_fail(ctx, SL_ERR_UNSUPPORTED, "%s: a model of architecture %s cannot deblur",
+                       sl_tensor_set_path(model->set), model->architecture);
+    sl_status st = sl_device_check(ctx, options->device);
+    return st != SL_OK ? st : sl_threshold_check(ctx, options->keep_threshold);
+}
+
+sl_status sl_deblur_new(sl_ctx *ctx, const sl_model *model, const sl_deblur_options *options,
+                        sl_deblur **out)
+{
+    static const sl_deblur_options defaults = { 0 };
+    sl_deblur *d = NULL;
+    *out = NULL;
+    if (!options)
+        options = &defaults;
+    sl_status st = check_options(ctx, model, options);
+    if (st != SL_OK)
+        return st;
+    d = sl_alloc(ctx, 1, sizeof(*d));
+    if (!d)
+        return SL_ERR_NOMEM;
+    d->ctx = ctx;
+    d->model = model;
+    d->threshold = options->keep_threshold;
+    d->dense = options->dense;
+    d->budget_bytes = options->memory_bytes ? options->memory_bytes : SL_DEFAULT_BUDGET;
+    d->tile = options->tile;
+    st = SL_ERR_NOMEM;
+    if (options->device && !(d->device = sl_strdup(ctx, options->device)))
+        goto done;
+    st = sl_cpu_weights_new(ctx, &d->weights);
+    if (st != SL_OK)
+        goto done;
+    // Pictures decide the canvas; the smallest one packs the weights and finds what cannot work.
+    uint32_t side = sl_lmd_multiple(&model->lmd);
+    st = make_network(d, false, side, side);
+    if (st != SL_OK)
+        goto done;
+    *out = d;
+    d = NULL;
+done:
+    sl_deblur_free(d);
+    return st;
+}
+
+void sl_deblur_free(sl_deblur *d)
+{
+    if (!d)
+        return;
+    drop_network(d);
+    sl_cpu_weights_free(d->weights);
+    free(d->device);
+    free(d);
+}
+
+static sl_status prepare(sl_deblur *d, const sl_image *image, bool heat, sl_tile_axis *x,
+                         sl_tile_axis *y)
+{
+    sl_shape_request request = { .model = d->model,
+                                 .device = d->device,
+                                 .build = build_options(d, heat, 0, 0),
+                                 .budget_bytes = d->budget_bytes,
+                                 .tile = d->tile,
+                                 .width = image->width,
+                                 .height = image->height };
+    sl_status st = sl_shape_choose(d->ctx, &request, x, y);
+    return st != SL_OK ? st : make_network(d, heat, x->tile, y->tile);
+}
+
+static sl_status run_tile(sl_deblur *d, sl_composite *c, uint32_t row, uint32_t column,
+                          sl_window_count *count)
+{
+    const sl_network *n = &d->network;
+    sl_composite_begin(c, row, column);
+    sl_status st = sl_plan_write(n->plan, n->image, c->input);
+    if (st == SL_OK)
+        st = sl_plan_run(n->plan);
+    if (st == SL_OK)
+        st = sl_coverage_read(&d->coverage, n, count);
+    if (st == SL_OK && !d->coverage.is_empty)
+        st = sl_plan_read(n->plan, n->output, c->result);
+    if (st == SL_OK)
+        sl_composite_end(c, &d->coverage);
+    return st;
+}
+
+static sl_status run_tiles(sl_deblur *d, sl_composite *c, sl_window_count *count)
+{
+    size_t total = (size_t)c->x.count * c->y.count, done = 0;
+    sl_status st = sl_progress(d->ctx, 0, total);
+    for (uint32_t row = 0; row < c->y.count; row++) {
+        for (uint32_t column = 0; column < c->x.count && st == SL_OK; column++) {
+            st = run_tile(d, c, row, column, count);
+            if (st == SL_OK)
+                st = sl_progress(d->ctx, ++done, total);
+        }
+        if (st != SL_OK)
+            break;
+        sl_composite_row_end(c, row);
+    }
+    return st;
+}
+
+static void fill_report(const sl_deblur *d, const sl_composite *c, const sl_window_count *count,
+                        double start, sl_deblur_report *report)
+{
+    *report = (sl_deblur_report) { .width = c->x.length,
+                                   .height = c->y.length,
+                                   .tile_width = c->x.tile,
+                                   .tile_height = c->y.tile,
+                                   .tiles = c->x.count * c->y.count,
+                                   .kept_share = count->all > 0 ? count->computed / count->all : 0,
+                                   .seconds = sl_seconds() - start };
+    memcpy(report->device, d->network.plan->device, sizeof(report->device));
+}
+
+sl_status sl_deblur_run(sl_deblur *d, const sl_image *image, sl_image **out, sl_image **heat,
+                        sl_deblur_report *report)
+{
+    double start = sl_seconds();
+    sl_tile_axis x, y;
+    sl_composite c = { 0 };
+    sl_window_count count = { 0 };
+    sl_image *result = NULL, *drawn = NULL;
+    *out = NULL;
+    if (heat)
+        *heat = NULL;
+    sl_status st = prepare(d, image, heat != NULL, &x, &y);
+    if (st == SL_OK)
+        st = sl_image_new_like(d->ctx, image, &result);
+    if (st == SL_OK)
+        st = sl_composite_new(d->ctx, image, &x, &y, heat != NULL, result, &c);
+    if (st == SL_OK)
+        st = run_tiles(d, &c, &count);
+    if (st == SL_OK && heat)
+        st = sl_image_heat(d->ctx, image, c.heat, &drawn);
+    if (st != SL_OK)
+        goto done;
+    if (report)
+        fill_report(d, &c, &count, start, report);
+    *out = result;
+    result = NULL;
+    if (heat)
+        *heat = drawn;
+    drawn = NULL;
+done:
+    sl_composite_free(&c);
+    sl_image_free(result);
+    sl_image_free(drawn);
+    return st;
+}
