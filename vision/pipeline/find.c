@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// pipeline/find.c: where the shipped models lie.
+#include "pipeline/pipeline.h"
+#include "pipeline/places.h" // from Meson: SL_SOURCE_MODELS, SL_BUILD_ROOT, SL_INSTALLED_MODELS
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct search {
+    sl_ctx *ctx;
+    const char *file_name;
+    char *tried; // one place a line
+    char *found; // malloc'ed
+    sl_status status;
+} search;
+
+static bool is_done(const search *s)
+{
+    return s->found || s->status != SL_OK;
+}
+
+static bool is_file(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISDIR(info.st_mode);
+}
+
+static void note(search *s, const char *path)
+{
+    char *longer = sl_format(s->ctx, "%s\n  %s", s->tried ? s->tried : "", path);
+    free(s->tried);
+    s->tried = longer;
+    if (!longer)
+        s->status = SL_ERR_NOMEM;
+}
+
+// Takes `path`, malloc'ed or NULL when memory ran out.
+static void try_file(search *s, char *path)
+{
+    if (!path)
+        s->status = SL_ERR_NOMEM;
+    else if (is_file(path))
+        s->found = path;
+    else
+        note(s, path);
+    if (path != s->found)
+        free(path);
+}
+
+static void try_dir(search *s, const char *dir, const char *below)
+{
+    if (!is_done(s))
+        try_file(s, sl_format(s->ctx, "%s%s/%s", dir, below, s->file_name));
+}
+
+static void try_environment(search *s)
+{
+    const char *place = getenv("SOFTLENS_MODELS");
+    if (!place || !*place)
+        return;
+    if (is_file(place))
+        try_file(s, sl_strdup(s->ctx, place));
+    else
+        try_dir(s, place, "");
+}
+
+// A program that runs from its build tree finds the models of the source tree.
+static void try_build_tree(search *s)
+{
+    char program[4096];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    if (length <= 0 || is_done(s))
+        return;
+    program[length] = '\0';
+    char *slash = strrchr(program, '/');
+    if (!slash)
+        return;
+    *slash = '\0';
+    try_dir(s, program, "/../models");
+    try_dir(s, program, "/../../models");
+    size_t root = strlen(SL_BUILD_ROOT);
+    if (strncmp(program, SL_BUILD_ROOT, root) == 0 && (program[root] == '/' || !program[root]))
+        try_dir(s, SL_SOURCE_MODELS, "");
+}
+
+static void try_data_dirs(search *s)
+{
+    const char *home = getenv("XDG_DATA_HOME"), *dirs = getenv("XDG_DATA_DIRS");
+    if (home && *home)
+        try_dir(s, home, "/softlens/models");
+    else if ((home = getenv("HOME")) && *home)
+        try_dir(s, home, "/.local/share/softlens/models");
+    if (!dirs || !*dirs)
+        dirs = "/usr/local/share:/usr/share";
+    while (*dirs && !is_done(s)) {
+        size_t length = strcspn(dirs, ":");
+        char *dir = length ? sl_format(s->ctx, "%.*s", (int)length, dirs) : NULL;
+        if (dir)
+            try_dir(s, dir, "/softlens/models");
+        else if (length)
+            s->status = SL_ERR_NOMEM;
+        free(dir);
+        dirs += length + (dirs[length] == ':');
+    }
+}
+
+sl_status sl_model_find(sl_ctx *ctx, const char *architecture, char **out)
+{
+    *out = NULL;
+    if (!architecture || strcmp(architecture, "lmd-vit") != 0)
+        return sl_fail(ctx, SL_ERR_ARGUMENT,
+                       "no default model of architecture \"%.64s\"; there is one for: lmd-vit",
+                       architecture ? architecture : "");
+    search s = { .ctx = ctx, .file_name = "lmd-vit-small.safetensors" };
+    try_environment(&s);
+    try_build_tree(&s);
+    try_dir(&s, SL_INSTALLED_MODELS, "");
+    try_data_dirs(&s);
+    if (s.found)
+        *out = s.found;
+    else if (s.status == SL_OK)
+        s.status = sl_fail(ctx, SL_ERR_IO,
+                           "no default model was found; name a model file, or set SOFTLENS_MODELS "
+                           "to one or to the directory of %s. Places tried:%s",
+                           s.file_name, s.tried);
+    free(s.tried);
+    return s.status;
+}

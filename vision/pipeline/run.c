@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+// pipeline/run.c: one raw tensor through a model, the way the official evaluation does it.
+#include "pipeline/network.h"
+
+#include <math.h>
+
+typedef struct run {
+    sl_ctx *ctx;
+    const char *output_dir;
+    bool overwrite;
+    sl_network network;
+    sl_blob storage; // behind `input`
+    sl_tensor input; // f32 [H,W,3]
+    size_t height, width;
+    float *canvas;  // [network.height, network.width, 3]: input, then output
+    float *cropped; // [H,W,3]
+    uint8_t *keep;
+} run;
+
+static sl_status read_input(run *r, const char *path)
+{
+    sl_status st = sl_npy_read(r->ctx, path, &r->storage, &r->input);
+    if (st != SL_OK)
+        return st;
+    const sl_tensor *t = &r->input;
+    char shape[128];
+    sl_shape_text(&t->shape, shape, sizeof(shape));
+    if (t->dtype != SL_F32 || t->shape.rank != 3 || t->shape.dim[2] != 3)
+        return sl_fail(r->ctx, SL_ERR_FORMAT, "%s: %s %s; give float32 of shape [H, W, 3]", path,
+                       sl_dtype_name(t->dtype), shape);
+    uint64_t h = t->shape.dim[0], w = t->shape.dim[1];
+    if (h == 0 || w == 0)
+        return sl_fail(r->ctx, SL_ERR_FORMAT, "%s: %s has no pixels", path, shape);
+    if (h > SL_DEFAULT_MAX_PIXELS || w > SL_DEFAULT_MAX_PIXELS / h)
+        return sl_fail(r->ctx, SL_ERR_LIMIT, "%s: %s is more than %u pixels", path, shape,
+                       SL_DEFAULT_MAX_PIXELS);
+    r->height = (size_t)h;
+    r->width = (size_t)w;
+    const uint8_t *bytes = t->data;
+    for (size_t i = 0; i < r->height * r->width * 3; i++) {
+        float value;
+        memcpy(&value, bytes + i * sizeof(value), sizeof(value));
+        if (!isfinite(value))
+            return sl_fail(r->ctx, SL_ERR_FORMAT,
+                           "%s: the value of row %zu, column %zu, channel %zu is not finite", path,
+                           i / 3 / r->width, i / 3 % r->width, i % 3);
+    }
+    return SL_OK;
+}
+
+// NAME of "DIR/keep/NAME.npy", for every block of every layer in turn; false behind the last.
+static bool next_block(const sl_lmd_config *config, uint32_t *layer, uint32_t *block)
+{
+    while (*layer < config->layers && *block >= config->depths[*layer]) {
+        ++*layer;
+        *block = 0;
+    }
+    return *layer < config->layers;
+}
+
+static char *keep_path(const run *r, const sl_lmd_config *config, uint32_t layer, uint32_t block)
+{
+    char name[32];
+    sl_lmd_layer_name(config, layer, name, sizeof(name));
+    return sl_format(r->ctx, "%s/keep/%s.%u.npy", r->output_dir, name, block);
+}
+
+// Finds a file in the way before the time of a run is spent, and before any other is written.
+static sl_status check_absent(const run *r, char *path)
+{
+    sl_status st = SL_OK;
+    if (!path)
+        return SL_ERR_NOMEM;
+    if (!r->overwrite && sl_file_exists(path))
+        st = sl_fail(r->ctx, SL_ERR_EXISTS,
+                     "%s: already exists; name another directory or ask to overwrite", path);
+    free(path);
+    return st;
+}
+
+static sl_status check_targets(const run *r, const sl_lmd_config *config)
+{
+    sl_status st = check_absent(r, sl_format(r->ctx, "%s/output.npy", r->output_dir));
+    for (uint32_t layer = 0, block = 0; st == SL_OK && next_block(config, &layer, &block); block++)
+        st = check_absent(r, keep_path(r, config, layer, block));
+    return st;
+}
+
+static sl_status make_network(run *r, const sl_model *model, sl_cpu_weights *weights,
+                              const sl_run_options *options)
+{
+    sl_lmd_build build = { .threshold = options->keep_threshold,
+                           .dense = options->dense,
+                           .composed = options->composed };
+    sl_status st = sl_canvas_side(r->ctx, &model->lmd, (uint32_t)r->height, &build.height);
+    if (st == SL_OK)
+        st = sl_canvas_side(r->ctx, &model->lmd, (uint32_t)r->width, &build.width);
+    if (st == SL_OK)
+        st = sl_network_new(r->ctx, model, options->device, weights, &build, &r->network);
+    if (st != SL_OK)
+        return st;
+    r->canvas = sl_alloc(r->ctx, build.height, (size_t)build.width * 3 * sizeof(float));
+    r->cropped = sl_alloc(r->ctx, r->height, r->width * 3 * sizeof(float));
+    r->keep = sl_alloc(r->ctx, sl_network_max_windows(&r->network), 1);
+    return r->canvas && r->cropped && r->keep ? SL_OK : SL_ERR_NOMEM;
+}
+
+// The picture's row on the canvas, which centres it.
+static float *canvas_row(const run *r, size_t y)
+{
+    size_t top = (r->network.height - r->height) / 2, left = (r->network.width - r->width) / 2;
+    return r->canvas + ((top + y) * r->network.width + left) * 3;
+}
+
+static sl_status run_network(run *r)
+{
+    const sl_network *n = &r->network;
+    size_t row_floats = r->width * 3, row_bytes = row_floats * sizeof(float);
+    for (size_t y = 0; y < r->height; y++)
+        memcpy(canvas_row(r, y), (const uint8_t *)r->input.data + y * row_bytes, row_bytes);
+    sl_status st = sl_plan_write(n->plan, n->image, r->canvas);
+    if (st == SL_OK)
+        st = sl_plan_run(n->plan);
+    if (st == SL_OK)
+        st = sl_plan_read(n->plan, n->output, r->canvas);
+    for (size_t y = 0; y < r->height && st == SL_OK; y++)
+        memcpy(r->cropped + y * row_floats, canvas_row(r, y), row_bytes);
+    return st;
+}
+
+static sl_status write_map(const run *r, uint32_t layer, uint32_t block)
+{
+    const sl_block_map *map = &r->network.maps[layer][block % 2];
+    sl_tensor t = { .name = "keep",
+                    .dtype = SL_U8,
+                    .shape = { 2, { map->rows, map->columns } },
+                    .data = r->keep,
+                    .bytes = (size_t)map->rows * map->columns };
+    sl_status st = sl_network_keep(&r->network, map, r->keep);
+    if (st != SL_OK)
+        return st;
+    char *path = keep_path(r, &r->network.config, layer, block);
+    st = path ? sl_npy_write(r->ctx, path, r->overwrite, &t) : SL_ERR_NOMEM;
+    free(path);
+    return st;
+}
+
+static sl_status write_output(const run *r)
+{
+    sl_tensor t = { .name = "output",
+                    .dtype = SL_F32,
+                    .shape = { 3, { r->height, r->width, 3 } },
+                    .data = r->cropped,
+                    .bytes = r->height * r->width * 3 * sizeof(float) };
+    char *path = sl_format(r->ctx, "%s/output.npy", r->output_dir);
+    sl_status st = path ? sl_npy_write(r->ctx, path, r->overwrite, &t) : SL_ERR_NOMEM;
+    free(path);
+    return st;
+}
+
+// output.npy comes last: where it is, all is.
+static sl_status write_files(const run *r)
+{
+    char *dir = sl_format(r->ctx, "%s/keep", r->output_dir);
+    sl_status st = dir ? sl_make_dir(r->ctx, dir) : SL_ERR_NOMEM;
+    free(dir);
+    for (uint32_t layer = 0, block = 0;
+         st == SL_OK && next_block(&r->network.config, &layer, &block); block++)
+        st = write_map(r, layer, block);
+    return st != SL_OK ? st : write_output(r);
+}
+
+sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *input,
+                       const char *output_dir, const sl_run_options *options)
+{
+    static const sl_run_options defaults = { 0 };
+    if (!options)
+        options = &defaults;
+    run r = { .ctx = ctx, .output_dir = output_dir, .overwrite = options->overwrite };
+    sl_cpu_weights *weights = NULL;
+    sl_status st = sl_device_check(ctx, options->device);
+    if (st == SL_OK)
+        st = sl_threshold_check(ctx, options->keep_threshold);
+    if (st == SL_OK)
+        st = check_targets(&r, &model->lmd);
+    if (st == SL_OK)
+        st = read_input(&r, input);
+    if (st == SL_OK)
+        st = sl_cpu_weights_new(ctx, &weights);
+    if (st == SL_OK)
+        st = make_network(&r, model, weights, options);
+    if (st == SL_OK)
+        st = run_network(&r);
+    if (st == SL_OK)
+        st = write_files(&r);
+    sl_network_free(&r.network);
+    sl_cpu_weights_free(weights);
+    sl_blob_free(&r.storage);
+    free(r.canvas);
+    free(r.cropped);
+    free(r.keep);
+    return st;
+}
