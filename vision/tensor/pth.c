@@ -2,12 +2,13 @@
 // tensor/pth.c: PyTorch checkpoints: a zip archive with a pickle that refers to raw storages.
 #include "tensor/pth.h"
 
+#define MAX_ROOT_BYTES 1024
+
 bool sl_pth_member(const sl_pth *pth, const char *rest, size_t *i)
 {
-    char *name = sl_format(pth->ctx, "%.*s/%s", pth->root_length, pth->root, rest);
-    bool found = name && sl_zip_find(pth->zip, name, i);
-    free(name);
-    return found;
+    char name[MAX_ROOT_BYTES + 64];
+    int length = snprintf(name, sizeof(name), "%.*s/%s", pth->root_length, pth->root, rest);
+    return length > 0 && (size_t)length < sizeof(name) && sl_zip_find(pth->zip, name, i);
 }
 
 // The archive holds one folder, whatever its name, with data.pkl in it.
@@ -21,8 +22,12 @@ static sl_status find_root(sl_pth *pth, size_t *data)
         if (pth->root)
             return sl_fail(pth->ctx, SL_ERR_FORMAT,
                            "%s: more than one data.pkl in the archive; save it again", pth->path);
+        if (slash - name > MAX_ROOT_BYTES)
+            return sl_fail(pth->ctx, SL_ERR_LIMIT,
+                           "%s: a folder name of more than %d bytes in the archive; save it again",
+                           pth->path, MAX_ROOT_BYTES);
         pth->root = name;
-        pth->root_length = (int)(slash - name); // a name in a zip has at most 65535 bytes
+        pth->root_length = (int)(slash - name);
         *data = i;
     }
     if (!pth->root)

@@ -20,7 +20,7 @@ typedef struct sl_pth {
     size_t gathered;    // bytes of tensors that were not contiguous
 } sl_pth;
 
-// root/rest. False: no such member (or no memory for its name).
+// root/rest; `rest` has fewer than 64 bytes. False: no such member.
 bool sl_pth_member(const sl_pth *pth, const char *rest, size_t *i);
 
 // What a value of a state dict is: a tensor (its parts in *parts), a tensor of a kind that is not

@@ -44,12 +44,15 @@ static sl_status add_metadata(sl_ctx *ctx, const char *path, json_t *header, con
     if (json_object_set_new(header, "__metadata__", object) != 0) // takes object even on failure
         return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for the header", path);
     for (size_t i = 0; i < count; i++) {
+        if (!sl_utf8_valid(meta[i].key, strlen(meta[i].key)) ||
+            !sl_utf8_valid(meta[i].value, strlen(meta[i].value)))
+            return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: metadata %zu is not UTF-8; convert it", path,
+                           i);
         if (json_object_get(object, meta[i].key))
             return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: metadata \"%s\" is given twice", path,
                            meta[i].key);
         if (json_object_set_new(object, meta[i].key, json_string(meta[i].value)) != 0)
-            return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: metadata %zu is not UTF-8; convert it", path,
-                           i);
+            return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for the header", path);
     }
     return SL_OK;
 }
@@ -75,21 +78,45 @@ static sl_status add_tensors(sl_ctx *ctx, const char *path, json_t *header,
     return SL_OK;
 }
 
-static sl_status write_file(sl_ctx *ctx, const char *path, bool overwrite, const char *header,
+typedef struct sink {
+    sl_ctx *ctx;
+    sl_blob text;
+    size_t room;
+    sl_status status;
+} sink;
+
+static int add_text(const char *text, size_t size, void *arg)
+{
+    sink *to = arg;
+    if (to->status == SL_OK)
+        to->status = sl_blob_append(to->ctx, &to->text, &to->room, text, size);
+    return to->status == SL_OK ? 0 : -1;
+}
+
+// The header as text, padded with spaces. Not by json_dumps, which overlooks some failures of its
+// own to find memory and leaves out text.
+static sl_status format_header(sl_ctx *ctx, const char *path, const json_t *header, sl_blob *out)
+{
+    sink to = { .ctx = ctx };
+    if (json_dump_callback(header, add_text, &to, JSON_COMPACT) != 0 && to.status == SL_OK)
+        to.status = sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for the header", path);
+    while (to.status == SL_OK && to.text.size % HEADER_ALIGN != 0)
+        add_text(" ", 1, &to);
+    *out = to.text;
+    return to.status;
+}
+
+static sl_status write_file(sl_ctx *ctx, const char *path, bool overwrite, const sl_blob *header,
                             const sl_tensor *tensors, size_t count)
 {
-    static const char spaces[] = "        ";
-    size_t length = strlen(header);
-    size_t padding = (HEADER_ALIGN - length % HEADER_ALIGN) % HEADER_ALIGN;
-    uint64_t total = length + padding;
+    uint64_t length = header->size;
     sl_output *output = NULL;
     sl_status st = sl_output_open(ctx, path, overwrite, &output);
     if (st != SL_OK)
         return st;
     // A write that fails makes those after it and the commit fail too.
-    sl_output_write(output, &total, sizeof(total));
-    sl_output_write(output, header, length);
-    sl_output_write(output, spaces, padding);
+    sl_output_write(output, &length, sizeof(length));
+    sl_output_write(output, header->data, header->size);
     for (size_t i = 0; i < count; i++)
         if (tensors[i].bytes > 0)
             sl_output_write(output, tensors[i].data, tensors[i].bytes);
@@ -100,7 +127,7 @@ sl_status sl_safetensors_write(sl_ctx *ctx, const char *path, bool overwrite,
                                const sl_tensor *tensors, size_t tensor_count, const sl_meta *meta,
                                size_t meta_count)
 {
-    char *text = NULL;
+    sl_blob text = { NULL, 0 };
     sl_status st = SL_OK;
     json_t *header = json_object();
     if (!header) {
@@ -113,14 +140,11 @@ sl_status sl_safetensors_write(sl_ctx *ctx, const char *path, bool overwrite,
         st = add_tensors(ctx, path, header, tensors, tensor_count);
     if (st != SL_OK)
         goto done;
-    text = json_dumps(header, JSON_COMPACT);
-    if (!text) {
-        st = sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for the header", path);
-        goto done;
-    }
-    st = write_file(ctx, path, overwrite, text, tensors, tensor_count);
+    st = format_header(ctx, path, header, &text);
+    if (st == SL_OK)
+        st = write_file(ctx, path, overwrite, &text, tensors, tensor_count);
 done:
-    free(text);
+    sl_blob_free(&text);
     json_decref(header);
     return st;
 }

@@ -62,10 +62,8 @@ static size_t sequence_length(uint8_t lead)
     return lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
 }
 
-bool sl_tensor_name_valid(const char *text, size_t size)
+bool sl_utf8_valid(const char *text, size_t size)
 {
-    if (size == 0 || size > SL_TENSOR_NAME_BYTES)
-        return false;
     for (size_t i = 0; i < size;) {
         const uint8_t *s = (const uint8_t *)text + i;
         size_t length = sequence_length(s[0]);
@@ -78,9 +76,20 @@ bool sl_tensor_name_valid(const char *text, size_t size)
         if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
             (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
             return false;
-        if (s[0] < 0x20 || s[0] == 0x7f || (s[0] == 0xc2 && s[1] < 0xa0)) // control characters
-            return false;
         i += length;
+    }
+    return true;
+}
+
+bool sl_tensor_name_valid(const char *text, size_t size)
+{
+    if (size == 0 || size > SL_TENSOR_NAME_BYTES || !sl_utf8_valid(text, size))
+        return false;
+    for (size_t i = 0; i < size; i++) {
+        uint8_t c = (uint8_t)text[i];
+        // U+0080 to U+009F are control characters too; valid UTF-8 has a byte after 0xc2.
+        if (c < 0x20 || c == 0x7f || (c == 0xc2 && (uint8_t)text[i + 1] < 0xa0))
+            return false;
     }
     return true;
 }

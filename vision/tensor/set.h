@@ -25,6 +25,8 @@ sl_status sl_tensor_set_new(sl_ctx *ctx, const char *path, sl_tensor_set **out);
 // Sorts by name. SL_ERR_FORMAT when two tensors have one name.
 sl_status sl_tensor_set_sort(sl_ctx *ctx, sl_tensor_set *set);
 
+bool sl_utf8_valid(const char *text, size_t size);
+
 // 1 to SL_TENSOR_NAME_BYTES bytes of UTF-8 without control characters: fit for any message or file.
 bool sl_tensor_name_valid(const char *text, size_t size);
 
