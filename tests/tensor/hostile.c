@@ -6,7 +6,7 @@
 #include "made_zip.h"
 #include "tensor/tensor.h"
 
-static const uint8_t zeros[3000000];
+static const uint8_t zeros[1200000];
 
 static sl_status parse(const made_member *members, size_t count, sl_tensor_set **set)
 {

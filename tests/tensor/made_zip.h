@@ -17,12 +17,15 @@ typedef struct made_member {
 
 static inline uint32_t made_crc(const uint8_t *data, size_t size)
 {
-    uint32_t crc = UINT32_MAX;
-    for (size_t i = 0; i < size; i++) {
-        crc ^= data[i];
+    static uint32_t table[256];
+    for (uint32_t i = 0; table[255] == 0 && i < 256; i++) {
+        table[i] = i;
         for (int bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+            table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xedb88320u : 0);
     }
+    uint32_t crc = UINT32_MAX;
+    for (size_t i = 0; i < size; i++)
+        crc = crc >> 8 ^ table[(crc ^ data[i]) & 255];
     return ~crc;
 }
 
