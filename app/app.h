@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+// app.h: what the files of the program share. The program stands on softlens.h alone; it never
+// includes a header from a room of the library.
+#ifndef SL_APP_APP_H
+#define SL_APP_APP_H
+
+#include "softlens.h"
+
+#include <stdio.h>
+
+#define APP_PRINTF(text, first) __attribute__((__format__(printf, text, first)))
+#define APP_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+typedef enum app_exit {
+    APP_DONE = 0,
+    APP_FAILED = 1,
+    APP_USAGE = 2,
+    APP_SOME_FAILED = 3, // some images of several
+    APP_INTERRUPTED = 130,
+} app_exit;
+
+// ---- options.c: one table per command drives parsing, help, completions and the man page's test
+
+// What the options of all commands set; an option means the same in every command that has it.
+typedef struct app_values {
+    bool help, quiet, verbose, json;
+    bool overwrite, dense, strip_metadata, allow_truncated, half, composed, graph;
+    const char *output, *output_dir, *input, *model, *heat, *compare;
+    const char *format, *device, *simd; // one of the row's choices
+    uint64_t quality, threads, tile, max_pixels, memory, repeats;
+    float keep_threshold, keep_share;
+    uint32_t size[2]; // width, height
+} app_values;
+
+typedef enum app_kind {
+    APP_FLAG,
+    APP_FILE, // any text but the empty one; a path
+    APP_CHOICE,
+    APP_INTEGER, // min <= n <= max
+    APP_REAL,    // min < x < max, or min < x <= max when `closed`
+    APP_BYTES,   // digits, then K, M, G or T or nothing
+    APP_EXTENT,  // WxH, both from min to max
+} app_kind;
+
+typedef struct app_option {
+    const char *name; // without dashes; NULL ends a table
+    char letter;      // 0: none
+    app_kind kind;
+    size_t at;           // offset in app_values
+    const char *value;   // how help calls the value; NULL for flags
+    const char *help;    // one sentence without its full stop
+    const char *choices; // "png|jpg", for APP_CHOICE
+    uint64_t min, max;
+    bool closed;
+} app_option;
+
+typedef struct app_session app_session;
+
+typedef struct app_command {
+    const char *name;
+    const char *summary;  // one line for softlens --help
+    const char *operands; // "IMAGE..."
+    int operands_min, operands_max;
+    const char *about;    // a paragraph or two
+    const char *examples; // lines, each "softlens ..."
+    const app_option *options;
+    int (*run)(app_session *session, int count, char **operands);
+} app_command;
+
+extern const app_command app_deblur, app_info, app_convert, app_run, app_bench;
+extern const app_command *const app_commands[]; // ends with NULL
+
+#define APP_AT(field) offsetof(app_values, field)
+
+// The rows that every command has; they end its table.
+#define APP_COMMON_OPTIONS                                                                         \
+    { .name = "quiet", .letter = 'q', .at = APP_AT(quiet), .help = "Print errors only" },          \
+        { .name = "verbose", .at = APP_AT(verbose), .help = "Also print what the library does" },  \
+        { .name = "help", .letter = 'h', .at = APP_AT(help), .help = "Print this help" },          \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
+
+// Rows that several commands share.
+#define APP_THREADS_OPTION                                                                         \
+    {                                                                                              \
+        .name = "threads", .kind = APP_INTEGER, .at = APP_AT(threads), .value = "N", .min = 1,     \
+        .max = 256, .help = "Threads, 1 to 256 (default: one per processor)"                       \
+    }
+#define APP_DEVICE_OPTION                                                                          \
+    {                                                                                              \
+        .name = "device", .kind = APP_CHOICE, .at = APP_AT(device), .value = "NAME",               \
+        .choices = "auto|cpu", .help = "Where to compute: auto or cpu (default: auto)"             \
+    }
+#define APP_THRESHOLD_OPTION                                                                       \
+    {                                                                                              \
+        .name = "keep-threshold", .kind = APP_REAL, .at = APP_AT(keep_threshold), .value = "T",    \
+        .min = 0, .max = 1,                                                                        \
+        .help =                                                                                    \
+            "Compute windows whose blur confidence is above T, between 0 and 1; lower computes "   \
+            "more (default: the model's own)"                                                      \
+    }
+#define APP_DENSE_OPTION                                                                           \
+    {                                                                                              \
+        .name = "dense", .at = APP_AT(dense), .help = "Compute every window; prune nothing"        \
+    }
+#define APP_OVERWRITE_OPTION                                                                       \
+    {                                                                                              \
+        .name = "overwrite", .at = APP_AT(overwrite), .help = "Replace files that exist"           \
+    }
+#define APP_SIZE_OPTION                                                                            \
+    {                                                                                              \
+        .name = "size", .kind = APP_EXTENT, .at = APP_AT(size), .value = "WxH", .min = 1,          \
+        .max = 65535, .help = "For a picture of W by H pixels (default: 512x512)"                  \
+    }
+
+#define APP_ERROR_BYTES 1024
+
+// Reads argv[1..] by the command's table; argv[0] is the command's name. Operands end up at
+// argv[*first ..]. False, with a sentence in error[APP_ERROR_BYTES], on the first thing that is
+// not understood. Prints nothing.
+bool app_parse(const app_command *command, int argc, char **argv, app_values *values, int *first,
+               char *error);
+
+// ---- help.c
+
+const app_command *app_find_command(const char *name); // NULL: unknown
+const char *app_nearest_command(const char *name);     // NULL: none is near
+const char *app_nearest_option(const app_option *options, const char *name);
+void app_print_help(FILE *file);
+void app_print_command_help(FILE *file, const app_command *command);
+void app_list_options(FILE *file, const app_command *command); // NULL: the program's own
+
+// ---- interrupt.c
+
+// From here on the first SIGINT or SIGTERM only raises a flag; the second one kills. A full disk or
+// a closed pipe become errors of write().
+void app_catch_signals(void);
+bool app_interrupted(void);
+
+// ---- progress.c: a bar on the terminal
+
+typedef struct app_progress {
+    bool is_enabled; // stderr is a terminal and --quiet was not given
+    bool is_drawn;
+    const char *label;
+    double started, drawn; // seconds, monotonic
+} app_progress;
+
+double app_seconds(void);
+void app_progress_init(app_progress *progress, bool is_quiet);
+void app_progress_begin(app_progress *progress, const char *label);
+bool app_progress_step(void *user, size_t done, size_t total); // sl_progress_fn; user: app_progress
+void app_progress_end(app_progress *progress); // wipes the bar; harmless when there is none
+
+// ---- session.c: a command on its way
+
+struct app_session {
+    const app_command *command;
+    app_values values;
+    sl_ctx *ctx;
+    app_progress progress;
+};
+
+// Makes the context from the values. Prints what went wrong.
+app_exit app_session_open(app_session *session);
+void app_session_close(app_session *session);
+
+// Prints "softlens: ..." on stderr: one line, whatever bytes a file name may hold.
+void app_error(const char *format, ...) APP_PRINTF(1, 2);
+// Same, for a wrong use of a command; points at its help. Returns APP_USAGE.
+app_exit app_usage(const app_command *command, const char *format, ...) APP_PRINTF(2, 3);
+// Prints the context's message. Returns the exit status that goes with it.
+app_exit app_fail(app_session *session, sl_status status);
+// Opens the model at `path`, or the default one when it is NULL. Prints what went wrong.
+app_exit app_open_model(app_session *session, const char *path, sl_model **out);
+
+// ---- output.c
+
+// A line on stdout, without control characters from file names; nothing with --quiet.
+void app_say(const app_session *session, const char *format, ...) APP_PRINTF(2, 3);
+void app_put_line(const char *text); // as it is, whatever --quiet says
+// The library's JSON text on stdout: as it is with --json, otherwise laid out for reading.
+app_exit app_print_report(app_session *session, char *text);
+// Copies `text` with bytes that are not UTF-8 replaced by U+FFFD; malloc'ed, NULL: out of memory.
+char *app_utf8(const char *text);
+// Flushes stdout. False, with an error printed, when what was written did not arrive.
+bool app_finish_stdout(void);
+
+#endif

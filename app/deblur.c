@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: MIT
+// app/deblur.c: softlens deblur: photographs in, photographs out.
+#include "jobs.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const app_option rows[] = {
+    { .name = "output",
+      .letter = 'o',
+      .kind = APP_FILE,
+      .at = APP_AT(output),
+      .value = "FILE|DIR",
+      .help = "Write to FILE, or into DIR when it is a directory or ends in / (default: "
+              "NAME.deblurred.EXT beside the image)" },
+    { .name = "format",
+      .kind = APP_CHOICE,
+      .at = APP_AT(format),
+      .value = "KIND",
+      .choices = "png|jpg",
+      .help = "Write png or jpg (default: the ending of FILE, else the image's own kind)" },
+    { .name = "quality",
+      .kind = APP_INTEGER,
+      .at = APP_AT(quality),
+      .value = "N",
+      .min = 1,
+      .max = 100,
+      .help = "JPEG quality, 1 to 100 (default: 92)" },
+    { .name = "strip-metadata",
+      .at = APP_AT(strip_metadata),
+      .help = "Leave out EXIF; the colour profile stays" },
+    APP_OVERWRITE_OPTION,
+    { .name = "model",
+      .kind = APP_FILE,
+      .at = APP_AT(model),
+      .value = "FILE",
+      .help = "Use this model, .safetensors or .pth (default: the installed one)" },
+    { .name = "heat",
+      .kind = APP_FILE,
+      .at = APP_AT(heat),
+      .value = "FILE.png",
+      .help = "Also write where blur was seen; a directory for several images" },
+    { .name = "compare",
+      .kind = APP_FILE,
+      .at = APP_AT(compare),
+      .value = "FILE.png",
+      .help = "Also write before and after side by side; a directory for several images" },
+    APP_THRESHOLD_OPTION,
+    APP_DENSE_OPTION,
+    APP_DEVICE_OPTION,
+    APP_THREADS_OPTION,
+    { .name = "memory",
+      .kind = APP_BYTES,
+      .at = APP_AT(memory),
+      .value = "SIZE",
+      .min = 1 << 20,
+      .max = 1ull << 50,
+      .help = "What a tile may take, such as 512M or 2G (default: 512M)" },
+    { .name = "tile",
+      .kind = APP_INTEGER,
+      .at = APP_AT(tile),
+      .value = "N",
+      .min = 1,
+      .max = 65535,
+      .help = "Side of a tile in pixels (default: as large as --memory allows)" },
+    { .name = "max-pixels",
+      .kind = APP_INTEGER,
+      .at = APP_AT(max_pixels),
+      .value = "N",
+      .min = 1,
+      .max = 1000000000000,
+      .help = "Refuse larger images (default: 200000000)" },
+    { .name = "allow-truncated",
+      .at = APP_AT(allow_truncated),
+      .help = "Take a JPEG that ends early; what is missing is grey" },
+    { .name = "json", .at = APP_AT(json), .help = "Print a JSON object per image" },
+    APP_COMMON_OPTIONS,
+};
+
+// What a run of the command keeps from image to image.
+typedef struct work {
+    app_session *session;
+    app_jobs jobs;
+    sl_model *model;
+    sl_deblur *deblur;
+    size_t failed;
+} work;
+
+// ---- what is said about an image
+
+static void set_text(json_t *object, const char *key, const char *text)
+{
+    char *utf8 = text ? app_utf8(text) : NULL;
+    if (utf8)
+        json_object_set_new(object, key, json_string(utf8));
+    free(utf8);
+}
+
+static void print_json(const app_job *job, const sl_deblur_report *report, const char *error)
+{
+    json_t *object = json_object();
+    set_text(object, "input", job->input);
+    set_text(object, "output", job->output[APP_PICTURE]);
+    set_text(object, "heat", job->output[APP_HEAT]);
+    set_text(object, "compare", job->output[APP_COMPARE]);
+    if (report) {
+        json_object_set_new(object, "width", json_integer(report->width));
+        json_object_set_new(object, "height", json_integer(report->height));
+        json_object_set_new(object, "kept_share", json_real(report->kept_share));
+        json_object_set_new(object, "seconds", json_real(report->seconds));
+        json_object_set_new(object, "tiles", json_integer(report->tiles));
+        json_object_set_new(object, "tile_width", json_integer(report->tile_width));
+        json_object_set_new(object, "tile_height", json_integer(report->tile_height));
+        set_text(object, "device", report->device);
+    }
+    set_text(object, "error", error);
+    char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    if (text)
+        app_put_line(text);
+    free(text);
+    json_decref(object);
+}
+
+static void print_done(const work *w, const app_job *job, const sl_deblur_report *report)
+{
+    if (w->session->values.json) {
+        print_json(job, report, NULL);
+        return;
+    }
+    double percent = 100 * report->kept_share;
+    app_say(w->session, "%s: %ux%u, %.*f %% of windows computed, %.2f s, %s",
+            job->output[APP_PICTURE], report->width, report->height,
+            percent > 0 && percent < 1 ? 1 : 0, percent, report->seconds, report->device);
+}
+
+// ---- an image
+
+typedef struct pictures {
+    sl_image *input, *output[APP_TARGETS];
+} pictures;
+
+static sl_status compute(const work *w, const app_job *job, pictures *p, sl_deblur_report *report)
+{
+    const app_values *values = &w->session->values;
+    sl_load_options load = { .max_pixels = values->max_pixels,
+                             .allow_truncated = values->allow_truncated };
+    sl_status status = sl_image_load(w->session->ctx, job->input, &load, &p->input);
+    if (status == SL_OK)
+        status = sl_deblur_run(w->deblur, p->input, &p->output[APP_PICTURE],
+                               job->output[APP_HEAT] ? &p->output[APP_HEAT] : NULL, report);
+    if (status == SL_OK && job->output[APP_COMPARE])
+        status = sl_image_compare(w->session->ctx, p->input, p->output[APP_PICTURE],
+                                  &p->output[APP_COMPARE]);
+    return status == SL_OK && app_interrupted() ? SL_ERR_CANCELLED : status;
+}
+
+// The picture itself is written last: when it is there, everything is. When it fails, what was
+// written beside it goes again.
+static sl_status save(const work *w, const app_job *job, const pictures *p)
+{
+    const app_values *values = &w->session->values;
+    bool written[APP_TARGETS] = { false };
+    sl_status status = SL_OK;
+    for (int t = APP_TARGETS - 1; t >= 0 && status == SL_OK; t--) {
+        if (!job->output[t])
+            continue;
+        sl_save_options options = { .format = SL_IMAGE_PNG, .overwrite = values->overwrite };
+        if (t == APP_PICTURE) {
+            // A name of our own making or without an ending leaves the kind to us.
+            sl_image_format named = app_format_of_name(job->output[t]);
+            options.format = named != SL_IMAGE_SAME ? named : w->jobs.format;
+            options.quality = (int)values->quality;
+            options.strip_metadata = values->strip_metadata;
+        }
+        status = sl_image_save(w->session->ctx, p->output[t], job->output[t], &options);
+        written[t] = status == SL_OK;
+    }
+    for (int t = 0; t < APP_TARGETS && status != SL_OK; t++)
+        if (written[t] && !job->existed[t])
+            unlink(job->output[t]);
+    return status;
+}
+
+// APP_INTERRUPTED ends the batch; other failures are counted and the next image has its turn.
+static app_exit deblur_image(work *w, const app_job *job)
+{
+    pictures p = { 0 };
+    sl_deblur_report report = { 0 };
+    app_exit result = APP_DONE;
+    app_progress_begin(&w->session->progress, job->input);
+    sl_status status = compute(w, job, &p, &report);
+    if (status == SL_OK)
+        status = save(w, job, &p);
+    app_progress_end(&w->session->progress);
+    if (status == SL_OK) {
+        print_done(w, job, &report);
+    } else {
+        w->failed++;
+        result = app_fail(w->session, status);
+        if (w->session->values.json)
+            print_json(job, NULL,
+                       result == APP_INTERRUPTED ? "interrupted" : sl_ctx_message(w->session->ctx));
+    }
+    sl_image_free(p.input);
+    for (int t = 0; t < APP_TARGETS; t++)
+        sl_image_free(p.output[t]);
+    return result;
+}
+
+// ---- the command
+
+static app_exit check_values(const app_session *session)
+{
+    const app_values *values = &session->values;
+    if (values->dense && values->keep_threshold > 0)
+        return app_usage(session->command, "--dense and --keep-threshold contradict each other");
+    return APP_DONE;
+}
+
+static void report_refusals(work *w)
+{
+    for (size_t i = 0; i < w->jobs.count; i++) {
+        const app_job *job = &w->jobs.job[i];
+        if (!job->refusal)
+            continue;
+        w->failed++;
+        app_error("%s", job->refusal);
+        if (w->session->values.json)
+            print_json(job, NULL, job->refusal);
+    }
+}
+
+static app_exit prepare(work *w)
+{
+    const app_values *values = &w->session->values;
+    app_exit result = app_open_model(w->session, values->model, &w->model);
+    if (result != APP_DONE)
+        return result;
+    sl_deblur_options options = {
+        .device = values->device,
+        .keep_threshold = values->keep_threshold,
+        .dense = values->dense,
+        .memory_bytes = values->memory,
+        .tile = (uint32_t)values->tile,
+    };
+    sl_status status = sl_deblur_new(w->session->ctx, w->model, &options, &w->deblur);
+    if (status == SL_OK && app_interrupted())
+        status = SL_ERR_CANCELLED;
+    return status == SL_OK ? app_jobs_make_dirs(&w->jobs) : app_fail(w->session, status);
+}
+
+static int deblur(app_session *session, int count, char **images)
+{
+    work w = { .session = session };
+    app_exit result = check_values(session);
+    if (result == APP_DONE)
+        result = app_jobs_plan(session, count, images, &w.jobs);
+    if (result != APP_DONE)
+        goto done;
+    report_refusals(&w);
+    if (w.failed < w.jobs.count)
+        result = prepare(&w);
+    for (size_t i = 0; i < w.jobs.count && result == APP_DONE; i++)
+        if (!w.jobs.job[i].refusal && deblur_image(&w, &w.jobs.job[i]) == APP_INTERRUPTED)
+            result = APP_INTERRUPTED;
+    if (result == APP_DONE && w.failed)
+        result = w.failed == w.jobs.count ? APP_FAILED : APP_SOME_FAILED;
+done:
+    sl_deblur_free(w.deblur);
+    sl_model_free(w.model);
+    app_jobs_free(&w.jobs);
+    return result;
+}
+
+const app_command app_deblur = {
+    .name = "deblur",
+    .summary = "removes local motion blur from photographs",
+    .operands = "IMAGE...",
+    .operands_min = 1,
+    .operands_max = INT32_MAX,
+    .about = "Reads PNG and JPEG images and writes each as NAME.deblurred.EXT beside it, same "
+             "size, depth and metadata. Where no motion blur is seen, pixels stay bit for bit as "
+             "they were.",
+    .examples = "softlens deblur photo.jpg\n"
+                "softlens deblur photo.jpg -o sharp.png --heat heat.png\n"
+                "softlens deblur *.jpg -o sharp/ --quality 95\n"
+                "softlens deblur --json --memory 2G -- -odd-name.png\n",
+    .options = rows,
+    .run = deblur,
+};

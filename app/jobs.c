@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: MIT
+// app/jobs.c: pairs every image with its outputs and refuses before the work what would fail after.
+#include "jobs.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const infixes[APP_TARGETS] = { "deblurred", "heat", "compare" };
+static const char *const option_names[APP_TARGETS] = { "--output", "--heat", "--compare" };
+
+static void refuse(app_job *job, const char *format, ...) APP_PRINTF(2, 3);
+
+// Keeps the first refusal of a job.
+static void refuse(app_job *job, const char *format, ...)
+{
+    va_list args;
+    if (job->refusal)
+        return;
+    va_start(args, format);
+    if (vasprintf(&job->refusal, format, args) < 0)
+        job->refusal = NULL; // out of memory; the library will meet the same obstacle and say so
+    va_end(args);
+}
+
+static app_exit out_of_memory(void)
+{
+    app_error("out of memory; name fewer images at once");
+    return APP_FAILED;
+}
+
+static void look_at_input(app_job *job)
+{
+    struct stat st;
+    job->kind = app_format_of_file(job->input);
+    if (stat(job->input, &st) != 0) {
+        refuse(job, "%s: cannot be read: %s", job->input, strerror(errno));
+        return;
+    }
+    job->is_there = true;
+    job->dev = st.st_dev;
+    job->ino = st.st_ino;
+    if (S_ISDIR(st.st_mode))
+        refuse(job, "%s: is a directory; name the images in it", job->input);
+}
+
+// The option's value when it names a file, not a directory; NULL otherwise.
+static const char *file_named(const char *value)
+{
+    return value && !app_ends_in_slash(value) && !app_is_directory(value) ? value : NULL;
+}
+
+// What an option's value can be refused for without looking at any image.
+static app_exit check_value(const app_session *session, int target, const char *value, size_t count,
+                            sl_image_format format)
+{
+    const char *file = file_named(value);
+    if (!file)
+        return APP_DONE;
+    const char *option = option_names[target];
+    if (count > 1)
+        return app_usage(session->command,
+                         "%s %s: several images need a directory; make it, or end it in /", option,
+                         file);
+    sl_image_format named = app_format_of_name(file);
+    if (target != APP_PICTURE && named != SL_IMAGE_PNG)
+        return app_usage(session->command, "%s %s: is written as PNG; end the name in .png", option,
+                         file);
+    const char *name = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
+    if (named == SL_IMAGE_SAME && strchr(name + 1, '.') && format == SL_IMAGE_SAME)
+        return app_usage(session->command,
+                         "%s %s: no known kind; end the name in .png or .jpg, or add --format",
+                         option, file);
+    if (named != SL_IMAGE_SAME && format != SL_IMAGE_SAME && named != format)
+        return app_usage(session->command, "%s %s: the name and --format contradict each other",
+                         option, file);
+    return APP_DONE;
+}
+
+static bool name_output(app_job *job, int target, const char *value, sl_image_format format)
+{
+    const char *file = file_named(value);
+    if (target == APP_PICTURE && format == SL_IMAGE_SAME)
+        format = job->kind;
+    if (target != APP_PICTURE)
+        format = SL_IMAGE_PNG;
+    job->output[target] =
+        file ? strdup(file) : app_derive_path(value, job->input, infixes[target], format);
+    return job->output[target] != NULL;
+}
+
+// An output's place, and whose it is.
+typedef struct place {
+    char *name;
+    const app_job *job;
+    const char *output;
+} place;
+
+static int compare_places(const void *a, const void *b)
+{
+    return strcmp(((const place *)a)->name, ((const place *)b)->name);
+}
+
+// No two outputs may have one place.
+static app_exit check_collisions(const app_session *session, const app_jobs *jobs)
+{
+    app_exit result = APP_DONE;
+    size_t count = 0;
+    place *places = calloc(jobs->count * APP_TARGETS, sizeof(*places));
+    if (!places)
+        return out_of_memory();
+    for (size_t i = 0; i < jobs->count && result == APP_DONE; i++) {
+        const app_job *job = &jobs->job[i];
+        for (int t = 0; t < APP_TARGETS && result == APP_DONE; t++) {
+            if (!job->output[t] || job->refusal)
+                continue;
+            places[count] = (place) { app_place(job->output[t]), job, job->output[t] };
+            if (!places[count++].name)
+                result = out_of_memory();
+        }
+    }
+    if (result == APP_DONE)
+        qsort(places, count, sizeof(*places), compare_places);
+    for (size_t i = 1; i < count && result == APP_DONE; i++) {
+        const place *a = &places[i - 1], *b = &places[i];
+        if (strcmp(a->name, b->name) != 0)
+            continue;
+        if (a->job == b->job)
+            result = app_usage(session->command, "%s: is named for two outputs", a->output);
+        else
+            result = app_usage(session->command, "%s and %s would both become %s", a->job->input,
+                               b->job->input, a->output);
+    }
+    for (size_t i = 0; i < count; i++)
+        free(places[i].name);
+    free(places);
+    return result;
+}
+
+static int compare_inputs(const void *a, const void *b)
+{
+    const app_job *x = *(app_job *const *)a, *y = *(app_job *const *)b;
+    if (x->dev != y->dev)
+        return x->dev < y->dev ? -1 : 1;
+    return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+// Can `path` be written? Refuses the job when not.
+static void check_output(const app_session *session, app_job *job, int target, app_job **inputs,
+                         size_t input_count, app_exit *result)
+{
+    const char *path = job->output[target];
+    struct stat st;
+    if (lstat(path, &st) != 0) {
+        if (errno != ENOENT && errno != ENOTDIR)
+            refuse(job, "%s: cannot be written: %s", path, strerror(errno));
+        return;
+    }
+    job->existed[target] = true;
+    app_job key = { 0 }, *key_at = &key;
+    bool is_there = stat(path, &st) == 0; // through links from here on
+    key.dev = st.st_dev;
+    key.ino = st.st_ino;
+    app_job **found =
+        is_there ? bsearch(&key_at, inputs, input_count, sizeof(*inputs), compare_inputs) : NULL;
+    bool is_own = is_there && job->is_there && job->dev == st.st_dev && job->ino == st.st_ino;
+    if (found && !is_own)
+        *result = app_usage(session->command,
+                            "%s: is an input and also the output of %s; leave one of them out",
+                            path, job->input);
+    else if (is_there && !S_ISREG(st.st_mode))
+        refuse(job, "%s: is not a regular file; name another output", path);
+    else if (is_own && !session->values.overwrite)
+        refuse(job, "%s: is the input itself; name another output or add --overwrite", path);
+    else if (!session->values.overwrite)
+        refuse(job, "%s: exists; name another output or add --overwrite", path);
+}
+
+// The directory of an output has to be there, unless it is one of those we make.
+static void check_parent(app_job *job, int target, const char *value)
+{
+    if (value && app_ends_in_slash(value) && !app_is_directory(value))
+        return;
+    char *directory = strdup(job->output[target]);
+    char *slash = directory ? strrchr(directory, '/') : NULL;
+    if (slash)
+        slash[slash == directory] = '\0';
+    const char *parent = slash ? directory : ".";
+    if (directory && access(parent, F_OK) != 0)
+        refuse(job, "%s: cannot be written: there is no directory %s", job->output[target], parent);
+    else if (directory && !app_is_directory(parent))
+        refuse(job, "%s: cannot be written: %s is not a directory", job->output[target], parent);
+    else if (directory && access(parent, W_OK | X_OK) != 0)
+        refuse(job, "%s: cannot be written: %s: %s", job->output[target], parent, strerror(errno));
+    free(directory);
+}
+
+static app_exit check_outputs(const app_session *session, const app_jobs *jobs,
+                              const char *const values[APP_TARGETS])
+{
+    app_exit result = APP_DONE;
+    size_t there = 0;
+    app_job **inputs = calloc(jobs->count, sizeof(app_job *));
+    if (!inputs)
+        return out_of_memory();
+    for (size_t i = 0; i < jobs->count; i++)
+        if (jobs->job[i].is_there)
+            inputs[there++] = &jobs->job[i];
+    qsort(inputs, there, sizeof(app_job *), compare_inputs);
+    for (size_t i = 0; i < jobs->count && result == APP_DONE; i++) {
+        for (int t = 0; t < APP_TARGETS && result == APP_DONE; t++) {
+            if (!jobs->job[i].output[t])
+                continue;
+            check_parent(&jobs->job[i], t, values[t]);
+            check_output(session, &jobs->job[i], t, inputs, there, &result);
+        }
+    }
+    free(inputs);
+    return result;
+}
+
+app_exit app_jobs_plan(const app_session *session, int count, char **images, app_jobs *out)
+{
+    const app_values *values = &session->values;
+    const char *const targets[APP_TARGETS] = { values->output, values->heat, values->compare };
+    app_exit result = APP_DONE;
+    *out = (app_jobs) { .count = (size_t)count };
+    if (values->format)
+        out->format = strcmp(values->format, "png") == 0 ? SL_IMAGE_PNG : SL_IMAGE_JPEG;
+
+    for (int t = 0; t < APP_TARGETS && result == APP_DONE; t++) {
+        result = check_value(session, t, targets[t], out->count,
+                             t == APP_PICTURE ? out->format : SL_IMAGE_SAME);
+        if (targets[t] && app_ends_in_slash(targets[t]) && !app_is_directory(targets[t]))
+            out->make[t] = targets[t];
+    }
+    if (result != APP_DONE)
+        return result;
+
+    out->job = calloc(out->count, sizeof(*out->job));
+    if (!out->job)
+        return out_of_memory();
+    for (size_t i = 0; i < out->count; i++) {
+        out->job[i].input = images[i];
+        look_at_input(&out->job[i]);
+        for (int t = 0; t < APP_TARGETS; t++)
+            if ((t == APP_PICTURE || targets[t]) &&
+                !name_output(&out->job[i], t, targets[t], out->format))
+                return out_of_memory();
+    }
+    result = check_collisions(session, out);
+    return result == APP_DONE ? check_outputs(session, out, targets) : result;
+}
+
+app_exit app_jobs_make_dirs(const app_jobs *jobs)
+{
+    for (int t = 0; t < APP_TARGETS; t++) {
+        int error = jobs->make[t] ? app_make_dirs(jobs->make[t]) : 0;
+        if (error) {
+            app_error("%s %s: cannot be made: %s; name another directory", option_names[t],
+                      jobs->make[t], strerror(error));
+            return APP_FAILED;
+        }
+    }
+    return APP_DONE;
+}
+
+void app_jobs_free(app_jobs *jobs)
+{
+    for (size_t i = 0; jobs->job && i < jobs->count; i++) {
+        free(jobs->job[i].refusal);
+        for (int t = 0; t < APP_TARGETS; t++)
+            free(jobs->job[i].output[t]);
+    }
+    free(jobs->job);
+    *jobs = (app_jobs) { 0 };
+}

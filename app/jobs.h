@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// app/jobs.h: what goes where, decided before any work is done.
+#ifndef SL_APP_JOBS_H
+#define SL_APP_JOBS_H
+
+#include "app.h"
+
+#include <sys/types.h>
+
+typedef enum app_target { APP_PICTURE, APP_HEAT, APP_COMPARE, APP_TARGETS } app_target;
+
+typedef struct app_job {
+    const char *input;
+    sl_image_format kind; // told by content, else by name; SAME: neither is known
+    bool is_there;        // the input exists; dev and ino say which file it is
+    dev_t dev;
+    ino_t ino;
+    char *refusal;             // why this image will not be worked on; NULL: it will
+    char *output[APP_TARGETS]; // NULL: not asked for
+    bool existed[APP_TARGETS]; // before we came
+} app_job;
+
+typedef struct app_jobs {
+    app_job *job;
+    size_t count;
+    sl_image_format format; // --format; SAME: not given
+    // Directories that were named with a final slash and do not exist yet; NULL: none.
+    const char *make[APP_TARGETS];
+} app_jobs;
+
+// Names every output and looks for what stands against it. APP_USAGE: printed, nothing can be done.
+// APP_DONE: jobs without a refusal can go ahead.
+app_exit app_jobs_plan(const app_session *session, int count, char **images, app_jobs *out);
+// Makes the directories that are missing. Prints what went wrong.
+app_exit app_jobs_make_dirs(const app_jobs *jobs);
+void app_jobs_free(app_jobs *jobs);
+
+// ---- paths.c
+
+// "jpg" or "png" by ending, without regard to case; SAME: neither.
+sl_image_format app_format_of_name(const char *path);
+// By the first bytes of a regular file, else by name.
+sl_image_format app_format_of_file(const char *path);
+// DIRECTORY/STEM.INFIX.EXT, malloc'ed; directory NULL: beside the input. The input's own ending is
+// kept when it fits the format.
+char *app_derive_path(const char *directory, const char *input, const char *infix,
+                      sl_image_format format);
+// A name by which the same place is known however it is spelt: links in the directory are resolved,
+// the last part need not exist. malloc'ed; NULL: out of memory.
+char *app_place(const char *path);
+bool app_is_directory(const char *path);
+bool app_ends_in_slash(const char *path);
+// Makes a directory and its parents; an existing one is fine. 0 or an errno.
+int app_make_dirs(const char *path);
+
+#endif

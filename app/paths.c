@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+// app/paths.c: names of files: derived, compared, made.
+#include "jobs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+// The ending of a picture's name with its dot, or NULL. ".png" alone is a name, not an ending.
+static const char *picture_ending(const char *path)
+{
+    static const char *const endings[] = { ".png", ".jpg", ".jpeg", ".jpe", ".jfif" };
+    const char *name = base_name(path), *dot = strrchr(name, '.');
+    if (!dot || dot == name)
+        return NULL;
+    for (size_t i = 0; i < APP_LEN(endings); i++)
+        if (strcasecmp(dot, endings[i]) == 0)
+            return dot;
+    return NULL;
+}
+
+sl_image_format app_format_of_name(const char *path)
+{
+    const char *ending = picture_ending(path);
+    if (!ending)
+        return SL_IMAGE_SAME;
+    return strcasecmp(ending, ".png") == 0 ? SL_IMAGE_PNG : SL_IMAGE_JPEG;
+}
+
+sl_image_format app_format_of_file(const char *path)
+{
+    unsigned char head[8] = { 0 };
+    struct stat st;
+    // Nothing but a regular file is opened: a pipe would lose its first bytes to us.
+    int file = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t got = file >= 0 ? read(file, head, sizeof(head)) : 0;
+    if (file >= 0)
+        close(file);
+    if (got == 8 && memcmp(head, "\x89PNG\r\n\x1a\n", 8) == 0)
+        return SL_IMAGE_PNG;
+    if (got >= 3 && memcmp(head, "\xff\xd8\xff", 3) == 0)
+        return SL_IMAGE_JPEG;
+    return app_format_of_name(path);
+}
+
+char *app_derive_path(const char *directory, const char *input, const char *infix,
+                      sl_image_format format)
+{
+    const char *name = base_name(input);
+    const char *ending = picture_ending(input);
+    size_t stem = ending ? (size_t)(ending - name) : strlen(name);
+    if (!ending || app_format_of_name(input) != format)
+        ending = format == SL_IMAGE_JPEG ? ".jpg" : ".png";
+    const char *slash = directory && !app_ends_in_slash(directory) ? "/" : "";
+    size_t before = directory ? strlen(directory) : (size_t)(name - input);
+    char *path = NULL;
+    if (asprintf(&path, "%.*s%s%.*s.%s%s", (int)before, directory ? directory : input, slash,
+                 (int)stem, name, infix, ending) < 0)
+        return NULL;
+    return path;
+}
+
+char *app_place(const char *path)
+{
+    const char *name = base_name(path);
+    char *directory = name == path ? strdup(".") : strndup(path, (size_t)(name - path));
+    char *real = directory ? realpath(directory, NULL) : NULL;
+    char *place = NULL;
+    // A directory that is still to be made has no real name; as it is spelt has to do.
+    if (directory && asprintf(&place, "%s/%s", real ? real : directory, name) < 0)
+        place = NULL;
+    free(directory);
+    free(real);
+    return place;
+}
+
+bool app_is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool app_ends_in_slash(const char *path)
+{
+    size_t length = strlen(path);
+    return length > 0 && path[length - 1] == '/';
+}
+
+int app_make_dirs(const char *path)
+{
+    char *copy = strdup(path);
+    int error = copy ? 0 : ENOMEM;
+    for (char *at = copy; copy && !error; at++) {
+        char c = *at;
+        if ((c != '/' && c != '\0') || at == copy) {
+            if (c == '\0')
+                break;
+            continue;
+        }
+        *at = '\0';
+        if (mkdir(copy, 0777) != 0 && !app_is_directory(copy))
+            error = errno;
+        *at = c;
+        if (c == '\0')
+            break;
+    }
+    free(copy);
+    return error;
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// app/session.c: a command's context, and what it says when something goes wrong.
+#include "app.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+// One line, whatever a file name or a damaged file smuggles into a sentence.
+static void print_line(FILE *file, const char *prefix, char *text)
+{
+    for (char *at = text; *at; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            *at = '?';
+    fprintf(file, "%s%s\n", prefix, text);
+}
+
+void app_error(const char *format, ...)
+{
+    char text[4096];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    fflush(stdout); // lines keep their order where both streams meet
+    print_line(stderr, "softlens: ", text);
+}
+
+app_exit app_usage(const app_command *command, const char *format, ...)
+{
+    char text[4096];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    size_t length = strlen(text);
+    const char *joint = length && text[length - 1] == '?' ? " " : "; ";
+    app_error("%s%ssee softlens %s --help", text, joint, command->name);
+    return APP_USAGE;
+}
+
+static void on_log(void *user, sl_log_level level, const char *sentence)
+{
+    app_session *session = user;
+    bool wanted = level == SL_LOG_WARNING ? !session->values.quiet : session->values.verbose;
+    if (!wanted)
+        return;
+    app_progress_end(&session->progress);
+    app_error("%s%s", level == SL_LOG_WARNING ? "warning: " : "", sentence);
+}
+
+app_exit app_session_open(app_session *session)
+{
+    const app_values *values = &session->values;
+    app_progress_init(&session->progress, values->quiet);
+    sl_ctx_options options = {
+        .threads = (unsigned)values->threads,
+        .simd = values->simd,
+        .log = on_log,
+        .log_user = session,
+        .progress = app_progress_step,
+        .progress_user = &session->progress,
+    };
+    sl_status status = sl_ctx_new(&options, &session->ctx);
+    if (status == SL_OK)
+        return APP_DONE;
+    if (status == SL_ERR_ARGUMENT)
+        return app_usage(session->command, "--threads or --simd is not possible on this machine");
+    app_error("cannot start %u threads: out of memory; try --threads 1", options.threads);
+    return APP_FAILED;
+}
+
+void app_session_close(app_session *session)
+{
+    sl_ctx_free(session->ctx);
+    session->ctx = NULL;
+}
+
+app_exit app_fail(app_session *session, sl_status status)
+{
+    app_progress_end(&session->progress);
+    if (status == SL_ERR_CANCELLED) {
+        app_error("interrupted; nothing is left half-written");
+        return APP_INTERRUPTED;
+    }
+    const char *message = sl_ctx_message(session->ctx);
+    app_error("%s", *message ? message : "the library failed without saying why");
+    return status == SL_ERR_ARGUMENT || status == SL_ERR_DEVICE ? APP_USAGE : APP_FAILED;
+}
+
+app_exit app_open_model(app_session *session, const char *path, sl_model **out)
+{
+    char *found = NULL;
+    app_exit result = APP_DONE;
+    sl_status status = SL_OK;
+    *out = NULL;
+    if (!path) {
+        status = sl_model_find(session->ctx, "lmd-vit", &found);
+        path = found;
+    }
+    if (status == SL_OK)
+        status = sl_model_open(session->ctx, path, out);
+    if (status != SL_OK)
+        result = app_fail(session, status);
+    free(found);
+    return result;
+}

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+# Completion of softlens for bash.
+
+_softlens_words() # words...
+{
+    mapfile -t COMPREPLY < <(compgen -W "$*" -- "$_softlens_current")
+}
+
+_softlens_files() # endings separated by |, or nothing for any file
+{
+    local name
+    compopt -o filenames 2>/dev/null
+    COMPREPLY=()
+    while IFS= read -r name; do
+        if [[ -z $1 || -d $name || ${name,,} =~ \.($1)$ ]]; then
+            COMPREPLY+=("$name")
+        fi
+    done < <(compgen -f -- "$_softlens_current")
+}
+
+_softlens_value() # option: completes its value; fails when it takes none
+{
+    case $1 in
+        -o | --output | --output-dir) _softlens_files ;;
+        --heat | --compare) _softlens_files 'png' ;;
+        --input) _softlens_files 'npy' ;;
+        --model) _softlens_files 'safetensors|pth|pt' ;;
+        --format) _softlens_words png jpg ;;
+        --device) _softlens_words auto cpu ;;
+        --simd) _softlens_words portable avx2 avx512 ;;
+        --memory) _softlens_words 512M 1G 2G 4G ;;
+        --size) _softlens_words 512x512 1024x1024 ;;
+        --quality | --keep-threshold | --threads | --tile | --max-pixels | --repeats | --keep-share)
+            COMPREPLY=()
+            ;;
+        *) return 1 ;;
+    esac
+}
+
+_softlens()
+{
+    local _softlens_current=${COMP_WORDS[COMP_CWORD]}
+    local previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} i
+    local commands='deblur info convert run bench help'
+    local common='-q --quiet --verbose -h --help'
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        _softlens_words "$commands" --help --version
+        return
+    fi
+    for ((i = 2; i < COMP_CWORD; i++)); do # after -- come only names
+        [[ ${COMP_WORDS[i]} == -- ]] && _softlens_files && return
+    done
+    [[ $command != help ]] && _softlens_value "$previous" && return
+
+    case $command:$_softlens_current in
+        deblur:-*)
+            _softlens_words "$common" -o --output --format --quality --strip-metadata --overwrite \
+                --model --heat --compare --keep-threshold --dense --device --threads --memory \
+                --tile --max-pixels --allow-truncated --json
+            ;;
+        info:-*) _softlens_words "$common" --size --graph --json ;;
+        convert:-*) _softlens_words "$common" -o --output --half --overwrite ;;
+        run:-*)
+            _softlens_words "$common" --input --output-dir --keep-threshold --dense --composed \
+                --overwrite --device --threads
+            ;;
+        bench:-*)
+            _softlens_words "$common" --size --repeats --keep-share --dense --device --threads \
+                --simd --json
+            ;;
+        deblur:*) _softlens_files 'png|jpe?g|jpe|jfif' ;;
+        info:* | convert:* | run:* | bench:*) _softlens_files 'safetensors|pth|pt' ;;
+        help:*) _softlens_words "$commands" ;;
+    esac
+}
+
+complete -F _softlens softlens
