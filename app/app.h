@@ -166,6 +166,8 @@ struct app_session {
 app_exit app_session_open(app_session *session);
 void app_session_close(app_session *session);
 
+// Makes one harmless line of whatever a file name or a damaged file smuggled into a sentence.
+void app_one_line(char *text);
 // Prints "softlens: ..." on stderr: one line, whatever bytes a file name may hold.
 void app_error(const char *format, ...) APP_PRINTF(1, 2);
 // Same, for a wrong use of a command; points at its help. Returns APP_USAGE.
@@ -180,11 +182,14 @@ app_exit app_open_model(app_session *session, const char *path, sl_model **out);
 // A line on stdout, without control characters from file names; nothing with --quiet.
 void app_say(const app_session *session, const char *format, ...) APP_PRINTF(2, 3);
 void app_put_line(const char *text); // as it is, whatever --quiet says
-// The library's JSON text on stdout: as it is with --json, otherwise laid out for reading.
-app_exit app_print_report(app_session *session, char *text);
 // Copies `text` with bytes that are not UTF-8 replaced by U+FFFD; malloc'ed, NULL: out of memory.
 char *app_utf8(const char *text);
 // Flushes stdout. False, with an error printed, when what was written did not arrive.
 bool app_finish_stdout(void);
+
+// ---- report.c
+
+// The library's JSON text on stdout: as it is with --json, otherwise laid out for reading.
+app_exit app_print_report(app_session *session, char *text);
 
 #endif

@@ -6,13 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-// One line, whatever a file name or a damaged file smuggles into a sentence.
-static void print_line(FILE *file, const char *prefix, char *text)
+void app_one_line(char *text)
 {
-    for (char *at = text; *at; at++)
-        if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            *at = '?';
-    fprintf(file, "%s%s\n", prefix, text);
+    char *end = text;
+    for (const char *at = text; *at; at++) {
+        unsigned char c = (unsigned char)*at;
+        if (c == '\n') {
+            *end++ = ' ';
+            at += strspn(at + 1, " ");
+        } else {
+            *end++ = c < 0x20 || c == 0x7f ? '?' : *at;
+        }
+    }
+    *end = '\0';
 }
 
 void app_error(const char *format, ...)
@@ -23,7 +29,8 @@ void app_error(const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     fflush(stdout); // lines keep their order where both streams meet
-    print_line(stderr, "softlens: ", text);
+    app_one_line(text);
+    fprintf(stderr, "softlens: %s\n", text);
 }
 
 app_exit app_usage(const app_command *command, const char *format, ...)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+# tests/app/docs.bash: the manual and the completions name exactly the options that there are. ROOT
+# is the source directory.
+# shellcheck source=lib.bash disable=SC2154
+. "${BASH_SOURCE%/*}/lib.bash"
+manual=$ROOT/docs/man/softlens.1
+zsh_file=$ROOT/completions/_softlens
+commands=$("$SOFTLENS" --list-options | grep -v -e '^-' -e '^help$')
+check 'there are commands' test "$(wc -w <<<"$commands")" = 5
+
+same() # NAME WANT HAVE: sets of words
+{
+    diff <(sort -u <<<"$2") <(sort -u <<<"$3") >"$outside/err"
+    report $? "$1"
+}
+
+# Lines of the manual from a heading to the next.
+section() # HEADING
+{
+    awk -v heading="$1" '/^\.S[SH]/ { on = index($0, heading) } on' "$manual" | sed 's/\\-/-/g'
+}
+
+tagged() # the options that paragraphs of the text begin with
+{
+    grep -A 1 '^\.TP' | grep '^\\fB-' | grep -oE -e '\\fB--?[a-zA-Z-]+' | sed 's/^\\fB//'
+}
+
+# What bash offers after `softlens COMMAND -`.
+bash_offers() # COMMAND
+{
+    bash -c '. "$1"; COMP_WORDS=(softlens "$2" -) COMP_CWORD=2; _softlens
+        printf "%s\n" "${COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash" "$1"
+}
+
+# The options that _arguments is given in a branch of the zsh file, lists included. What stands in
+# parentheses at the front of a word excludes others and declares nothing.
+zsh_offers() # COMMAND
+{
+    local text list lists
+    text=$(awk -v label="^        $1\\\\)" '$0 ~ label { on = 1 } on; /;;/ { on = 0 }' "$zsh_file")
+    lists=$(grep -oE '\$[a-z]+' <<<"$text" | sort -u | tr -d '$')
+    for list in $lists; do
+        text+=$(awk -v label="^    $list=\\\\(" '$0 ~ label { on = 1 } on; /\)$/ { on = 0 }' \
+            "$zsh_file")
+    done
+    sed -E "s/'\([^)]*\)/'/g; s/\[[^]]*\]//g" <<<"$text" |
+        grep -oE -e "['\"{,]--?[a-z-]+" | sed -E "s/^.//"
+}
+
+for command in $commands; do
+    options=$("$SOFTLENS" --list-options "$command")
+    check "$command has options" test -n "$options"
+    same "manual: $command" "$options" \
+        "$(section "softlens $command" | tagged; section 'OPTIONS OF EVERY' | tagged)"
+    same "bash: $command" "$options" "$(bash_offers "$command")"
+    same "zsh: $command" "$options" "$(zsh_offers "$command")"
+    check "zsh: $command is among the commands" grep -q "^        '$command:" "$zsh_file"
+done
+check 'bash offers the commands' test "$(bash -c '. "$1"; COMP_WORDS=(softlens "") COMP_CWORD=1
+    _softlens; echo "${#COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash")" = 8
+
+if command -v mandoc >/dev/null; then
+    check 'mandoc finds no fault' mandoc -T lint -W warning "$manual"
+fi
+if man --version 2>/dev/null | grep -q 'man 2'; then
+    check 'man has no warnings' test -z "$(man --warnings -l "$manual" 2>&1 >/dev/null)"
+fi
+if command -v zsh >/dev/null; then
+    check 'zsh reads its file' zsh -n "$zsh_file"
+fi
+finish

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+// tests/app/maker.c: makes and checks files for the scripts that try the program.
+//   maker picture OUT.png|jpg WxH      dark, with bright patches, which the test model keeps
+//   maker header OUT.png WxH           a PNG that says to be that large and ends there
+//   maker npy OUT.npy WxH              a picture as a tensor
+//   maker model OUT.safetensors HOW    HOW: good, missing, extra, shape, nan, architecture
+//   maker is-picture FILE WxH          exit status 0 when the file decodes to that size
+//   maker is-json FILE LINES           exit status 0 when it holds that many JSON objects, one a
+//                                      line
+#include "../pipeline/model.h"
+#include "image/image.h"
+
+#include <jansson.h>
+
+#define MAX_TENSORS 1024
+
+static sl_ctx *ctx;
+
+static int fail(const char *what)
+{
+    fprintf(stderr, "maker: %s: %s\n", what, sl_ctx_message(ctx));
+    return 1;
+}
+
+// ---- pictures
+
+static uint8_t sample(uint32_t x, uint32_t y, unsigned channel)
+{
+    unsigned texture = (x * 7919u + y * 104729u + channel * 31u) % 23;
+    return (uint8_t)(((x / 48 + y / 40) % 3 == 0 ? 215 : 20) + texture);
+}
+
+static int make_picture(const char *path, uint32_t width, uint32_t height)
+{
+    sl_image *image = NULL;
+    sl_save_options options = { .quality = 90 };
+    if (sl_image_new(ctx, width, height, 3, 8, &image) != SL_OK)
+        return fail(path);
+    for (uint32_t y = 0; y < height; y++) {
+        uint8_t *row = sl_image_row(image, y);
+        for (uint32_t i = 0; i < 3 * width; i++)
+            row[i] = sample(i / 3, y, i % 3);
+    }
+    sl_status status = sl_image_save(ctx, image, path, &options);
+    sl_image_free(image);
+    return status == SL_OK ? 0 : fail(path);
+}
+
+static int make_npy(const char *path, uint32_t width, uint32_t height)
+{
+    float *data = sl_alloc(ctx, 3ul * width * height, sizeof(float));
+    if (!data)
+        return fail(path);
+    for (size_t i = 0; i < 3ul * width * height; i++)
+        data[i] = (float)sample((uint32_t)(i / 3 % width), (uint32_t)(i / 3 / width), i % 3) / 255;
+    sl_tensor tensor = { .dtype = SL_F32,
+                         .shape = { 3, { height, width, 3 } },
+                         .data = data,
+                         .bytes = 3ul * width * height * sizeof(float) };
+    sl_status status = sl_npy_write(ctx, path, false, &tensor);
+    free(data);
+    return status == SL_OK ? 0 : fail(path);
+}
+
+static void put32(uint8_t *at, uint32_t x)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(x >> (24 - 8 * i));
+}
+
+// The checksum of PNG chunks, bit by bit.
+static uint32_t crc(const uint8_t *data, size_t size)
+{
+    uint32_t c = 0xffffffffu;
+    for (size_t i = 0; i < size; i++) {
+        c ^= data[i];
+        for (int bit = 0; bit < 8; bit++)
+            c = c >> 1 ^ (c & 1 ? 0xedb88320u : 0);
+    }
+    return ~c;
+}
+
+static int make_header(const char *path, uint32_t width, uint32_t height)
+{
+    uint8_t png[33] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+    put32(png + 16, width);
+    put32(png + 20, height);
+    png[24] = 8; // bits
+    png[25] = 2; // RGB
+    put32(png + 29, crc(png + 12, 17));
+    return sl_file_write(ctx, path, false, png, sizeof(png)) == SL_OK ? 0 : fail(path);
+}
+
+static int is_picture(const char *path, uint32_t width, uint32_t height)
+{
+    sl_image *image = NULL;
+    if (sl_image_load(ctx, path, NULL, &image) != SL_OK)
+        return fail(path);
+    bool same = sl_image_width(image) == width && sl_image_height(image) == height;
+    if (!same)
+        fprintf(stderr, "maker: %s is %u x %u\n", path, sl_image_width(image),
+                sl_image_height(image));
+    sl_image_free(image);
+    return same ? 0 : 1;
+}
+
+// ---- models
+
+// Spoils the list of tensors; *spare is room for one tensor's data.
+static bool spoil(const char *how, sl_tensor *tensors, size_t *count, void **spare)
+{
+    sl_tensor *last = &tensors[*count - 1];
+    if (strcmp(how, "missing") == 0) {
+        --*count;
+    } else if (strcmp(how, "extra") == 0) {
+        tensors[*count] = *last;
+        tensors[(*count)++].name = "stowaway.weight";
+    } else if (strcmp(how, "shape") == 0) {
+        last->shape = (sl_shape) { 2, { 1, last->bytes / sizeof(float) } };
+    } else if (strcmp(how, "nan") == 0) {
+        *spare = sl_alloc(ctx, last->bytes, 1);
+        if (!*spare)
+            return false;
+        memset(*spare, 0xff, last->bytes);
+        last->data = *spare;
+    } else {
+        return strcmp(how, "architecture") == 0;
+    }
+    return true;
+}
+
+static int make_model(const char *path, const char *how)
+{
+    test_model spec = { .scales = 1, .depth = 1, .unshuffle = 4, .keeps = TEST_KEEPS_BRIGHT };
+    static sl_tensor tensors[MAX_TENSORS + 1];
+    sl_model *model = NULL;
+    void *spare = NULL;
+    char good[4096];
+    snprintf(good, sizeof(good), "%s.good", path);
+    bool is_good = strcmp(how, "good") == 0;
+    sl_status status = test_model_open(ctx, is_good ? path : good, &spec, &model);
+    size_t count = status == SL_OK ? sl_tensor_set_count(model->set) : MAX_TENSORS + 1;
+    if (status == SL_OK && !is_good && count <= MAX_TENSORS) {
+        for (size_t i = 0; i < count; i++)
+            tensors[i] = *sl_tensor_set_at(model->set, i);
+        bool spoilt = spoil(how, tensors, &count, &spare);
+        bool is_other = strcmp(how, "architecture") == 0;
+        sl_meta meta[] = { { "architecture", is_other ? "hourglass" : "lmd-vit" },
+                           { "config", sl_tensor_set_meta(model->set, "config") } };
+        status = spoilt ? sl_safetensors_write(ctx, path, false, tensors, count, meta, 2)
+                        : sl_fail(ctx, SL_ERR_ARGUMENT, "no way to spoil a model: %s", how);
+        remove(good);
+    }
+    sl_model_free(model);
+    free(spare);
+    return status == SL_OK ? 0 : fail(path);
+}
+
+// ---- JSON
+
+static int is_json(const char *path, long lines)
+{
+    FILE *file = fopen(path, "r");
+    char *line = NULL;
+    size_t size = 0;
+    long objects = 0;
+    while (file && getline(&line, &size, file) > 0) {
+        json_t *value = json_loads(line, 0, NULL);
+        objects += json_is_object(value) ? 1 : -1000000;
+        json_decref(value);
+    }
+    free(line);
+    if (file)
+        fclose(file);
+    if (objects != lines)
+        fprintf(stderr, "maker: %s: not %ld lines with an object each\n", path, lines);
+    return objects == lines ? 0 : 1;
+}
+
+static int dispatch(int argc, char **argv)
+{
+    uint32_t width = 0, height = 0;
+    const char *what = argc > 1 ? argv[1] : "", *path = argc > 2 ? argv[2] : "";
+    if (argc == 4 && strcmp(what, "model") == 0)
+        return make_model(path, argv[3]);
+    if (argc == 4 && strcmp(what, "is-json") == 0)
+        return is_json(path, strtol(argv[3], NULL, 10));
+    if (argc == 4 && sscanf(argv[3], "%ux%u", &width, &height) == 2) {
+        if (strcmp(what, "picture") == 0)
+            return make_picture(path, width, height);
+        if (strcmp(what, "header") == 0)
+            return make_header(path, width, height);
+        if (strcmp(what, "npy") == 0)
+            return make_npy(path, width, height);
+        if (strcmp(what, "is-picture") == 0)
+            return is_picture(path, width, height);
+    }
+    fprintf(stderr, "maker: see the top of maker.c\n");
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    if (sl_ctx_new(NULL, &ctx) != SL_OK)
+        return 1;
+    int result = dispatch(argc, argv);
+    sl_ctx_free(ctx);
+    return result;
+}

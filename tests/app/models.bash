@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+# tests/app/models.bash: models that are none, or damaged, or of something else. PTH names the
+# directory of small checkpoints.
+# shellcheck source=lib.bash disable=SC2154
+. "${BASH_SOURCE%/*}/lib.bash"
+make picture a.png 64x64
+make npy x.npy 64x48
+make model good.safetensors good
+for how in missing extra shape nan architecture; do
+    make model "$how.safetensors" "$how"
+done
+
+bad() # PATTERN MODEL: by every command
+{
+    refused 1 "$1" deblur a.png --model "$2"
+    refused 1 "$1" info "$2"
+    refused 1 "$1" convert "$2" -o out.safetensors
+    refused 1 "$1" run "$2" --input x.npy --output-dir out
+    refused 1 "$1" bench "$2" --size 64x64 --repeats 1
+}
+
+: >empty.safetensors
+echo 'no model' >text.safetensors
+mkdir folder
+bad 'nowhere' nowhere.safetensors
+bad 'folder' folder
+bad 'empty\.safetensors' empty.safetensors
+bad 'text\.safetensors' text.safetensors
+bad 'a\.png' a.png
+bad 'upsample_0' missing.safetensors
+bad 'stowaway' extra.safetensors
+bad 'upsample_0' shape.safetensors
+bad 'upsample_0' nan.safetensors
+bad 'hourglass' architecture.safetensors
+
+# Cut at every 4 KiB
+size=$(wc -c <good.safetensors)
+for ((at = 4096; at < size; at += 4096)); do
+    head -c "$at" good.safetensors >cut.safetensors
+    refused 1 'cut\.safetensors' info cut.safetensors
+done
+for at in 1 7 8 9 100 $((size - 1)); do
+    head -c "$at" good.safetensors >cut.safetensors
+    refused 1 'cut\.safetensors' deblur a.png --model cut.safetensors
+done
+
+# Checkpoints: none of these holds a network that we know, some hold what must never run.
+seen=0
+for file in "$PTH"/*.pth; do
+    [ -e "$file" ] || continue
+    cp "$file" .
+    refused 1 '.' convert "${file##*/}" -o out.safetensors
+    refused 1 '.' deblur a.png --model "${file##*/}"
+    seen=$((seen + 1))
+done
+check "all $seen checkpoints were tried" test "$seen" -gt 0
+
+# No default model anywhere
+export SOFTLENS_MODELS=$work/folder HOME=$work/folder XDG_DATA_DIRS=$work/folder
+run deblur a.png
+if [ "$status" != 0 ]; then # the build tree may have one
+    check 'no default model: status 1' test "$status" = 1
+    check '  a line that says where it was sought' one_line
+else
+    rm -f a.deblurred.png
+fi
+finish

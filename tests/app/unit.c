@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+// tests/app/unit.c: the program's parser, names, bar and UTF-8, without a process around them.
+#include "../base/run.h"
+#include "jobs.h"
+
+#include <fcntl.h>
+#include <math.h>
+
+#define MAX_WORDS 64
+
+static app_values values;
+static char error[APP_ERROR_BYTES];
+static char *words[MAX_WORDS];
+static int first;
+
+// Splits a line at spaces into argv and parses it.
+static bool parse(const app_command *command, const char *line)
+{
+    static char copy[4096];
+    int count = 0;
+    snprintf(copy, sizeof(copy), "%s", line);
+    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+        words[count++] = word;
+    words[count] = NULL;
+    error[0] = '\0';
+    return app_parse(command, count, words, &values, &first, error);
+}
+
+START_TEST(values_arrive)
+{
+    ck_assert(parse(&app_deblur, "deblur --quality 7 a.png --memory=2G -o out --format jpg b.png "
+                                 "--keep-threshold 0.25 --threads 256 --overwrite -q --tile 512"));
+    ck_assert_uint_eq(values.quality, 7);
+    ck_assert_uint_eq(values.memory, 2ull << 30);
+    ck_assert_str_eq(values.output, "out");
+    ck_assert_str_eq(values.format, "jpg");
+    ck_assert(fabsf(values.keep_threshold - 0.25f) == 0);
+    ck_assert_uint_eq(values.threads, 256);
+    ck_assert_uint_eq(values.tile, 512);
+    ck_assert(values.overwrite && values.quiet && !values.json && !values.help);
+    ck_assert_str_eq(words[first], "a.png");
+    ck_assert_str_eq(words[first + 1], "b.png");
+    ck_assert(parse(&app_info, "info --size 640x480 m"));
+    ck_assert_uint_eq(values.size[0], 640);
+    ck_assert_uint_eq(values.size[1], 480);
+    ck_assert(parse(&app_bench, "bench --keep-share 1 --simd avx2"));
+    ck_assert(fabsf(values.keep_share - 1) == 0);
+}
+END_TEST
+
+START_TEST(units_of_bytes)
+{
+    static const struct {
+        const char *line;
+        uint64_t bytes;
+    } cases[] = { { "deblur a --memory 1048576", 1048576 },
+                  { "deblur a --memory 2048K", 2048ull << 10 },
+                  { "deblur a --memory 512M", 512ull << 20 },
+                  { "deblur a --memory 3G", 3ull << 30 },
+                  { "deblur a --memory 1T", 1ull << 40 } };
+    for (size_t i = 0; i < APP_LEN(cases); i++) {
+        ck_assert_msg(parse(&app_deblur, cases[i].line), "%s: %s", cases[i].line, error);
+        ck_assert_uint_eq(values.memory, cases[i].bytes);
+    }
+}
+END_TEST
+
+START_TEST(double_hyphen_ends_options)
+{
+    ck_assert(parse(&app_deblur, "deblur --json -- -q --json"));
+    ck_assert(values.json && !values.quiet);
+    ck_assert_str_eq(words[first], "-q");
+    ck_assert_str_eq(words[first + 1], "--json");
+}
+END_TEST
+
+// A parse that ended halfway must not leak into the next.
+START_TEST(parses_are_independent)
+{
+    ck_assert(!parse(&app_deblur, "deblur -qx a"));
+    ck_assert(!parse(&app_deblur, "deblur a --threads"));
+    ck_assert(parse(&app_info, "info m --json"));
+    ck_assert(values.json && !values.quiet);
+    ck_assert_str_eq(words[first], "m");
+}
+END_TEST
+
+START_TEST(tables_are_sound)
+{
+    for (size_t c = 0; app_commands[c]; c++) {
+        const app_option *rows = app_commands[c]->options;
+        ck_assert(app_commands[c]->run && strlen(app_commands[c]->examples) > 0);
+        for (size_t i = 0; rows[i].name; i++) {
+            ck_assert_int_lt((int)i, 40);
+            ck_assert_uint_lt(rows[i].at, sizeof(app_values));
+            ck_assert_msg((rows[i].kind == APP_FLAG) == (rows[i].value == NULL), "%s",
+                          rows[i].name);
+            ck_assert_msg((rows[i].kind == APP_CHOICE) == (rows[i].choices != NULL), "%s",
+                          rows[i].name);
+            ck_assert(rows[i].help[strlen(rows[i].help) - 1] != '.');
+            for (size_t j = 0; j < i; j++) {
+                ck_assert_str_ne(rows[i].name, rows[j].name);
+                ck_assert(!rows[i].letter || rows[i].letter != rows[j].letter);
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(near_names_are_found)
+{
+    ck_assert_str_eq(app_nearest_command("debulr"), "deblur");
+    ck_assert_str_eq(app_nearest_command("inf"), "info");
+    ck_assert_ptr_null(app_nearest_command("x"));
+    ck_assert_ptr_null(app_nearest_command(""));
+    ck_assert_str_eq(app_nearest_option(app_deblur.options, "keep-treshold"), "keep-threshold");
+    ck_assert_ptr_null(app_nearest_option(app_deblur.options, "a-name-of-more-than-32-characters-"
+                                                              "that-is-far-from-everything"));
+}
+END_TEST
+
+START_TEST(names_are_derived)
+{
+    static const struct {
+        const char *directory, *input;
+        sl_image_format format;
+        const char *want;
+    } cases[] = {
+        { NULL, "photo.jpg", SL_IMAGE_JPEG, "photo.deblurred.jpg" },
+        { NULL, "a/b.c/photo.JPEG", SL_IMAGE_JPEG, "a/b.c/photo.deblurred.JPEG" },
+        { NULL, "photo.jpg", SL_IMAGE_PNG, "photo.deblurred.png" },
+        { NULL, "a.b/photo", SL_IMAGE_PNG, "a.b/photo.deblurred.png" },
+        { NULL, "photo.webp", SL_IMAGE_JPEG, "photo.webp.deblurred.jpg" },
+        { NULL, ".png", SL_IMAGE_PNG, ".png.deblurred.png" },
+        { "out", "a/photo.png", SL_IMAGE_PNG, "out/photo.deblurred.png" },
+        { "out/", "/photo.png", SL_IMAGE_PNG, "out/photo.deblurred.png" },
+        { "/", "photo.png", SL_IMAGE_PNG, "/photo.deblurred.png" },
+    };
+    for (size_t i = 0; i < APP_LEN(cases); i++) {
+        char *path =
+            app_derive_path(cases[i].directory, cases[i].input, "deblurred", cases[i].format);
+        ck_assert_str_eq(path, cases[i].want);
+        free(path);
+    }
+}
+END_TEST
+
+START_TEST(utf8_is_repaired)
+{
+    static const struct {
+        const char *text, *want;
+    } cases[] = {
+        { "", "" },
+        { "plain", "plain" },
+        { "\xc3\xbc\xe2\x82\xac\xf0\x9f\x93\xb7", "\xc3\xbc\xe2\x82\xac\xf0\x9f\x93\xb7" },
+        { "a\xff"
+          "b",
+          "a\xef\xbf\xbd"
+          "b" },
+        { "\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd" },                                 // overlong
+        { "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },                 // a surrogate
+        { "\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" }, // too large
+        { "\xe2\x82", "\xef\xbf\xbd\xef\xbf\xbd" },                                 // cut short
+    };
+    for (size_t i = 0; i < APP_LEN(cases); i++) {
+        char *text = app_utf8(cases[i].text);
+        ck_assert_msg(strcmp(text, cases[i].want) == 0, "case %zu", i);
+        free(text);
+    }
+}
+END_TEST
+
+START_TEST(lines_are_harmless)
+{
+    char text[] = "a\n   b\tc\x1b[31m\x7f\xc3\xbc";
+    app_one_line(text);
+    ck_assert_str_eq(text, "a b?c?[31m?\xc3\xbc");
+}
+END_TEST
+
+START_TEST(directories_are_made)
+{
+    ck_assert_int_eq(app_make_dirs(in_dir("a//b/c/")), 0);
+    ck_assert_int_eq(app_make_dirs(in_dir("a//b/c/")), 0);
+    ck_assert(app_is_directory(in_dir("a/b/c")));
+    ck_ok(sl_file_write(ctx, in_dir("a/file"), false, "", 0));
+    ck_assert_int_ne(app_make_dirs(in_dir("a/file/b")), 0);
+}
+END_TEST
+
+// Runs a bar with stderr in a file, and reads what was drawn.
+static void draw_bar(bool is_enabled, double elapsed, const char *label, char *out, size_t size)
+{
+    int file = open(in_dir("stderr"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    int saved = dup(STDERR_FILENO);
+    ck_assert(file >= 0 && saved >= 0);
+    fflush(stderr);
+    dup2(file, STDERR_FILENO);
+    app_progress progress = { .is_enabled = is_enabled };
+    app_progress_begin(&progress, label);
+    progress.started -= elapsed;
+    bool goes_on = app_progress_step(&progress, 3, 12);
+    app_progress_end(&progress);
+    fflush(stderr);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    ck_assert(goes_on);
+    ssize_t got = pread(file, out, size - 1, 0);
+    ck_assert_int_ge((int)got, 0);
+    out[got] = '\0';
+    close(file);
+}
+
+START_TEST(bar_is_drawn_when_it_helps)
+{
+    char drawn[1024];
+    draw_bar(true, 0.5, "photo.png", drawn, sizeof(drawn)); // too early
+    ck_assert_str_eq(drawn, "");
+    draw_bar(false, 60, "photo.png", drawn, sizeof(drawn)); // no terminal, or --quiet
+    ck_assert_str_eq(drawn, "");
+    draw_bar(true, 20, "ph\noto.png", drawn, sizeof(drawn));
+    ck_assert_ptr_nonnull(strstr(drawn, "[######......"));
+    ck_assert_ptr_nonnull(strstr(drawn, "3 of 12, 1:00 left"));
+    ck_assert_ptr_nonnull(strstr(drawn, "ph?oto.png"));
+    ck_assert_str_eq(drawn + strlen(drawn) - 4, "\r\033[K"); // and wiped
+    char label[400];
+    memset(label, 'x', sizeof(label) - 1);
+    label[sizeof(label) - 1] = '\0';
+    draw_bar(true, 20, label, drawn, sizeof(drawn));
+    ck_assert_uint_lt(strlen(drawn), 80 + 10); // one row of the terminal
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("unit");
+    tcase_add_test(tests, values_arrive);
+    tcase_add_test(tests, units_of_bytes);
+    tcase_add_test(tests, double_hyphen_ends_options);
+    tcase_add_test(tests, parses_are_independent);
+    tcase_add_test(tests, tables_are_sound);
+    tcase_add_test(tests, near_names_are_found);
+    tcase_add_test(tests, names_are_derived);
+    tcase_add_test(tests, utf8_is_repaired);
+    tcase_add_test(tests, lines_are_harmless);
+    tcase_add_test(tests, directories_are_made);
+    tcase_add_test(tests, bar_is_drawn_when_it_helps);
+    return run_case("app/unit", tests);
+}
