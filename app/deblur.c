@@ -250,6 +250,19 @@ static app_exit prepare(work *w)
     return status == SL_OK ? app_jobs_make_dirs(&w->jobs) : app_fail(w->session, status);
 }
 
+// Nothing can be done: whoever reads the JSON learns it for each image.
+static void report_undone(const work *w, app_exit result)
+{
+    const char *message = sl_ctx_message(w->session->ctx);
+    if (result == APP_INTERRUPTED)
+        message = "interrupted";
+    else if (!*message)
+        message = "the output directory cannot be made";
+    for (size_t i = 0; i < w->jobs.count; i++)
+        if (!w->jobs.job[i].refusal && w->session->values.json)
+            print_json(&w->jobs.job[i], NULL, message);
+}
+
 static int deblur(app_session *session, int count, char **images)
 {
     work w = { .session = session };
@@ -261,6 +274,8 @@ static int deblur(app_session *session, int count, char **images)
     report_refusals(&w);
     if (w.failed < w.jobs.count)
         result = prepare(&w);
+    if (result != APP_DONE)
+        report_undone(&w, result);
     for (size_t i = 0; i < w.jobs.count && result == APP_DONE; i++)
         if (!w.jobs.job[i].refusal && deblur_image(&w, &w.jobs.job[i]) == APP_INTERRUPTED)
             result = APP_INTERRUPTED;

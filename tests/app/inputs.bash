@@ -16,7 +16,7 @@ flip() # FILE OFFSET: another value for one byte
 
 bad() # PATTERN FILE: refused beside itself, and into another name
 {
-    refused 1 "$1" deblur -- "$2" --model m.safetensors
+    refused 1 "$1" deblur "$2" --model m.safetensors
     refused 1 "$1" deblur --model m.safetensors -o out.png --heat heat.png -- "$2"
 }
 

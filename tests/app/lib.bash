@@ -43,11 +43,10 @@ run()
     status=$?
 }
 
-# Every name below $work with its kind, and every file's content.
+# Every name below $work with its kind; of files also what changes when somebody writes to them.
 snapshot()
 {
-    find . -printf '%p %y %l\n' | sort
-    find . -type f -exec cksum {} + | sort -k 3
+    find . -type f -printf '%p %s %T@ %i\n' -o -printf '%p %y %l\n' | sort
 }
 
 one_line()

@@ -52,7 +52,9 @@ static int make_npy(const char *path, uint32_t width, uint32_t height)
     if (!data)
         return fail(path);
     for (size_t i = 0; i < 3ul * width * height; i++)
-        data[i] = (float)sample((uint32_t)(i / 3 % width), (uint32_t)(i / 3 / width), i % 3) / 255;
+        data[i] =
+            (float)sample((uint32_t)(i / 3 % width), (uint32_t)(i / 3 / width), (unsigned)(i % 3)) /
+            255;
     sl_tensor tensor = { .dtype = SL_F32,
                          .shape = { 3, { height, width, 3 } },
                          .data = data,

@@ -12,7 +12,7 @@ export SOFTLENS_MODELS="$work/m.safetensors" # the default model, from here on
 
 # Beside the input, of its kind
 accepted deblur a.png
-says '^a\.deblurred\.png: 200x150, [0-9.]+ % of windows computed, [0-9]+\.[0-9]{2} s, cpu \(.*\)$'
+says '^a\.deblurred\.png: 200x150, [0-9.]+ % of windows computed, [0-9]+\.[0-9]{2} s, [Cc][Pp][Uu] \(.*\)$'
 check 'a picture of the same size' "$MAKER" is-picture a.deblurred.png 200x150
 accepted deblur b.jpg
 check 'JPEG stays JPEG' test "$(head -c 2 b.deblurred.jpg | od -An -tx1)" = ' ff d8'
