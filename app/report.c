@@ -20,7 +20,8 @@ static bool ends_in(const char *text, const char *end)
 static void format_number(const char *key, double x, char *out, size_t size)
 {
     if (ends_in(key, "bytes") && x >= 1024)
-        snprintf(out, size, "%.1f MiB", x / 1048576);
+        snprintf(out, size, x < 1048576 ? "%.1f KiB" : "%.1f MiB",
+                 x / (x < 1048576 ? 1024 : 1048576));
     else if (strstr(key, "share"))
         snprintf(out, size, "%.1f %%", 100 * x);
     else if (ends_in(key, "seconds"))
@@ -43,10 +44,13 @@ static void format_scalar(const char *key, const json_t *value, char *out, size_
     app_one_line(out);
 }
 
-// "keep_share" -> "keep share"
+// "kept_share" -> "kept share"; "median_seconds" -> "median", as the value has its unit.
 static void format_key(const char *key, char *out, size_t size)
 {
-    snprintf(out, size, "%s", key);
+    size_t length = strlen(key);
+    if (ends_in(key, "_seconds") || ends_in(key, "_bytes"))
+        length = (size_t)(strrchr(key, '_') - key);
+    snprintf(out, size, "%.*s", (int)(length < size ? length : size - 1), key);
     for (char *at = out; *at; at++)
         if (*at == '_')
             *at = ' ';
@@ -136,10 +140,10 @@ static void print_object(const json_t *object, int indent)
         format_key(key, name, sizeof(name) - 1);
         if (json_is_array(value)) {
             print_array(name, value, indent);
-        } else if (json_is_object(value)) {
+        } else if (json_is_object(value) && json_object_size(value)) {
             printf("%*s%s:\n", indent, "", name);
             print_object(value, indent + 2);
-        } else {
+        } else if (!json_is_object(value)) {
             format_scalar(key, value, cell, sizeof(cell));
             strcat(name, ":");
             printf("%*s%-*s %s\n", indent, "", (int)width + 1, name, cell);
@@ -165,6 +169,8 @@ app_exit app_print_report(app_session *session, char *text)
     // The file's own words for what stands above already.
     json_object_del(json_object_get(report, "metadata"), "architecture");
     json_object_del(json_object_get(report, "metadata"), "config");
+    if (json_number_value(json_object_get(report, "keep_share_asked")) <= 0)
+        json_object_del(report, "keep_share_asked"); // nothing was asked
     if (!session->values.quiet)
         print_object(report, 0);
 done:
