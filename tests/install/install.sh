@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Installs into an empty folder, as a packager does, and builds and runs the example against that.
+# BUILD, PREFIX, ROOT: where. The arguments are the compiler and what it needs.
+set -euo pipefail
+
+stage=$(mktemp -d)
+trap 'rm -rf "$stage"' EXIT
+DESTDIR=$stage meson install -C "$BUILD" --no-rebuild --quiet
+
+for path in bin/softlens include/softlens.h libsoftlens.so libsoftlens.so.0 libsoftlens.a \
+    pkgconfig/softlens.pc man1/softlens.1 models/lmd-vit-small.safetensors \
+    softlens/LICENSE completions/softlens site-functions/_softlens; do
+    if [ -z "$(find "$stage$PREFIX" -path "*/$path")" ]; then
+        echo "not installed: $path" >&2
+        exit 1
+    fi
+done
+if [ "$(find "$stage" -name '*.h' | wc -l)" -ne 1 ]; then
+    echo "softlens.h is the one header to install" >&2
+    exit 1
+fi
+
+LD_LIBRARY_PATH=$(dirname "$(find "$stage" -name libsoftlens.so.0)")
+PKG_CONFIG_PATH=$LD_LIBRARY_PATH/pkgconfig
+export LD_LIBRARY_PATH PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR=$stage
+read -r -a flags <<<"$(pkg-config --cflags --libs softlens)"
+"$@" "$ROOT/examples/deblur.c" -o "$stage/deblur" "${flags[@]}"
+"$ROOT/tests/install/example.sh" "$stage/deblur" "$stage$PREFIX/bin/softlens"
