@@ -5,11 +5,11 @@
 
 enum { D = 32, ROWS = 4, ROW_LANES = TOKENS / LANES };
 
-typedef struct {    // [token][channel], channels beyond d at zero
+typedef struct { // [token][channel], channels beyond d at zero
     float v[TOKENS][D] __attribute__((aligned(64)));
 } tall;
 
-typedef struct {    // [channel][token]
+typedef struct { // [channel][token]
     float v[D][TOKENS] __attribute__((aligned(64)));
 } wide;
 

@@ -10,8 +10,9 @@ static inline lanes normal(lanes x, lanes e)
 {
     lanes size = (lanes)((words)x & 0x7fffffff);
     lanes k = 1.0f / (1.0f + 0.3275911f * 0.70710678f * size);
-    lanes p = k * (0.254829592f + k * (-0.284496736f + k * (1.421413741f
-                   + k * (-1.453152027f + k * 1.061405429f))));
+    lanes p =
+        k * (0.254829592f +
+             k * (-0.284496736f + k * (1.421413741f + k * (-1.453152027f + k * 1.061405429f))));
     lanes tail = 0.5f * p * e;
     return choose((words)(x < 0.0f), tail, 1.0f - tail);
 }
@@ -34,8 +35,8 @@ void gelu_forward(const uint16_t *restrict x, uint16_t *restrict y, size_t n)
         store(y + i, gelu(load(x + i)));
 }
 
-void gelu_backward(const uint16_t *restrict x, const uint16_t *restrict dy,
-                   uint16_t *restrict dx, size_t n)
+void gelu_backward(const uint16_t *restrict x, const uint16_t *restrict dy, uint16_t *restrict dx,
+                   size_t n)
 {
     for (size_t i = 0; i < n; i += LANES)
         store(dx + i, load(dy + i) * slope(load(x + i)));

@@ -18,7 +18,7 @@ static inline lanes load(const uint16_t *x)
     return (lanes)(__builtin_convertvector(h, words) << 16);
 }
 
-static inline void store(uint16_t *y, lanes x)  // to nearest, ties to even; no NaN comes here
+static inline void store(uint16_t *y, lanes x) // to nearest, ties to even; no NaN comes here
 {
     words bits = (words)x;
     halves h = __builtin_convertvector((bits + 0x7fff + (bits >> 16 & 1)) >> 16, halves);
@@ -34,12 +34,14 @@ static inline lanes choose(words mask, lanes yes, lanes no)
 // below -60: products of smaller numbers would be denormal, and slow.
 static inline lanes exp_negative(lanes x)
 {
-    const lanes round = (lanes){} + 12582912.0f;    // 1.5 * 2^23: pushes the fraction out
+    const lanes round = (lanes) {} + 12582912.0f; // 1.5 * 2^23: pushes the fraction out
     lanes t = x * 1.44269504f;
     lanes n = t + round;
     words exponent = ((words)n - (words)round + 127) << 23;
     lanes f = (t - (n - round)) * 0.69314718f;
-    lanes p = 1.0f + f * (1.0f + f * (0.5f + f * (0.16666667f
-              + f * (0.041666667f + f * (0.0083333333f + f * 0.0013888889f)))));
-    return choose((words)(x < -60.0f), (lanes){}, p * (lanes)exponent);
+    lanes p =
+        1.0f +
+        f * (1.0f + f * (0.5f + f * (0.16666667f + f * (0.041666667f +
+                                                        f * (0.0083333333f + f * 0.0013888889f)))));
+    return choose((words)(x < -60.0f), (lanes) {}, p * (lanes)exponent);
 }

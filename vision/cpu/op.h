@@ -79,8 +79,8 @@ void sl_shift_masks(size_t window, size_t shift, float *masks);
 const float *sl_shift_mask(const float *masks, size_t window, size_t rows, size_t columns,
                            size_t index);
 
-// Shared by attention.c and block.c (attention.c): the relative position bias [(2w-1)^2, h] of every
-// pair of tokens, as [h,N,N] in memory of the cache. NULL: SL_ERR_NOMEM.
+// Shared by attention.c and block.c (attention.c): the relative position bias [(2w-1)^2, h] of
+// every pair of tokens, as [h,N,N] in memory of the cache. NULL: SL_ERR_NOMEM.
 float *sl_cpu_position_bias(sl_ctx *ctx, sl_cpu_weights *weights, const sl_tensor *table,
                             size_t window, size_t heads);
 // Shared by dwconv.c and block.c (dwconv.c): channels [first, first + count) of a depthwise weight

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""softlens beside PyTorch: same weights, same machine, same number of threads. See run.sh.
+
+The peer is tools/golden/lmd_vit.py. It runs in a process of its own (peers.py torch ...), as
+softlens does, so that neither's threads or memory are in the other's way."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
+
+
+def import_peer():
+    sys.path.insert(0, os.path.join(HERE, "..", "golden"))
+    import lmd_vit
+    import torch
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(1)
+    return lmd_vit, torch
+
+
+def torch_write(path):
+    """The published configuration, with random weights."""
+    lmd_vit, _ = import_peer()
+    lmd_vit.save_model(lmd_vit.LmdVit(**lmd_vit.OFFICIAL), path)
+
+
+def torch_time(model_path, input_path, output_path, repeats):
+    """Every window, no predictors: prints the median seconds."""
+    lmd_vit, torch = import_peer()
+    import numpy as np
+    model = lmd_vit.load_model(model_path)
+    x = torch.from_numpy(np.load(input_path))[None]
+
+    def run_layer(name, x):
+        for block in getattr(model, name).blocks:
+            x = block(model, x, None)
+        return x
+
+    times = []
+    with torch.inference_mode():
+        for _ in range(int(repeats) + 1):
+            start = time.perf_counter()
+            y = model.gated(x, model.features(x, run_layer)).clamp(0, 1)[0]
+            times.append(time.perf_counter() - start)
+    np.save(output_path, y.numpy())
+    print(statistics.median(times[1:]))
+
+
+def torch_deblur(model_path, photo, output):
+    """A photograph from file to file, as softlens deblur does it."""
+    lmd_vit, torch = import_peer()
+    import numpy as np
+    from PIL import Image
+    model = lmd_vit.load_model(model_path)
+    x = torch.from_numpy(np.asarray(Image.open(photo).convert("RGB"), np.float32) / 255)
+    with torch.inference_mode():
+        y = lmd_vit.deblur(model, x, "reflect")[0]
+    Image.fromarray((y * 255).round().to(torch.uint8).numpy()).save(output, quality=92)
+
+
+def measured(command):
+    """(seconds, peak MiB, standard output) of a process."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    text = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)}: exit {process.returncode}")
+    return seconds, usage.ru_maxrss / 1024, text
+
+
+class Bench:
+    def __init__(self, root, scratch):
+        self.softlens = os.path.join(root, "build", "softlens")
+        self.model = os.path.join(root, "models", "lmd-vit-small.safetensors")
+        self.sample = os.path.join(root, "data", "sample.jpg")
+        self.scratch = scratch
+        self.rows = []
+
+    def path(self, name):
+        return os.path.join(self.scratch, name)
+
+    def torch(self, *args):
+        return measured([sys.executable, os.path.abspath(__file__), "torch", *args])
+
+    def bench(self, model, *args):
+        text = measured([self.softlens, "bench", model, "--json", "--quiet", "--threads",
+                         str(THREADS), *args])[2]
+        return json.loads(text)
+
+    def row(self, what, here, there, ratio, command):
+        self.rows.append(f"| {what} | {here} | {there} | {ratio} | `{command}` |")
+        print(self.rows[-1], flush=True)
+
+    def official(self):
+        import numpy as np
+        model, x = self.path("official.safetensors"), self.path("x.npy")
+        np.save(x, np.random.default_rng(1).random((512, 512, 3), dtype=np.float32))
+        self.torch("write", model)
+        peer = float(self.torch("time", model, x, self.path("y.npy"), "3")[2])
+        dense = self.bench(model, "--size", "512x512", "--dense", "--repeats", "3")
+        seconds = dense["median_seconds"]
+        self.row("published configuration, 512x512, every window", f"{seconds:.2f} s, "
+                 f"{dense['gflops']:.0f} GFLOP/s", f"{peer:.2f} s", f"{peer / seconds:.2f}x faster",
+                 "softlens bench OFFICIAL --size 512x512 --dense")
+        some = self.bench(model, "--size", "512x512", "--keep-share", "0.3", "--repeats", "3")
+        part = some["median_seconds"]
+        self.row("the same, 30 % of the windows", f"{part:.2f} s", f"{seconds:.2f} s (own, every "
+                 "window)", f"{seconds / part:.2f}x faster",
+                 "softlens bench OFFICIAL --size 512x512 --keep-share 0.3")
+        out = self.path("run")
+        measured([self.softlens, "run", model, "--input", x, "--output-dir", out, "--dense",
+                  "--threads", str(THREADS)])
+        error = np.abs(np.load(os.path.join(out, "output.npy")) - np.load(self.path("y.npy"))).max()
+        self.row("largest difference of a sample between the two, of 1", f"{error:.1e}", "", "",
+                 "softlens run OFFICIAL --input x.npy --output-dir out --dense")
+
+    def shipped(self):
+        from PIL import Image
+        photo = Image.open(self.sample)
+        large = Image.new("RGB", (4000, 3000))
+        for y in range(0, 3000, photo.height):
+            for x in range(0, 4000, photo.width):
+                large.paste(photo, (x, y))
+        large.save(self.path("12mp.jpg"), quality=92)
+        for what, *options in [("as the model decides",), ("every window", "--dense")]:
+            seconds, mib, text = measured(
+                [self.softlens, "deblur", self.path("12mp.jpg"), "-o", self.path("out.jpg"),
+                 "--overwrite", "--json", "--quiet", "--model", self.model, "--threads",
+                 str(THREADS), *options])
+            kept = json.loads(text)["kept_share"]
+            command = " ".join(["softlens deblur 12mp.jpg", *options])
+            self.row(f"shipped model, 12 megapixels from file to file, {what} ({kept:.0%})",
+                     f"{seconds:.1f} s, peak {mib:.0f} MiB", "", "", command)
+
+    def start(self):
+        from PIL import Image
+        photo, out = self.path("256.jpg"), self.path("256-out.jpg")
+        Image.open(self.sample).crop((128, 0, 384, 256)).save(photo, quality=92)
+        command = [self.softlens, "deblur", photo, "-o", out, "--overwrite", "--quiet", "--model",
+                   self.model, "--threads", str(THREADS)]
+        here = min((measured(command)[:2] for _ in range(5)))
+        there = min((self.torch("deblur", self.model, photo, out)[:2] for _ in range(3)))
+        self.row("shipped model, a 256x256 JPEG from file to file, start-up included",
+                 f"{here[0] * 1000:.0f} ms, peak {here[1]:.0f} MiB",
+                 f"{there[0] * 1000:.0f} ms, peak {there[1]:.0f} MiB",
+                 f"{there[0] / here[0]:.0f}x faster, {there[1] / here[1]:.0f}x less memory",
+                 "softlens deblur 256.jpg")
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {THREADS} threads"
+
+
+def main():
+    root, output = sys.argv[1:3]
+    version = measured([sys.executable, "-c", "import torch; print(torch.__version__)"])[2].strip()
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(root, scratch)
+        bench.official()
+        bench.shipped()
+        bench.start()
+    head = ["# Benchmarks", "", "Written by `tools/bench/run.sh`, all in one run. PyTorch runs "
+            "`tools/golden/lmd_vit.py` with the same weights and as", "many threads "
+            "(`OMP_WAIT_POLICY=PASSIVE`, OpenMP OpenBLAS). OFFICIAL is a file of random weights in "
+            "the published", "configuration (embed 32, depths 1 2 8 8 2 8 8 2 1). Medians of 3 "
+            "runs after one to warm up; from file to file: best of", "5 and 3.", "",
+            f"Machine: {machine()}; PyTorch {version}; Python {platform.python_version()}.", "",
+            "| what | softlens | PyTorch | ratio | command |", "|---|---|---|---|---|"]
+    with open(output, "w", encoding="utf-8") as file:
+        file.write("\n".join(head + bench.rows) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "torch":
+        {"write": torch_write, "time": torch_time, "deblur": torch_deblur}[sys.argv[2]](
+            *sys.argv[3:])
+    else:
+        main()
