@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// cpu/conv.c: convolution as an implicit matrix product: the input patches of a chunk of output
-// pixels are gathered into rows that stay in the cache, and multiplied from there.
+// cpu/conv.c: convolution as an implicit matrix product. Patches that lie wholly inside a wide map
+// are multiplied where they are: neighbours along a row overlap, at the stride's distance. Those at
+// the border, and all of narrow maps, are gathered into rows that stay in the cache.
 #include "cpu/op.h"
 
 #define CHUNK_BYTES (96u << 10)
 #define CHUNK_MIN 32 // pixels: below that, reading the weights costs more than the product
 #define CHUNK_MAX 512
+#define DIRECT_MIN 32 // inner pixels in a row: below that, one row is too little for the weights
 
 typedef struct conv_state {
     sl_packed weight; // [Cout, k*k*Cin], rows as patches lie in a channels-last map
@@ -17,6 +19,8 @@ typedef struct conv_job {
     size_t height, width, channels; // input
     size_t out_width, pixels;       // output
     size_t k, stride, pad, chunk;
+    size_t inner_left, inner_right; // columns of the output whose patches lie inside
+    size_t inner_top, inner_bottom;
 } conv_job;
 
 static sl_status prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,
@@ -47,6 +51,16 @@ done:
     return st;
 }
 
+// First output whose patch begins inside, and first whose patch ends outside, along one side.
+static void find_inner(const conv_job *job, size_t in, size_t out, size_t *first, size_t *end)
+{
+    *first = (job->pad + job->stride - 1) / job->stride;
+    *end = in + job->pad < job->k ? 0 : (in + job->pad - job->k) / job->stride + 1;
+    *first = *first < out ? *first : out;
+    *end = *end < *first ? *first : *end;
+    *end = *end < out ? *end : out;
+}
+
 static conv_job describe(const sl_graph *g, const sl_node *node)
 {
     const uint64_t *in = g->values[node->in[0]].shape.dim;
@@ -66,7 +80,14 @@ static conv_job describe(const sl_graph *g, const sl_node *node)
         job.chunk = CHUNK_MAX;
     if (job.chunk > job.pixels)
         job.chunk = job.pixels;
+    find_inner(&job, job.width, job.out_width, &job.inner_left, &job.inner_right);
+    find_inner(&job, job.height, out[0], &job.inner_top, &job.inner_bottom);
     return job;
+}
+
+static bool is_direct(const conv_job *job)
+{
+    return job->inner_right - job->inner_left >= DIRECT_MIN;
 }
 
 static bool is_plain(const conv_job *job) // 1x1: the map itself is the matrix
@@ -140,36 +161,74 @@ static void gather(const conv_job *job, size_t first, size_t count, float *patch
     }
 }
 
-static void task(void *arg, size_t index, unsigned worker)
+static sl_gemm product(const conv_job *job, const float *a, size_t first, size_t count)
 {
-    const conv_job *job = arg;
     const sl_cpu_call *call = job->call;
     const conv_state *s = call->state;
+    return (sl_gemm) { .a = a,
+                       .lda = s->weight.k,
+                       .rows = count,
+                       .b = &s->weight,
+                       .bias = s->bias,
+                       .act = call->node->attr.act,
+                       .slope = call->node->attr.slope,
+                       .c = (float *)call->out[0] + first * s->weight.n,
+                       .ldc = s->weight.n };
+}
+
+static void run_gathered(const conv_job *job, size_t first, size_t count, unsigned worker)
+{
+    float *patches = (float *)job->call->scratch + worker * patch_floats(job);
+    for (size_t end = first + count; first < end; first += job->chunk) {
+        size_t rows = end - first < job->chunk ? end - first : job->chunk;
+        gather(job, first, rows, patches);
+        sl_gemm g = product(job, patches, first, rows);
+        job->call->kernels->gemm(&g);
+    }
+}
+
+static void chunk_task(void *arg, size_t index, unsigned worker)
+{
+    const conv_job *job = arg;
     size_t first = index * job->chunk;
     size_t count = job->pixels - first < job->chunk ? job->pixels - first : job->chunk;
-    const float *a = (const float *)call->in[0] + first * job->channels;
     if (!is_plain(job)) {
-        float *patches = (float *)call->scratch + worker * patch_floats(job);
-        gather(job, first, count, patches);
-        a = patches;
+        run_gathered(job, first, count, worker);
+        return;
     }
-    sl_gemm g = { .a = a,
-                  .lda = s->weight.k,
-                  .rows = count,
-                  .b = &s->weight,
-                  .bias = s->bias,
-                  .act = call->node->attr.act,
-                  .slope = call->node->attr.slope,
-                  .c = (float *)call->out[0] + first * s->weight.n,
-                  .ldc = s->weight.n };
-    call->kernels->gemm(&g);
+    const float *a = (const float *)job->call->in[0] + first * job->channels;
+    sl_gemm g = product(job, a, first, count);
+    job->call->kernels->gemm(&g);
+}
+
+// One row of the output.
+static void row_task(void *arg, size_t y, unsigned worker)
+{
+    const conv_job *job = arg;
+    size_t first = y * job->out_width;
+    if (y < job->inner_top || y >= job->inner_bottom) {
+        run_gathered(job, first, job->out_width, worker);
+        return;
+    }
+    size_t top = y * job->stride - job->pad, left = job->inner_left * job->stride - job->pad;
+    const float *a = (const float *)job->call->in[0] + (top * job->width + left) * job->channels;
+    sl_gemm g = product(job, a, first + job->inner_left, job->inner_right - job->inner_left);
+    g.lda = job->stride * job->channels;
+    g.segments = job->k;
+    g.segment_stride = job->width * job->channels;
+    job->call->kernels->gemm(&g);
+    run_gathered(job, first, job->inner_left, worker);
+    run_gathered(job, first + job->inner_right, job->out_width - job->inner_right, worker);
 }
 
 static void run(const sl_cpu_call *call)
 {
     conv_job job = describe(call->graph, call->node);
     job.call = call;
-    sl_pool_run(call->pool, task, &job, (job.pixels + job.chunk - 1) / job.chunk);
+    if (is_direct(&job) && !is_plain(&job))
+        sl_pool_run(call->pool, row_task, &job, job.pixels / job.out_width);
+    else
+        sl_pool_run(call->pool, chunk_task, &job, (job.pixels + job.chunk - 1) / job.chunk);
 }
 
 const sl_cpu_op sl_cpu_conv2d = { .scratch = scratch, .prepare = prepare, .run = run };

@@ -19,6 +19,9 @@ typedef struct sl_gemm {
     const float *a;
     size_t lda; // floats between rows
     size_t rows;
+    // A row of a may lie in `segments` runs of k / segments floats (0: one), `segment_stride`
+    // floats apart: a patch of a map, row by row.
+    size_t segments, segment_stride;
     const sl_packed *b;
     const float *bias; // [n] or NULL
     sl_act act;

@@ -24,7 +24,8 @@
 // One row block against one panel.
 typedef struct tile {
     const float *a;
-    size_t lda, k;
+    size_t lda;
+    size_t runs, k, run_stride; // a row: `runs` times k floats
     const float *panel;
     const float *bias; // at the panel's first column, or NULL
     bool resumes;      // C holds the sums of the slices before this one
@@ -102,22 +103,27 @@ SL_INLINE void multiply(const tile *t, vf acc[][MAX_VECTORS], size_t rows, size_
         base[i] = t->a + (3 * i < rows ? 3 * i * lda : 0);
         __asm__("" : "+r"(base[i]));
     }
-    for (size_t i = 0; i < t->k; i++) {
-        vf b[MAX_VECTORS];
-        SL_UNROLL
-        for (size_t v = 0; v < vectors; v++)
-            b[v] = vf_load(panel + v * VL);
-        SL_UNROLL
-        for (size_t r = 0; r < rows; r++) {
-            vf a = vf_set(base[r / 3][(r % 3) * lda]);
+    for (size_t run = 0; run < t->runs; run++) {
+        for (size_t i = 0; i < t->k; i++) {
+            vf b[MAX_VECTORS];
             SL_UNROLL
             for (size_t v = 0; v < vectors; v++)
-                acc[r][v] += a * b[v];
+                b[v] = vf_load(panel + v * VL);
+            SL_UNROLL
+            for (size_t r = 0; r < rows; r++) {
+                vf a = vf_set(base[r / 3][(r % 3) * lda]);
+                SL_UNROLL
+                for (size_t v = 0; v < vectors; v++)
+                    acc[r][v] += a * b[v];
+            }
+            panel += vectors * VL;
+            SL_UNROLL
+            for (size_t j = 0; j < 5; j++)
+                base[j]++;
         }
-        panel += vectors * VL;
         SL_UNROLL
         for (size_t j = 0; j < 5; j++)
-            base[j]++;
+            base[j] += t->run_stride - t->k;
     }
 }
 
@@ -263,12 +269,50 @@ static void run_panel(tile *t, size_t rows, size_t vectors)
     t->residual = residual;
 }
 
+// How k is cut: long runs into parts, short runs into groups.
+typedef struct slices {
+    size_t count, segments, run, parts; // parts 0: groups of whole runs
+} slices;
+
+static slices cut(const sl_gemm *g)
+{
+    slices s = { .count = 1, .segments = g->segments ? g->segments : 1 };
+    s.run = g->b->k / s.segments;
+    if (g->act != SL_ACT_NONE && g->residual == g->c && g->residual)
+        return s; // sums cannot rest in C: the residual is still needed there
+    if (s.run > SLICE) {
+        s.parts = (s.run + SLICE - 1) / SLICE;
+        s.count = s.segments * s.parts;
+    } else if (s.run > 0) {
+        size_t group = SLICE / s.run;
+        s.count = (s.segments + group - 1) / group;
+    }
+    return s;
+}
+
+// Slice i: sets the extent of the tile and returns its first k; *offset: its first float of a row.
+static size_t take(const slices *s, size_t i, size_t segment_stride, tile *t, size_t *offset)
+{
+    size_t first = s->segments * i / s->count, within = 0;
+    t->runs = s->segments * (i + 1) / s->count - first;
+    t->k = s->run;
+    t->run_stride = segment_stride;
+    if (s->parts) {
+        size_t part = i % s->parts;
+        first = i / s->parts;
+        within = s->run * part / s->parts;
+        t->runs = 1;
+        t->k = s->run * (part + 1) / s->parts - within;
+    }
+    *offset = first * segment_stride + within;
+    return first * s->run + within;
+}
+
 // One slice of k: all panels, one after the other.
 static void run_slice(const sl_gemm *g, size_t first, size_t rows, tile t, size_t k_first)
 {
     size_t all = vectors_of(g->b->n), vectors;
     const float *residual = t.residual, *panels = g->b->panels;
-    t.a = g->a + first * g->lda + k_first;
     for (size_t done = 0; done < all; done += vectors) {
         vectors = panel_vectors(all - done, all);
         t.panel = panels + k_first * vectors * VL;
@@ -283,45 +327,38 @@ static void run_slice(const sl_gemm *g, size_t first, size_t rows, tile t, size_
 
 // The residual is added in the first slice, before sums overwrite a C that is the residual itself;
 // behind an activation it has to wait for the last.
-static void run_rows(const sl_gemm *g, size_t first, size_t rows, size_t slices)
+static void run_rows(const sl_gemm *g, size_t first, size_t rows, const slices *s)
 {
-    size_t k = g->b->k, k_first = 0;
     bool is_active = g->act != SL_ACT_NONE;
-    for (size_t i = 0; i < slices; i++) {
-        bool adds = is_active ? i + 1 == slices : i == 0;
+    for (size_t i = 0; i < s->count; i++) {
+        bool is_last = i + 1 == s->count, adds = is_active ? is_last : i == 0;
+        size_t offset;
         tile t = { .lda = g->lda,
-                   .k = k / slices + (i < k % slices),
                    .resumes = i > 0,
-                   .act = i + 1 == slices ? g->act : SL_ACT_NONE,
+                   .act = is_last ? g->act : SL_ACT_NONE,
                    .slope = g->slope,
                    .residual = adds ? g->residual : NULL,
                    .ldr = g->ldr,
                    .ldc = g->ldc };
+        size_t k_first = take(s, i, g->segment_stride, &t, &offset);
+        t.a = g->a + first * g->lda + offset;
         run_slice(g, first, rows, t, k_first);
-        k_first += t.k;
     }
-}
-
-static size_t slices_of(const sl_gemm *g)
-{
-    if (g->act != SL_ACT_NONE && g->residual == g->c && g->residual)
-        return 1; // sums cannot rest in C: the residual is still needed there
-    return g->b->k ? (g->b->k + SLICE - 1) / SLICE : 1;
 }
 
 void SL_LEVEL(sl_gemm_run)(const sl_gemm *g)
 {
     if (g->rows == 0 || g->b->n == 0)
         return;
-    size_t slices = slices_of(g);
-    size_t block = A_BLOCK_BYTES / (sizeof(float) * (g->b->k / slices + 1));
+    slices s = cut(g);
+    size_t block = A_BLOCK_BYTES / (sizeof(float) * (g->b->k / s.count + 1));
     size_t least = 4 * tile_rows[2];
     if (block < least)
         block = least;
     size_t count = (g->rows + block - 1) / block;
     for (size_t i = 0, first = 0; i < count; i++) {
         size_t rows = g->rows / count + (i < g->rows % count);
-        run_rows(g, first, rows, slices);
+        run_rows(g, first, rows, &s);
         first += rows;
     }
 }
