@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Installs what is missing to build softlens (no argument), to test it (--test), or to run all of
-# its checks (--ci). Debian and Ubuntu, through apt-get; elsewhere it says what is needed.
+# Installs what is missing to build softlens (no argument), to test it (--test), to run all of its
+# checks (--ci), or to compare it and make golden tensors with PyTorch (--bench). Debian and Ubuntu,
+# through apt-get; elsewhere it says what is needed.
 set -euo pipefail
 
 build=(gcc libc6-dev meson ninja-build pkg-config
        libjansson-dev libjpeg-dev liblcms2-dev libpng-dev libzip-dev)
 tests=(check g++)
 checks=(binutils clang clang-format libclang-rt-dev mandoc shellcheck)
+bench=(libopenblas0-openmp libopenblas-dev python3-numpy python3-pil python3-skimage python3-torch)
 
 case "${1-}" in
 "") packages=("${build[@]}") ;;
 --test) packages=("${build[@]}" "${tests[@]}") ;;
 --ci) packages=("${build[@]}" "${tests[@]}" "${checks[@]}") ;;
+--bench) packages=("${build[@]}" "${bench[@]}") ;;
 *)
-    echo "usage: tools/setup.sh [--test | --ci]" >&2
+    echo "usage: tools/setup.sh [--test | --ci | --bench]" >&2
     exit 2
     ;;
 esac
@@ -26,7 +29,7 @@ is_usable() {
         command -v "$tool" >/dev/null || return 1
     done
     pkg-config --exists jansson libjpeg lcms2 libpng libzip || return 1
-    [ "${1-}" = "" ] || pkg-config --exists check
+    [ "${1-}" = "" ] || pkg-config --exists check || [ "$1" = --bench ]
 }
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
@@ -35,8 +38,8 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     fi
     echo "setup: this is not Debian or Ubuntu; please install by hand: a C17 compiler, meson 1.0," \
         "ninja, pkg-config, and the development files of jansson, libjpeg-turbo, lcms2, libpng" \
-        "and libzip${1:+; for the tests also Check; for all checks clang with its sanitizer" \
-        "runtime, clang-format, mandoc and shellcheck}." >&2
+        "and libzip; for the tests also Check; for all checks clang with its sanitizer runtime," \
+        "clang-format, mandoc and shellcheck." >&2
     exit 1
 fi
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Makes docs/example.jpg, the README's picture, by running build/softlens on data/sample.jpg:
-# before, where blur was seen, after. Wants Debian's python3-pil.
+# before, where blur was seen, after.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+"$root/tools/setup.sh" --bench
 "$root/tools/build.sh"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
