@@ -17,6 +17,15 @@ static void check_like(const sl_image *image, const sl_image *out)
     ck_assert_uint_eq(out->depth, image->depth);
 }
 
+static bool same_channel(const sl_image *a, const sl_image *b, unsigned channel)
+{
+    bool same = true;
+    for (uint32_t y = 0; y < a->height; y++)
+        for (uint32_t x = 0; x < a->width; x++)
+            same = same && sample(a, x, y, channel) == sample(b, x, y, channel);
+    return same;
+}
+
 static const struct {
     uint32_t width, height;
 } sizes[] = { { 1, 1 }, { 7, 300 }, { 200, 150 }, { 64, 64 }, { 2, 1 } };
@@ -37,10 +46,8 @@ START_TEST(all_sizes_and_kinds_work)
             ck_assert_uint_eq(heat->width, image->width);
             ck_assert_uint_eq(heat->channels, 3);
             ck_assert_uint_gt(differing(image, out), 0);
-            for (uint32_t y = 0; channels % 2 == 0 && y < image->height; y++)
-                for (uint32_t x = 0; x < image->width; x++)
-                    ck_assert_uint_eq(sample(image, x, y, channels - 1),
-                                      sample(out, x, y, channels - 1));
+            if (channels % 2 == 0)
+                ck_assert(same_channel(image, out, channels - 1));
             ck_assert_uint_eq(report.tiles, 1);
             ck_assert_uint_eq(report.tile_width, (sizes[_i].width + 31) / 32 * 32);
             ck_assert_uint_eq(report.tile_height, (sizes[_i].height + 31) / 32 * 32);
@@ -68,15 +75,16 @@ START_TEST(grey_is_the_mean_of_its_colours)
     ck_ok(sl_deblur_run(d, grey, &grey_out, NULL, NULL));
     ck_ok(sl_deblur_run(d, rgb, &rgb_out, NULL, NULL));
     unsigned unclamped = 0;
+    double worst = 0;
     for (uint32_t y = 0; y < 40; y++)
         for (uint32_t x = 0; x < 50; x++) {
             double mean = 0;
             for (unsigned k = 0; k < 3; k++)
                 mean += sample(rgb_out, x, y, k) / 3.0;
-            ck_assert_msg(fabs(mean - sample(grey_out, x, y, 0)) <= 1.1, "(%u,%u): %g, not %u", x,
-                          y, mean, sample(grey_out, x, y, 0));
+            worst = fmax(worst, fabs(mean - sample(grey_out, x, y, 0)));
             unclamped += mean > 0 && mean < 65535;
         }
+    ck_assert_msg(worst <= 1.1, "off by %g / 65535", worst);
     ck_assert_uint_gt(unclamped, 0);
     sl_image_free(grey);
     sl_image_free(rgb);

@@ -83,9 +83,10 @@ START_TEST(files_hold_what_a_plain_run_gives)
     ck_assert_int_eq(t.dtype, SL_F32);
     ck_assert(sl_shape_equal(&t.shape, &(sl_shape) { 3, { ROWS, COLUMNS, 3 } }));
     const float *got = t.data;
+    float worst = 0;
     for (size_t i = 0; i < ROWS * COLUMNS * 3; i++)
-        ck_assert_msg(fabsf(got[i] - canvas[i]) < (_i == 2 ? 1e-4f : 1e-9f), "%zu: %g, not %g", i,
-                      (double)got[i], (double)canvas[i]);
+        worst = fmaxf(worst, fabsf(got[i] - canvas[i]));
+    ck_assert_msg(worst <= (_i == 2 ? 1e-4f : 0.0f), "off by %g", (double)worst);
     for (uint32_t layer = 0; layer < 5; layer++)
         for (uint32_t block = 0; block < 3; block++)
             check_keep(&n, layer, block);
