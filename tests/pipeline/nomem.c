@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// tests/pipeline/nomem.c: memory runs out at every single allocation in turn.
+#include "../base/nomem.h"
+
+#include "scene.h"
+
+static sl_model *model;
+static sl_image *image;
+
+static void make_inputs(void)
+{
+    model = model_of(1, 1, 1, TEST_KEEPS_BRIGHT, 70);
+    image = scene(40, 16, 3, 8, SCENE_BRIGHT, 71);
+}
+
+static void drop_inputs(void)
+{
+    sl_image_free(image);
+    sl_model_free(model);
+}
+
+// Two tiles, and heat.
+static sl_status deblur_once(void *arg)
+{
+    sl_deblur_options options = { .tile = 32 };
+    sl_deblur *d = NULL;
+    sl_image *out = NULL, *heat = NULL;
+    (void)arg;
+    sl_status st = sl_deblur_new(ctx, model, &options, &d);
+    if (st == SL_OK)
+        st = sl_deblur_run(d, image, &out, &heat, NULL);
+    allow_all();
+    ck_assert((st == SL_OK) == (out != NULL) && (out != NULL) == (heat != NULL));
+    sl_image_free(out);
+    sl_image_free(heat);
+    sl_deblur_free(d);
+    return st;
+}
+
+START_TEST(deblur_survives)
+{
+    make_inputs();
+    ck_assert_int_gt(exhaust(deblur_once, NULL), 50);
+    drop_inputs();
+}
+END_TEST
+
+// A run that failed leaves an object that works, whether its network stood already or not.
+START_TEST(deblur_recovers)
+{
+    make_inputs();
+    sl_deblur *d;
+    sl_image *want, *out;
+    ck_ok(sl_deblur_new(ctx, model, NULL, &d));
+    ck_ok(sl_deblur_run(d, image, &want, NULL, NULL));
+    for (long n = 0; n < 200; n++) {
+        sl_image *heat = NULL;
+        allowed = n;
+        sl_status st = sl_deblur_run(d, image, &out, n % 2 ? &heat : NULL, NULL);
+        allow_all();
+        sl_image_free(heat);
+        sl_image_free(out);
+        ck_assert(st == SL_OK || st == SL_ERR_NOMEM);
+        ck_ok(sl_deblur_run(d, image, &out, NULL, NULL));
+        ck_assert_msg(differing(want, out) == 0, "after allocation %ld failed", n);
+        sl_image_free(out);
+    }
+    sl_image_free(want);
+    sl_deblur_free(d);
+    drop_inputs();
+}
+END_TEST
+
+static sl_status run_once(void *arg)
+{
+    sl_run_options options = { .overwrite = true };
+    (void)arg;
+    return sl_model_run(ctx, model, in_dir("in.npy"), in_dir("out"), &options);
+}
+
+START_TEST(run_survives)
+{
+    static const float pixels[16 * 16 * 3];
+    sl_tensor t = { "x", SL_F32, { 3, { 16, 16, 3 } }, pixels, sizeof(pixels) };
+    make_inputs();
+    ck_ok(sl_npy_write(ctx, in_dir("in.npy"), true, &t));
+    ck_assert_int_gt(exhaust(run_once, NULL), 50);
+    ck_assert(sl_file_exists(in_dir("out/output.npy")));
+    drop_inputs();
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("nomem");
+    tcase_add_test(tests, deblur_survives);
+    tcase_add_test(tests, deblur_recovers);
+    tcase_add_test(tests, run_survives);
+    return run_case("pipeline/nomem", tests);
+}
