@@ -7,7 +7,13 @@
 #include "pipeline/tile.h"
 
 #define SL_DEFAULT_BUDGET ((uint64_t)512 << 20)
-#define SL_TILE_OVERLAP 128 // pixels that neighbouring tiles share at least, where memory allows
+
+// Pixels that neighbouring tiles share at least, where memory allows. Measured with the early
+// lmd-vit-small on a 1536 x 1472 photograph: with every window kept, what the border of a tile
+// changes stays under 0.5 / 255 from 48 pixels inwards, where the ramp begins, and is nothing from
+// 120. Pruned tiles are less alike: the predictors' mean over the whole canvas decides 0 to 15 % of
+// a layer's windows otherwise in a tile of 512, 0 to 7 % in one of 1024.
+#define SL_TILE_OVERLAP 128
 
 typedef struct sl_shape_request {
     const sl_model *model;
