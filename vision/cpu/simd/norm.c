@@ -25,10 +25,11 @@ static moments measure(const float *x, size_t channels, float eps)
         vf d = vf_load(x + c) - vf_set(mean);
         square += d * d;
     }
-    float variance = vf_sum(square);
-    for (size_t c = whole; c < channels; c++)
-        variance += (x[c] - mean) * (x[c] - mean);
-    return (moments) { mean, 1.0f / sqrtf(variance / (float)channels + eps) };
+    if (rest) {
+        vf d = vf_first(vf_load_part(x + whole, rest) - vf_set(mean), rest);
+        square += d * d;
+    }
+    return (moments) { mean, 1.0f / sqrtf(vf_sum(square) / (float)channels + eps) };
 }
 
 SL_INLINE vf normalize(vf x, moments m, vf weight, vf bias)

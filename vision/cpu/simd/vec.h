@@ -126,25 +126,61 @@ SL_INLINE vf vf_abs(vf x)
     return (vf)((vi)x & vi_set(INT32_MAX));
 }
 
-// Sum and maximum over the lanes, pairwise, in an order that is the same for every caller.
-SL_INLINE float vf_sum(vf x)
+// x in the first n lanes, zero in the others.
+SL_INLINE vf vf_first(vf x, size_t n)
 {
-    float lane[VL];
-    vf_store(lane, x);
-    for (size_t half = VL / 2; half > 0; half /= 2)
-        for (size_t i = 0; i < half; i++)
-            lane[i] += lane[i + half];
-    return lane[0];
+#if defined(SL_SIMD_IS_AVX512)
+    return _mm512_maskz_mov_ps((__mmask16)((1u << n) - 1), x);
+#else
+    vi lanes;
+    for (int32_t i = 0; i < VL; i++)
+        lanes[i] = i;
+    return (vf)((vi)x & (lanes < vi_set((int32_t)n)));
+#endif
 }
 
+#if defined(__SSE2__)
+// The four lanes' sum and maximum, by halves.
+SL_INLINE float quad_sum(__m128 x)
+{
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps(x, x, 1)));
+}
+
+SL_INLINE float quad_largest(__m128 x)
+{
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps(x, x, 1)));
+}
+#endif
+
+// Sum over the lanes, by halves.
+SL_INLINE float vf_sum(vf x)
+{
+#if defined(SL_SIMD_IS_AVX512)
+    return _mm512_reduce_add_ps(x);
+#elif defined(SL_SIMD_IS_AVX2)
+    return quad_sum(_mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)));
+#elif defined(__SSE2__)
+    return quad_sum(x);
+#else
+    return (x[0] + x[2]) + (x[1] + x[3]);
+#endif
+}
+
+// The largest lane; any, where one is NaN.
 SL_INLINE float vf_largest(vf x)
 {
-    float lane[VL];
-    vf_store(lane, x);
-    for (size_t half = VL / 2; half > 0; half /= 2)
-        for (size_t i = 0; i < half; i++)
-            lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
-    return lane[0];
+#if defined(SL_SIMD_IS_AVX512)
+    return _mm512_reduce_max_ps(x);
+#elif defined(SL_SIMD_IS_AVX2)
+    return quad_largest(_mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)));
+#elif defined(__SSE2__)
+    return quad_largest(x);
+#else
+    float a = x[0] > x[2] ? x[0] : x[2], b = x[1] > x[3] ? x[1] : x[3];
+    return a > b ? a : b;
+#endif
 }
 
 #endif
