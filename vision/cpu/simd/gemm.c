@@ -20,6 +20,7 @@
 #define MAX_VECTORS 3
 #define SLICE (VL == 16 ? 320 : 512) // of k, at most
 #define A_BLOCK_BYTES (192u << 10)   // rows of A that are multiplied by all panels before the next
+#define C_BLOCK_BYTES (512u << 10)   // sums that rest between slices, and should do so in L2
 
 // One row block against one panel.
 typedef struct tile {
@@ -352,6 +353,9 @@ void SL_LEVEL(sl_gemm_run)(const sl_gemm *g)
         return;
     slices s = cut(g);
     size_t block = A_BLOCK_BYTES / (sizeof(float) * (g->b->k / s.count + 1));
+    size_t resting = C_BLOCK_BYTES / (sizeof(float) * g->b->n);
+    if (s.count > 1 && block > resting)
+        block = resting;
     size_t least = 4 * tile_rows[2];
     if (block < least)
         block = least;
