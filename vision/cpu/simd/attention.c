@@ -59,8 +59,12 @@ SL_INLINE vf load_quads(const float *p, size_t step)
 #endif
 }
 
+// The parts stay functions of their own: together, the constants of exp() would sit in the
+// registers that the sums of the products need.
+#define APART static __attribute__((noinline))
+
 // panel[c][r] = x[r][c] for r < n, c < d; rows of the panel are np floats, zeros behind n.
-SL_INLINE void transpose(const float *x, size_t ld, size_t n, size_t np, size_t d, float *panel)
+APART void transpose(const float *x, size_t ld, size_t n, size_t np, size_t d, float *panel)
 {
     size_t rows = n / VL * VL, columns = d / 4 * 4;
     for (size_t r = 0; r < rows; r += VL)
@@ -121,36 +125,32 @@ typedef struct head {
     float *scores;         // [GROUP, np]
 } head;
 
-SL_INLINE vf pair_bias(const head *h, size_t row, size_t column)
+SL_INLINE vf pair_bias(const head *h, size_t row, size_t column, bool is_masked)
 {
     // Added behind the last token: VL zeros, then what no softmax sees.
     static const float behind[2 * VL] = { [VL... 2 * VL - 1] = NEVER };
     size_t at = (row < h->n ? row : h->n - 1) * h->n + column; // padded rows are computed, not used
     if (column + VL <= h->n) {
         vf x = vf_load(h->bias + at);
-        return h->mask ? x + vf_load(h->mask + at) : x;
+        return is_masked ? x + vf_load(h->mask + at) : x;
     }
     size_t left = column < h->n ? h->n - column : 0;
     vf x = vf_load(behind + VL - left);
     if (left > 0) {
         x += vf_load_part(h->bias + at, left);
-        if (h->mask)
+        if (is_masked)
             x += vf_load_part(h->mask + at, left);
     }
     return x;
 }
 
-// scores[i][..] = softmax before its division, for SCORE_ROWS rows; returns the four row sums.
-SL_INLINE vf score_rows(const head *h, size_t row, float *scores)
+// scores[i][j] = q_i k_j for SCORE_ROWS rows and all columns, from their places in the panels.
+APART void score_rows(const float *queries, const float *keys, size_t np, size_t d, float *scores)
 {
-    vf top[SCORE_ROWS], sum[SCORE_ROWS];
-    SL_UNROLL
-    for (size_t i = 0; i < SCORE_ROWS; i++)
-        top[i] = vf_set(NEVER);
-    for (size_t column = 0; column < h->np; column += COLUMNS) {
+    for (size_t column = 0; column < np; column += COLUMNS) {
         vf acc[SCORE_ROWS][SCORE_VECTORS] = { 0 };
-        const float *q = h->queries + row, *k = h->keys + column;
-        for (size_t c = 0; c < h->d; c++, q += h->np, k += h->np) {
+        const float *q = queries, *k = keys + column;
+        for (size_t c = 0; c < d; c++, q += np, k += np) {
             vf b[SCORE_VECTORS];
             SL_UNROLL
             for (size_t j = 0; j < SCORE_VECTORS; j++)
@@ -165,11 +165,29 @@ SL_INLINE vf score_rows(const head *h, size_t row, float *scores)
         SL_UNROLL
         for (size_t i = 0; i < SCORE_ROWS; i++) {
             SL_UNROLL
-            for (size_t j = 0; j < SCORE_VECTORS; j++) {
-                vf s = acc[i][j] * vf_set(h->scale) + pair_bias(h, row + i, column + j * VL);
-                top[i] = vf_max(top[i], s);
-                vf_store(scores + i * h->np + column + j * VL, s);
-            }
+            for (size_t j = 0; j < SCORE_VECTORS; j++)
+                vf_store(scores + i * np + column + j * VL, acc[i][j]);
+        }
+    }
+}
+
+// Scores of SCORE_ROWS rows to their softmax before its division; sums: what to divide by.
+SL_INLINE void soften_rows(const head *h, size_t row, bool is_masked, float *scores,
+                           float sums[SCORE_ROWS])
+{
+    vf top[SCORE_ROWS], sum[SCORE_ROWS];
+    SL_UNROLL
+    for (size_t i = 0; i < SCORE_ROWS; i++) {
+        top[i] = vf_set(NEVER);
+        sum[i] = vf_set(0.0f);
+    }
+    for (size_t column = 0; column < h->np; column += VL) {
+        SL_UNROLL
+        for (size_t i = 0; i < SCORE_ROWS; i++) {
+            float *s = scores + i * h->np + column;
+            vf x = vf_load(s) * vf_set(h->scale) + pair_bias(h, row + i, column, is_masked);
+            top[i] = vf_max(top[i], x);
+            vf_store(s, x);
         }
     }
     vf tops = largest_of_rows(top[0], top[1], top[2], top[3]);
@@ -177,9 +195,6 @@ SL_INLINE vf score_rows(const head *h, size_t row, float *scores)
     top[1] = SHUFFLE(tops, tops, 1, 1, 1, 1);
     top[2] = SHUFFLE(tops, tops, 2, 2, 2, 2);
     top[3] = SHUFFLE(tops, tops, 3, 3, 3, 3);
-    SL_UNROLL
-    for (size_t i = 0; i < SCORE_ROWS; i++)
-        sum[i] = vf_set(0.0f);
     for (size_t column = 0; column < h->np; column += VL) {
         SL_UNROLL
         for (size_t i = 0; i < SCORE_ROWS; i++) {
@@ -189,15 +204,27 @@ SL_INLINE vf score_rows(const head *h, size_t row, float *scores)
             sum[i] += e;
         }
     }
-    return sum_of_rows(sum[0], sum[1], sum[2], sum[3]);
+    float lane[VL];
+    vf_store(lane, sum_of_rows(sum[0], sum[1], sum[2], sum[3]));
+    memcpy(sums, lane, SCORE_ROWS * sizeof(float));
+}
+
+APART void soften_plain(const head *h, size_t row, float *scores, float sums[SCORE_ROWS])
+{
+    soften_rows(h, row, false, scores, sums);
+}
+
+APART void soften_masked(const head *h, size_t row, float *scores, float sums[SCORE_ROWS])
+{
+    soften_rows(h, row, true, scores, sums);
 }
 
 // out[i][..] = scores[i][..] * values / sums[i], for GROUP rows and `vectors` columns of vectors.
-SL_INLINE void weigh_values(const head *h, const float *sums, size_t column, size_t vectors,
-                            size_t rows, float *out, size_t ldo)
+SL_INLINE void weigh_block(const head *h, const float *sums, size_t column, size_t vectors,
+                           size_t np, size_t rows, float *out, size_t ldo)
 {
     vf acc[GROUP][VALUE_VECTORS] = { 0 };
-    const float *v = h->values + column;
+    const float *v = h->values + column, *scores = h->scores;
     for (size_t k = 0; k < h->n; k++, v += h->dp) {
         vf b[VALUE_VECTORS];
         SL_UNROLL
@@ -207,7 +234,7 @@ SL_INLINE void weigh_values(const head *h, const float *sums, size_t column, siz
         for (size_t i = 0; i < GROUP; i++) {
             SL_UNROLL
             for (size_t j = 0; j < vectors; j++)
-                acc[i][j] += vf_set(h->scores[i * h->np + k]) * b[j];
+                acc[i][j] += vf_set(scores[i * np + k]) * b[j];
         }
     }
     SL_UNROLL
@@ -224,23 +251,43 @@ SL_INLINE void weigh_values(const head *h, const float *sums, size_t column, siz
     }
 }
 
-SL_INLINE void attend_head(const head *h, float *out, size_t ldo)
+SL_INLINE void weigh(const head *h, const float *sums, size_t np, size_t rows, float *out,
+                     size_t ldo)
+{
+    size_t column = 0;
+    for (; column + VALUE_VECTORS * VL <= h->dp; column += VALUE_VECTORS * VL)
+        weigh_block(h, sums, column, VALUE_VECTORS, np, rows, out, ldo);
+    for (; column < h->dp; column += VL)
+        weigh_block(h, sums, column, 1, np, rows, out, ldo);
+}
+
+// 64 tokens are what every published model has: with them the offsets of rows are constants.
+APART void weigh_values_64(const head *h, const float *sums, float *out, size_t ldo)
+{
+    weigh(h, sums, 64, GROUP, out, ldo);
+}
+
+APART void weigh_values(const head *h, const float *sums, size_t rows, float *out, size_t ldo)
+{
+    weigh(h, sums, h->np, rows, out, ldo);
+}
+
+static void attend_head(const head *h, float *out, size_t ldo)
 {
     for (size_t row = 0; row < h->n; row += GROUP) {
-        size_t rows = h->n - row < GROUP ? h->n - row : GROUP;
-        float sums[GROUP / SCORE_ROWS][VL];
-        float sum[GROUP];
-        SL_UNROLL
-        for (size_t i = 0; i < GROUP / SCORE_ROWS; i++) {
-            size_t first = i * SCORE_ROWS;
-            vf_store(sums[i], score_rows(h, row + first, h->scores + first * h->np));
-            memcpy(sum + first, sums[i], SCORE_ROWS * sizeof(float));
+        float sums[GROUP];
+        for (size_t i = 0; i < GROUP; i += SCORE_ROWS) {
+            float *scores = h->scores + i * h->np;
+            score_rows(h->queries + row + i, h->keys, h->np, h->d, scores);
+            if (h->mask)
+                soften_masked(h, row + i, scores, sums + i);
+            else
+                soften_plain(h, row + i, scores, sums + i);
         }
-        size_t column = 0;
-        for (; column + 2 * VL <= h->dp; column += 2 * VL)
-            weigh_values(h, sum, column, 2, rows, out + row * ldo, ldo);
-        if (column < h->dp)
-            weigh_values(h, sum, column, 1, rows, out + row * ldo, ldo);
+        if (h->n == 64 && h->np == 64)
+            weigh_values_64(h, sums, out + row * ldo, ldo);
+        else
+            weigh_values(h, sums, h->n - row < GROUP ? h->n - row : GROUP, out + row * ldo, ldo);
     }
 }
 
@@ -255,9 +302,9 @@ size_t SL_LEVEL(sl_attention_scratch)(size_t tokens, size_t head_dim)
     return (2 * head_dim + GROUP) * np + tokens * dp;
 }
 
-SL_INLINE void attend_window(const sl_attention *a, size_t n, size_t np)
+void SL_LEVEL(sl_attention_run)(const sl_attention *a)
 {
-    size_t d = a->head_dim, dp = padded(d, VL);
+    size_t n = a->tokens, np = padded(n, COLUMNS), d = a->head_dim, dp = padded(d, VL);
     head h = { .n = n, .np = np, .d = d, .dp = dp, .mask = a->mask };
     h.scale = 1.0f / sqrtf((float)d);
     h.queries = a->scratch;
@@ -279,12 +326,4 @@ SL_INLINE void attend_window(const sl_attention *a, size_t n, size_t np)
         }
         attend_head(&h, a->out + at, a->ldo);
     }
-}
-
-void SL_LEVEL(sl_attention_run)(const sl_attention *a)
-{
-    if (a->tokens == 64) // the size that every published model has: offsets become constants
-        attend_window(a, 64, padded(64, COLUMNS));
-    else
-        attend_window(a, a->tokens, padded(a->tokens, COLUMNS));
 }
