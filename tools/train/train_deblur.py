@@ -76,8 +76,8 @@ def pruning_loss(model, scores, mask):
 
 def outside_unit(progress):
     """Mean square outside the blur that costs one unit: 30 dB at first, so that the network
-    dares to leave the identity, 48 dB in the end."""
-    return 10 ** -(3.0 + 1.8 * min(max((progress - 0.45) / 0.4, 0.0), 1.0))
+    dares to leave the identity, 42 dB in the end."""
+    return 10 ** -(3.0 + 1.2 * min(max((progress - 0.45) / 0.4, 0.0), 1.0))
 
 
 def losses(model, crops, gated, unit, args):
@@ -170,7 +170,7 @@ class Run:
     def __init__(self, args):
         torch.manual_seed(args.seed)
         self.args = args
-        self.model = lmd_vit.LmdVit(**NETWORK)
+        self.model = lmd_vit.LmdVit(**NETWORK, threshold=args.threshold)
         initialise(self.model)
         kernels.install(self.model)
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
@@ -266,11 +266,12 @@ def arguments():
     parser.add_argument("--optimizer", choices=["muon", "adamw"], default="muon")
     parser.add_argument("--lr", type=float, default=2e-3, help="of AdamW")
     parser.add_argument("--muon-lr", type=float, default=2e-3)
-    parser.add_argument("--ema", type=float, default=0.998)
+    parser.add_argument("--ema", type=float, default=0.995)
     parser.add_argument("--gate-from", type=float, default=0.6, help="share of the time")
+    parser.add_argument("--threshold", type=float, default=0.3, help="of keeping, when gated")
     parser.add_argument("--sharp-share", type=float, default=0.1)
     parser.add_argument("--outside-weight", type=float, default=0.15)
-    parser.add_argument("--pruning-weight", type=float, default=0.15)
+    parser.add_argument("--pruning-weight", type=float, default=0.3)
     parser.add_argument("--crop-mix", type=float, nargs=3, default=[0.6, 0.25, 0.15],
                         help="shares of batches of 128, 192 and 256 pixels")
     parser.add_argument("--seed", type=int, default=1)
