@@ -270,9 +270,9 @@ def arguments():
     parser.add_argument("--gate-from", type=float, default=0.6, help="share of the time")
     parser.add_argument("--threshold", type=float, default=0.3, help="of keeping, when gated")
     parser.add_argument("--sharp-share", type=float, default=0.1)
-    parser.add_argument("--outside-weight", type=float, default=0.15)
+    parser.add_argument("--outside-weight", type=float, default=0.05)
     parser.add_argument("--pruning-weight", type=float, default=0.3)
-    parser.add_argument("--crop-mix", type=float, nargs=3, default=[0.6, 0.25, 0.15],
+    parser.add_argument("--crop-mix", type=float, nargs=3, default=[0.5, 0.3, 0.2],
                         help="shares of batches of 128, 192 and 256 pixels")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
