@@ -247,7 +247,7 @@ sl_status sl_cpu_compile(sl_ctx *ctx, const sl_graph *graph, sl_cpu_weights *wei
         st = make_call(ctx, p, weights, n, memory.scratch_offset[n]);
     if (st != SL_OK)
         goto done;
-    snprintf(p->plan.device, sizeof p->plan.device, "CPU (%s, %u threads)",
+    snprintf(p->plan.device, sizeof p->plan.device, "cpu (%s, %u threads)",
              sl_simd_name(p->kernels->level), sl_pool_size(ctx->pool));
     p->plan.memory_bytes = memory.total;
     p->plan.weight_bytes = sl_cpu_weights_bytes(weights);
