@@ -214,8 +214,8 @@ static app_exit check_outputs(const app_session *session, const app_jobs *jobs,
         for (int t = 0; t < APP_TARGETS && result == APP_DONE; t++) {
             if (!jobs->job[i].output[t])
                 continue;
-            check_parent(&jobs->job[i], t, values[t]);
             check_output(session, &jobs->job[i], t, inputs, there, &result);
+            check_parent(&jobs->job[i], t, values[t]);
         }
     }
     free(inputs);
