@@ -55,10 +55,12 @@ static bool looks_like_text(const uint8_t *data, size_t size)
 static sl_status refuse(sl_ctx *ctx, const sl_coded *c)
 {
     if (c->size == 0)
-        return sl_fail(ctx, SL_ERR_FORMAT, "%s: empty file", c->name);
+        return sl_fail(ctx, SL_ERR_FORMAT, "%s: empty file; copy it again from where it came",
+                       c->name);
     if (c->size >= 4 && memcmp(c->data, png_signature, 4) == 0)
         return sl_fail(ctx, SL_ERR_FORMAT,
-                       "%s: a PNG whose first bytes are damaged, as by a transfer in text mode",
+                       "%s: a PNG whose first bytes are damaged, as by a transfer in text mode; "
+                       "copy it again as binary",
                        c->name);
     for (size_t i = 0; i < SL_ARRAY_LEN(others); i++) {
         const magic *m = &others[i];
@@ -67,8 +69,8 @@ static sl_status refuse(sl_ctx *ctx, const sl_coded *c)
                            "%s: neither PNG nor JPEG (looks like %s); convert it first", c->name,
                            m->name);
     }
-    return sl_fail(ctx, SL_ERR_FORMAT, "%s: neither PNG nor JPEG%s", c->name,
-                   looks_like_text(c->data, c->size) ? " (looks like text)" : "");
+    return sl_fail(ctx, SL_ERR_FORMAT, "%s: neither PNG nor JPEG%s; is this the right file?",
+                   c->name, looks_like_text(c->data, c->size) ? " (looks like text)" : "");
 }
 
 sl_status sl_coded_check_size(sl_ctx *ctx, const sl_coded *coded, uint64_t width, uint64_t height)
