@@ -84,7 +84,7 @@ START_TEST(lives_never_overlap)
     for (size_t n = 0; n < g->node_count; n++)
         scratch[n] = draw(2) ? draw(5000) : 0;
     sl_memory_plan plan;
-    ck_assert_msg(sl_memory_plan_new(ctx, g, scratch, &plan) == SL_OK, "%s", sl_ctx_message(ctx));
+    ck_assert_msg(sl_memory_plan_new(ctx, g, NULL, scratch, &plan) == SL_OK, "%s", sl_ctx_message(ctx));
     check_plan(g, &plan, scratch);
     sl_memory_plan_free(&plan);
     free(scratch);
@@ -96,7 +96,7 @@ START_TEST(memory_is_reused)
 {
     sl_graph *g = random_graph(5, 40);
     sl_memory_plan plan;
-    ck_assert_int_eq(sl_memory_plan_new(ctx, g, NULL, &plan), SL_OK);
+    ck_assert_int_eq(sl_memory_plan_new(ctx, g, NULL, NULL, &plan), SL_OK);
     size_t sum = 0;
     for (size_t v = 1; v < g->value_count; v++)
         sum += g->values[v].bytes;
@@ -121,7 +121,7 @@ START_TEST(overwritten_input_is_refused)
     sl_graph_add(g, SL_OP_PIXEL_UNSHUFFLE, "late", &(sl_attr) { .factor = 1 }, (sl_value[3]) { x },
                  NULL, 0);
     ck_assert_int_eq(g->status, SL_OK);
-    ck_assert_int_eq(sl_memory_plan_new(ctx, g, NULL, &plan), SL_ERR_ARGUMENT);
+    ck_assert_int_eq(sl_memory_plan_new(ctx, g, NULL, NULL, &plan), SL_ERR_ARGUMENT);
     sl_graph_free(g);
 }
 END_TEST

@@ -169,7 +169,7 @@ static sl_status plan_memory(sl_ctx *ctx, const sl_graph *g, const sl_kernels *k
         if (op->scratch)
             scratch[n] = op->scratch(g, &g->nodes[n], kernels, sl_pool_size(ctx->pool));
     }
-    st = sl_memory_plan_new(ctx, g, scratch, out);
+    st = sl_memory_plan_new(ctx, g, NULL, scratch, out);
     free(scratch);
     return st;
 }

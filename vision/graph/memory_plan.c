@@ -14,13 +14,16 @@ typedef struct item {
 typedef struct planner {
     sl_ctx *ctx;
     const sl_graph *g;
+    const size_t *bytes; // by value, or NULL
     sl_value *owner; // by value: whose memory it lives in
     size_t *last;    // by value: last node that needs its contents
 } planner;
 
+#define PLACE_ALIGN 256 // bytes: cache lines, and the coarsest binding of a Vulkan device
+
 static size_t align_up(size_t bytes)
 {
-    return (bytes + SL_ALIGN - 1) / SL_ALIGN * SL_ALIGN;
+    return (bytes + PLACE_ALIGN - 1) / PLACE_ALIGN * PLACE_ALIGN;
 }
 
 // Fills owner and last, and refuses an in-place op whose input has a later reader.
@@ -50,6 +53,11 @@ static sl_status find_lives(planner *p)
         p->owner[node->out[0]] = p->owner[from];
     }
     return SL_OK;
+}
+
+static size_t bytes_of(const planner *p, size_t value)
+{
+    return p->bytes ? p->bytes[value] : p->g->values[value].bytes;
 }
 
 static int larger_first(const void *a, const void *b)
@@ -85,7 +93,7 @@ static size_t collect(const planner *p, const size_t *scratch, item *items)
     for (size_t v = 1; v < g->value_count; v++) {
         if (p->owner[v] != v)
             continue;
-        item it = { .bytes = align_up(g->values[v].bytes),
+        item it = { .bytes = align_up(bytes_of(p, v)),
                     .first = g->values[v].producer,
                     .last = p->last[v],
                     .id = v };
@@ -125,20 +133,20 @@ static sl_status check_total(sl_ctx *ctx, const sl_graph *g, const size_t *scrat
 {
     size_t sum = 0;
     for (size_t v = 1; v < g->value_count; v++)
-        if (!sl_add(sum, g->values[v].bytes, &sum) || !sl_add(sum, SL_ALIGN, &sum))
+        if (!sl_add(sum, g->values[v].bytes, &sum) || !sl_add(sum, PLACE_ALIGN, &sum))
             return sl_fail(ctx, SL_ERR_LIMIT, "the activations of this size exceed memory");
     for (size_t n = 0; scratch && n < g->node_count; n++)
-        if (!sl_add(sum, scratch[n], &sum) || !sl_add(sum, SL_ALIGN, &sum))
+        if (!sl_add(sum, scratch[n], &sum) || !sl_add(sum, PLACE_ALIGN, &sum))
             return sl_fail(ctx, SL_ERR_LIMIT, "the activations of this size exceed memory");
     return SL_OK;
 }
 
-sl_status sl_memory_plan_new(sl_ctx *ctx, const sl_graph *g, const size_t *scratch,
-                             sl_memory_plan *out)
+sl_status sl_memory_plan_new(sl_ctx *ctx, const sl_graph *g, const size_t *bytes,
+                             const size_t *scratch, sl_memory_plan *out)
 {
     *out = (sl_memory_plan) { 0 };
     size_t slots = g->value_count + g->node_count;
-    planner p = { .ctx = ctx, .g = g };
+    planner p = { .ctx = ctx, .g = g, .bytes = bytes };
     p.owner = sl_alloc(ctx, g->value_count, sizeof *p.owner);
     p.last = sl_alloc(ctx, g->value_count, sizeof *p.last);
     item *items = sl_alloc(ctx, slots, sizeof *items);
