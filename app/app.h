@@ -26,7 +26,8 @@ typedef struct app_values {
     bool help, quiet, verbose, json;
     bool overwrite, dense, strip_metadata, allow_truncated, half, composed, graph;
     const char *output, *output_dir, *input, *model, *heat, *compare;
-    const char *format, *device, *simd; // one of the row's choices
+    const char *device;
+    const char *format, *simd; // one of the row's choices
     uint64_t quality, threads, tile, max_pixels, memory, repeats;
     float keep_threshold, keep_share;
     uint32_t size[2]; // width, height
@@ -35,6 +36,7 @@ typedef struct app_values {
 typedef enum app_kind {
     APP_FLAG,
     APP_FILE, // any text but the empty one; a path
+    APP_NAME, // any text but the empty one; the library judges it
     APP_CHOICE,
     APP_INTEGER, // min <= n <= max
     APP_REAL,    // min < x < max, or min < x <= max when `closed`
@@ -67,7 +69,7 @@ typedef struct app_command {
     int (*run)(app_session *session, int count, char **operands);
 } app_command;
 
-extern const app_command app_deblur, app_info, app_convert, app_run, app_bench;
+extern const app_command app_deblur, app_info, app_convert, app_run, app_bench, app_devices;
 extern const app_command *const app_commands[]; // ends with NULL
 
 #define APP_AT(field) offsetof(app_values, field)
@@ -89,8 +91,9 @@ extern const app_command *const app_commands[]; // ends with NULL
     }
 #define APP_DEVICE_OPTION                                                                          \
     {                                                                                              \
-        .name = "device", .kind = APP_CHOICE, .at = APP_AT(device), .value = "NAME",               \
-        .choices = "auto|cpu", .help = "Where to compute: auto or cpu (default: auto)"             \
+        .name = "device", .kind = APP_NAME, .at = APP_AT(device), .value = "NAME",                 \
+        .help = "Where to compute: auto, cpu, vulkan, or a name that softlens devices tells "      \
+                "(default: auto)"                                                                  \
     }
 #define APP_THRESHOLD_OPTION                                                                       \
     {                                                                                              \

@@ -8,8 +8,8 @@
 #define HELP_INDENT 30
 #define MAX_NAME 32
 
-const app_command *const app_commands[] = { &app_deblur, &app_info,  &app_convert,
-                                            &app_run,    &app_bench, NULL };
+const app_command *const app_commands[] = { &app_deblur, &app_info,    &app_convert, &app_run,
+                                            &app_bench,  &app_devices, NULL };
 
 const app_command *app_find_command(const char *name)
 {
@@ -119,7 +119,8 @@ static void print_option(FILE *file, const app_option *row)
 void app_print_command_help(FILE *file, const app_command *command)
 {
     fprintf(file, "softlens %s: %s\n\n", command->name, command->summary);
-    fprintf(file, "Usage: softlens %s %s [OPTION]...\n\n", command->name, command->operands);
+    fprintf(file, "Usage: softlens %s %s%s[OPTION]...\n\n", command->name, command->operands,
+            *command->operands ? " " : "");
     print_folded(file, command->about, 0, 0);
     fputs("\nOptions:\n", file);
     for (const app_option *row = command->options; row->name; row++)

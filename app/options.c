@@ -125,6 +125,9 @@ static void describe_accepted(const app_option *row, char *out, size_t size)
     case APP_CHOICE:
         snprintf(out, size, "one of %s", row->choices);
         break;
+    case APP_NAME:
+        snprintf(out, size, "a name, such as cpu or vulkan");
+        break;
     case APP_FLAG:
     case APP_FILE:
         snprintf(out, size, "the name of a file or directory");
@@ -141,6 +144,7 @@ static bool store(const app_option *row, const char *text, app_values *values, c
         *(bool *)at = true;
         break;
     case APP_FILE:
+    case APP_NAME:
         ok = *text != '\0';
         *(const char **)at = text;
         break;
@@ -217,6 +221,10 @@ static bool check_operands(const app_command *command, int count, char *error)
 {
     if (count < command->operands_min) {
         snprintf(error, APP_ERROR_BYTES, "%s needs %s", command->name, command->operands);
+        return false;
+    }
+    if (count > 0 && command->operands_max == 0) {
+        snprintf(error, APP_ERROR_BYTES, "%s takes no names", command->name);
         return false;
     }
     if (count > command->operands_max) {

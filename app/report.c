@@ -94,11 +94,32 @@ static void print_table(const json_t *rows, int indent)
     }
 }
 
+static void print_object(const json_t *object, int indent);
+
+// Devices, which differ in what there is to tell: a section each, under the name to give for them.
+static void print_sections(const json_t *array, int indent)
+{
+    size_t i;
+    json_t *value;
+    json_array_foreach(array, i, value)
+    {
+        char name[128];
+        format_scalar("device", json_object_get(value, "device"), name, sizeof(name));
+        json_object_del(value, "device");
+        printf("%*s%s:\n", indent, "", name);
+        print_object(value, indent + 2);
+    }
+}
+
 static void print_array(const char *key, const json_t *array, int indent)
 {
     size_t i;
     json_t *value;
     char cell[1024];
+    if (json_object_get(json_array_get(array, 0), "device")) {
+        print_sections(array, indent);
+        return;
+    }
     if (json_is_object(json_array_get(array, 0))) {
         printf("%*s%s:\n", indent, "", key);
         print_table(array, indent + 2);

@@ -26,7 +26,7 @@ _softlens_value() # option: completes its value; fails when it takes none
         --input) _softlens_files 'npy' ;;
         --model) _softlens_files 'safetensors|pth|pt' ;;
         --format) _softlens_words png jpg ;;
-        --device) _softlens_words auto cpu ;;
+        --device) _softlens_words auto cpu vulkan ;;
         --simd) _softlens_words portable avx2 avx512 ;;
         --memory) _softlens_words 512M 1G 2G 4G ;;
         --size) _softlens_words 512x512 1024x1024 ;;
@@ -41,7 +41,7 @@ _softlens()
 {
     local _softlens_current=${COMP_WORDS[COMP_CWORD]}
     local previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} i
-    local commands='deblur info convert run bench help'
+    local commands='deblur info convert run bench devices help'
     local common='-q --quiet --verbose -h --help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
@@ -69,6 +69,7 @@ _softlens()
             _softlens_words "$common" --size --repeats --keep-share --dense --device --threads \
                 --simd --json
             ;;
+        devices:-*) _softlens_words "$common" --json ;;
         deblur:*) _softlens_files 'png|jpe?g|jpe|jfif' ;;
         info:* | convert:* | run:* | bench:*) _softlens_files 'safetensors|pth|pt' ;;
         help:*) _softlens_words "$commands" ;;

@@ -6,8 +6,8 @@
 set -euo pipefail
 
 build=(gcc libc6-dev meson ninja-build pkg-config
-       libjansson-dev libjpeg-dev liblcms2-dev libpng-dev libzip-dev)
-tests=(check g++)
+       glslang-tools libjansson-dev libjpeg-dev liblcms2-dev libpng-dev libvulkan-dev libzip-dev)
+tests=(check g++ mesa-vulkan-drivers vulkan-validationlayers)
 checks=(binutils clang clang-format libclang-rt-dev mandoc shellcheck)
 bench=(libopenblas0-openmp libopenblas-dev python3-numpy python3-pil python3-skimage python3-torch)
 
@@ -22,7 +22,8 @@ case "${1-}" in
     ;;
 esac
 
-# Without dpkg: whether the compiler, the build tools and the libraries answer by themselves.
+# Without dpkg: whether the compiler, the build tools and the libraries answer by themselves. Vulkan
+# is left out of the build where it is missing.
 is_usable() {
     local tool
     for tool in cc meson ninja pkg-config; do
@@ -38,8 +39,9 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     fi
     echo "setup: this is not Debian or Ubuntu; please install by hand: a C17 compiler, meson 1.0," \
         "ninja, pkg-config, and the development files of jansson, libjpeg-turbo, lcms2, libpng" \
-        "and libzip; for the tests also Check; for all checks clang with its sanitizer runtime," \
-        "clang-format, mandoc and shellcheck." >&2
+        "and libzip; for Vulkan its headers and glslangValidator; for the tests also Check, a" \
+        "Vulkan driver such as lavapipe, and the validation layers; for all checks clang with its" \
+        "sanitizer runtime, clang-format, mandoc and shellcheck." >&2
     exit 1
 fi
 

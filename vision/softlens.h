@@ -68,6 +68,18 @@ SL_API void sl_ctx_free(sl_ctx *ctx);
 // call.
 SL_API const char *sl_ctx_message(const sl_ctx *ctx);
 
+// ---- devices ------------------------------------------------------------------------------------
+
+// A device is named "auto" (what NULL means: the processor), "cpu", "vulkan" (the best Vulkan
+// device, real ones first), "vulkan:N" (N counts as the Vulkan loader does) or by its UUID, 32
+// hexadecimal digits. One that is not there, or cannot serve, is SL_ERR_DEVICE with a list of those
+// there are.
+
+// JSON text (malloc'ed): every device with its name, type, driver, memory, limits and features,
+// whether it is usable, and a note why "auto" does not choose it. The processor comes first, and is
+// there always; no_vulkan says why there is no other. SL_ERR_NOMEM.
+SL_API sl_status sl_devices_describe(sl_ctx *ctx, char **out);
+
 // ---- images -------------------------------------------------------------------------------------
 
 typedef enum sl_image_format { SL_IMAGE_SAME = 0, SL_IMAGE_PNG, SL_IMAGE_JPEG } sl_image_format;
@@ -146,7 +158,7 @@ SL_API sl_status sl_model_convert(sl_ctx *ctx, const sl_model *model, const char
 // ---- deblur -------------------------------------------------------------------------------------
 
 typedef struct sl_deblur_options {
-    const char *device;    // NULL or "auto"; "cpu"
+    const char *device;    // NULL: "auto"; see devices, above
     float keep_threshold;  // 0: the model's; else in (0, 1): lower keeps more windows
     bool dense;            // prune nothing
     uint64_t memory_bytes; // what the activations of a tile may take; 0: 512 MiB
@@ -179,8 +191,8 @@ SL_API sl_status sl_deblur_run(sl_deblur *deblur, const sl_image *image, sl_imag
 // ---- for researchers ----------------------------------------------------------------------------
 
 typedef struct sl_run_options {
-    const char *device;   // as above
-    float keep_threshold; // as above
+    const char *device;
+    float keep_threshold; // as of sl_deblur_options
     bool dense;
     bool composed; // windows op by op instead of the fused block: the reference form
     bool overwrite;
@@ -201,7 +213,7 @@ typedef struct sl_bench_options {
 } sl_bench_options;
 
 // Times a model on this machine: JSON text (malloc'ed) with the median seconds, and per op family
-// seconds, share, GFLOP/s and share of the measured peak.
+// seconds, share, GFLOP/s and, on the processor, share of the measured peak.
 SL_API sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_bench_options *options,
                                 char **out);
 

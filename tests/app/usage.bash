@@ -2,7 +2,7 @@
 # tests/app/usage.bash: command lines: help, mistakes, numbers.
 # shellcheck source=lib.bash disable=SC2154
 . "${BASH_SOURCE%/*}/lib.bash"
-commands='deblur info convert run bench'
+commands='deblur info convert run bench devices'
 make picture a.png 64x64
 make picture b.png 64x64
 make model m.safetensors good
@@ -56,6 +56,7 @@ refused 2 'needs IMAGE' deblur --
 refused 2 'needs MODEL' info
 refused 2 'takes one MODEL' info m.safetensors m.safetensors
 refused 2 'takes at most \[MODEL\]' bench m.safetensors m.safetensors
+refused 2 'takes no names' devices cpu
 refused 2 'needs --output' convert m.safetensors
 refused 2 'needs --input' run m.safetensors
 refused 2 'needs --input' run m.safetensors --input x.npy
@@ -82,9 +83,11 @@ done
 for value in 512 x512 512x 512x512x3 0x5 512X512 -1x5 99999x1 ''; do
     refused 2 '--size: .* such as 1024x768' info m.safetensors --size "$value"
 done
-refused 2 '--device: "gpu" .* one of auto\|cpu' deblur a.png --device gpu
 refused 2 '--device: "" ' deblur a.png --device ''
-refused 2 '--device: "auto\|cpu"' deblur a.png --device 'auto|cpu'
+for value in gpu 'auto|cpu' CPU cpu0 vulkano 0123; do
+    refused 2 'unknown device .*; the devices are: auto, cpu' deblur a.png --model m.safetensors \
+        --device "$value"
+done
 refused 2 '--format: "webp"' deblur a.png --format webp
 refused 2 '--simd: "sse"' bench m.safetensors --simd sse
 refused 2 '--max-pixels' deblur a.png --max-pixels 0

@@ -50,17 +50,22 @@ static inline const char *in_dir(const char *name)
     return path;
 }
 
-static inline int run_case(const char *name, TCase *tests)
+static inline int run_case_with(const char *name, TCase *tests, SFun before, SFun after)
 {
     Suite *suite = suite_create(name);
     tcase_set_timeout(tests, 100);
-    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_checked_fixture(tests, before, after);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
     return failed ? 1 : 0;
+}
+
+static inline int run_case(const char *name, TCase *tests)
+{
+    return run_case_with(name, tests, set_up, tear_down);
 }
 
 #define ck_ok(call)                                                                                \

@@ -2,6 +2,8 @@
 // tests/cpu/testing.c: see testing.h.
 #include "testing.h"
 
+#include "backend.h"
+
 #include <math.h>
 
 // ---- random numbers
@@ -166,10 +168,8 @@ void test_op_run(const test_op *t, const char *level, unsigned threads, void *ou
     sl_ctx *ctx = context(level, threads);
     sl_value in[SL_MAX_INPUTS] = { 0 }, first;
     sl_graph *g = build(t, ctx, in, &first);
-    sl_cpu_weights *weights = NULL;
-    sl_plan *plan = NULL;
-    must(t, ctx, sl_cpu_weights_new(ctx, &weights));
-    must(t, ctx, sl_cpu_compile(ctx, g, weights, &plan));
+    test_plan compiled = test_backend_compile(ctx, g);
+    sl_plan *plan = compiled.plan;
     for (unsigned i = 0; i < SL_MAX_INPUTS; i++)
         if (in[i])
             must(t, ctx, sl_plan_write(plan, in[i], t->in[i]));
@@ -179,8 +179,7 @@ void test_op_run(const test_op *t, const char *level, unsigned threads, void *ou
         must(t, ctx, sl_plan_read(plan, first, out[0]));
     if (out[1])
         must(t, ctx, sl_plan_read(plan, sl_graph_second_output(g, first), out[1]));
-    sl_plan_free(plan);
-    sl_cpu_weights_free(weights);
+    test_backend_free(&compiled);
     sl_graph_free(g);
     sl_ctx_free(ctx);
 }
@@ -188,22 +187,28 @@ void test_op_run(const test_op *t, const char *level, unsigned threads, void *ou
 static void compare(const test_op *t, const char *level, const float *got, const double *want,
                     size_t count, double tolerance)
 {
+    // In f16 input, output and what lies between are rounded by up to 5e-4 of themselves each.
+    double relative = test_backend_is_half() ? 2e-3 : 0;
     for (size_t i = 0; i < count; i++)
-        if (!isnan(want[i]) && !(fabs((double)got[i] - want[i]) <= tolerance))
+        if (!isnan(want[i]) &&
+            !(fabs((double)got[i] - want[i]) <= tolerance + relative * fabs(want[i])))
             ck_abort_msg("%s, seed %llu, %s: element %zu of %zu is %.9g, should be %.9g",
-                         sl_op_get(t->op)->name, (unsigned long long)t->seed, level, i, count,
-                         (double)got[i], want[i]);
+                         sl_op_get(t->op)->name, (unsigned long long)t->seed,
+                         level ? level : "the device", i, count, (double)got[i], want[i]);
 }
 
 void test_op_agrees(const test_op *t, const double *want, double tolerance)
 {
+    if (test_backend_is_half())
+        tolerance *= 500; // what is held to 1e-5 in f32 is held to 5e-3
     static const unsigned threads[] = { 1, 2, 5 };
+    size_t thread_counts = test_backend_is_cpu() ? SL_ARRAY_LEN(threads) : 1;
     size_t count = test_op_elements(t, 0);
     float *one = malloc(count * sizeof *one), *more = malloc(count * sizeof *more);
     ck_assert(one && more);
-    for (int level = 0; level <= (int)sl_cpu_simd_best(); level++) {
-        const char *name = sl_simd_name((sl_simd)level);
-        for (size_t k = 0; k < SL_ARRAY_LEN(threads); k++) {
+    for (int level = 0; level < test_backend_levels(); level++) {
+        const char *name = test_backend_level(level);
+        for (size_t k = 0; k < thread_counts; k++) {
             test_op_run(t, name, threads[k], (void *[SL_MAX_OUTPUTS]) { k ? more : one });
             if (k == 0)
                 compare(t, name, one, want, count, tolerance);
@@ -211,8 +216,9 @@ void test_op_agrees(const test_op *t, const double *want, double tolerance)
                 if (!isnan(want[i]) && memcmp(&one[i], &more[i], sizeof one[i]) != 0)
                     ck_abort_msg("%s, seed %llu, %s: element %zu is %.9g with one thread, %.9g "
                                  "with %u",
-                                 sl_op_get(t->op)->name, (unsigned long long)t->seed, name, i,
-                                 (double)one[i], (double)more[i], threads[k]);
+                                 sl_op_get(t->op)->name, (unsigned long long)t->seed,
+                                 name ? name : "the device", i, (double)one[i], (double)more[i],
+                                 threads[k]);
         }
     }
     free(one);
@@ -253,6 +259,8 @@ void test_guarded_free(float *guarded)
 
 int test_main(const char *name, const TTest *const *tests, const int *loops, size_t count)
 {
+    if (!test_backend_is_there())
+        return 77;
     Suite *suite = suite_create(name);
     TCase *tc = tcase_create(name);
     tcase_set_timeout(tc, 120); // sanitizers, on a busy machine

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 // tests/net/golden.c: whole models against tensors from the independent PyTorch implementation
 // (tools/golden), fused and composed, at every SIMD level and several thread counts.
-#include "cpu/cpu.h"
+#include "backend.h"
 #include "net/net.h"
 
 #include <check.h>
 #include <math.h>
 
 #define TOLERANCE 1e-4 // of the output's range, f32
+#define HALF_TOLERANCE 5e-3
 
 static const char *const cases[] = {
     "decoder.mixed-200x150",   "decoder.dense-64x96",   "decoder.none-33x40",
@@ -83,7 +84,8 @@ static void compare_output(const golden *t, const char *name, const float *out)
             worst = error > worst || isnan(error) ? error : worst;
         }
     }
-    ck_assert_msg(worst <= TOLERANCE, "%s: output off by %g", name, worst);
+    ck_assert_msg(worst <= (test_backend_is_half() ? HALF_TOLERANCE : TOLERANCE),
+                  "%s: output off by %g", name, worst);
 }
 
 static void compare_keeps(const golden *t, const char *name, const sl_graph *g, sl_plan *plan)
@@ -108,8 +110,6 @@ static void run_case(const char *name, const char *simd, unsigned threads, bool 
 {
     golden t = { 0 };
     sl_graph *g;
-    sl_plan *plan;
-    sl_cpu_weights *weights;
     open_case(&t, name, simd, threads);
     const sl_lmd_build build = { .height = (uint32_t)t.canvas_height,
                                  .width = (uint32_t)t.canvas_width,
@@ -119,8 +119,8 @@ static void run_case(const char *name, const char *simd, unsigned threads, bool 
     ck_assert_int_eq(sl_graph_new(t.ctx, &g), SL_OK);
     ck_assert_msg(sl_lmd_vit_build(g, t.model->set, &t.model->lmd, &build) == SL_OK, "%s",
                   sl_ctx_message(t.ctx));
-    ck_assert_int_eq(sl_cpu_weights_new(t.ctx, &weights), SL_OK);
-    ck_assert_msg(sl_cpu_compile(t.ctx, g, weights, &plan) == SL_OK, "%s", sl_ctx_message(t.ctx));
+    test_plan compiled = test_backend_compile(t.ctx, g);
+    sl_plan *plan = compiled.plan;
 
     float *out = sl_alloc(t.ctx, t.canvas_height * t.canvas_width * 3, sizeof *out);
     for (int again = 0; again < 2; again++) { // a plan serves picture after picture
@@ -131,23 +131,22 @@ static void run_case(const char *name, const char *simd, unsigned threads, bool 
         compare_keeps(&t, name, g, plan);
     }
     free(out);
-    sl_plan_free(plan);
-    sl_cpu_weights_free(weights);
+    test_backend_free(&compiled);
     sl_graph_free(g);
     close_case(&t);
 }
 
 START_TEST(fused_agrees)
 {
-    for (int level = 0; level <= (int)sl_cpu_simd_best(); level++)
-        run_case(cases[_i], sl_simd_name((sl_simd)level), 2, false);
+    for (int level = 0; level < test_backend_levels(); level++)
+        run_case(cases[_i], test_backend_level(level), 2, false);
 }
 END_TEST
 
 START_TEST(composed_agrees)
 {
-    for (int level = 0; level <= (int)sl_cpu_simd_best(); level++)
-        run_case(cases[_i], sl_simd_name((sl_simd)level), 2, true);
+    for (int level = 0; level < test_backend_levels(); level++)
+        run_case(cases[_i], test_backend_level(level), 2, true);
 }
 END_TEST
 
@@ -160,12 +159,14 @@ END_TEST
 
 int main(void)
 {
+    if (!test_backend_is_there())
+        return 77;
     TCase *tc = tcase_create("golden");
     int n = (int)SL_ARRAY_LEN(cases);
     tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, fused_agrees, 0, n);
     tcase_add_loop_test(tc, composed_agrees, 0, n);
-    tcase_add_loop_test(tc, thread_counts_agree, 0, n);
+    tcase_add_loop_test(tc, thread_counts_agree, 0, test_backend_is_cpu() ? n : 0);
     Suite *s = suite_create("net golden");
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);

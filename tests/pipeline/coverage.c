@@ -31,11 +31,11 @@ static void mark_computed(uint8_t *keep)
         }
 }
 
-static void run_network(const sl_model *model, const sl_image *image, sl_cpu_weights *weights)
+static void run_network(const sl_model *model, const sl_image *image, sl_device *device)
 {
     sl_lmd_build build = { .height = image->height, .width = image->width };
     size_t pixels = (size_t)image->height * image->width;
-    ck_ok(sl_network_new(ctx, model, NULL, weights, &build, &network));
+    ck_ok(sl_network_new(ctx, model, device, &build, &network));
     float *input = sl_alloc(ctx, pixels * 3, sizeof(float));
     uint8_t *keep = sl_alloc(ctx, sl_network_max_windows(&network), 1);
     result = sl_alloc(ctx, pixels * 3, sizeof(float));
@@ -109,10 +109,10 @@ START_TEST(only_computed_pixels_change)
     sl_model *model =
         model_of(nets[_i].scales, nets[_i].depth, nets[_i].unshuffle, TEST_KEEPS_BRIGHT, 30 + _i);
     sl_image *image = scene(192, 192, 3, 16, SCENE_BRIGHT_SPOT, 31), *out;
-    sl_cpu_weights *weights;
+    sl_device *device;
     sl_deblur *d;
-    ck_ok(sl_cpu_weights_new(ctx, &weights));
-    run_network(model, image, weights);
+    ck_ok(sl_device_open(ctx, NULL, &device));
+    run_network(model, image, device);
     ck_ok(sl_deblur_new(ctx, model, NULL, &d));
     ck_ok(sl_deblur_run(d, image, &out, NULL, NULL));
     tally t = { 0 };
@@ -126,7 +126,7 @@ START_TEST(only_computed_pixels_change)
     ck_assert_uint_gt(t.moved, 1000);
     drop_network();
     sl_deblur_free(d);
-    sl_cpu_weights_free(weights);
+    sl_device_close(device);
     sl_image_free(image);
     sl_image_free(out);
     sl_model_free(model);
@@ -137,11 +137,11 @@ START_TEST(counts_and_heat_follow_the_maps)
 {
     sl_model *model = model_of(1, 3, 1, TEST_KEEPS_BRIGHT, 40);
     sl_image *image = scene(128, 96, 3, 16, SCENE_BRIGHT_SPOT, 41);
-    sl_cpu_weights *weights;
+    sl_device *device;
     sl_coverage coverage;
     sl_window_count count = { 0 };
-    ck_ok(sl_cpu_weights_new(ctx, &weights));
-    run_network(model, image, weights);
+    ck_ok(sl_device_open(ctx, NULL, &device));
+    run_network(model, image, device);
     ck_ok(sl_coverage_new(&network, true, &coverage));
     ck_ok(sl_coverage_read(&coverage, &network, &count));
     // 3 blocks each in 2 layers of 12 x 16 windows, and in one of 6 x 8.
@@ -164,7 +164,7 @@ START_TEST(counts_and_heat_follow_the_maps)
                   hottest_out);
     drop_network();
     sl_coverage_free(&coverage);
-    sl_cpu_weights_free(weights);
+    sl_device_close(device);
     sl_image_free(image);
     sl_model_free(model);
 }
@@ -174,10 +174,10 @@ START_TEST(given_lists_are_spread)
 {
     sl_model *model = model_of(1, 2, 1, TEST_KEEPS_RANDOM, 42);
     sl_lmd_build build = { .height = 128, .width = 160, .given_lists = true };
-    sl_cpu_weights *weights;
+    sl_device *device;
     uint8_t keep[16 * 20];
-    ck_ok(sl_cpu_weights_new(ctx, &weights));
-    ck_ok(sl_network_new(ctx, model, NULL, weights, &build, &network));
+    ck_ok(sl_device_open(ctx, NULL, &device));
+    ck_ok(sl_network_new(ctx, model, device, &build, &network));
     ck_ok(sl_network_give_lists(&network, 0.25));
     ck_ok(sl_network_keep(&network, &network.maps[0][0], keep));
     for (unsigned i = 0; i < sizeof(keep); i += 4)
@@ -187,7 +187,7 @@ START_TEST(given_lists_are_spread)
     ck_ok(sl_network_count(&network, keep, &count));
     ck_assert_double_eq(count.computed, 6); // one window for each block
     sl_network_free(&network);
-    sl_cpu_weights_free(weights);
+    sl_device_close(device);
     sl_model_free(model);
 }
 END_TEST

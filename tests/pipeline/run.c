@@ -28,10 +28,10 @@ static float *random_input(const char *path, uint32_t seed)
 
 // The network on a canvas of zeros with the picture in its middle, by plain means.
 static void run_plainly(const sl_model *model, const float *input, bool dense, sl_network *n,
-                        sl_cpu_weights *weights, float *canvas)
+                        sl_device *device, float *canvas)
 {
     sl_lmd_build build = { .height = n->height, .width = n->width, .dense = dense };
-    ck_ok(sl_network_new(ctx, model, NULL, weights, &build, n));
+    ck_ok(sl_network_new(ctx, model, device, &build, n));
     uint32_t top = (n->height - ROWS) / 2, left = (n->width - COLUMNS) / 2;
     memset(canvas, 0, n->height * n->width * 3 * sizeof(float));
     for (size_t y = 0; y < ROWS; y++)
@@ -73,10 +73,10 @@ START_TEST(files_hold_what_a_plain_run_gives)
     ck_ok(sl_model_run(ctx, model, in_dir("in.npy"), in_dir("out/deep"), &options));
 
     sl_network n = { .height = 64, .width = 96 };
-    sl_cpu_weights *weights;
+    sl_device *device;
     float *canvas = sl_alloc(ctx, 64 * 96 * 3, sizeof(float));
-    ck_ok(sl_cpu_weights_new(ctx, &weights));
-    run_plainly(model, input, options.dense, &n, weights, canvas);
+    ck_ok(sl_device_open(ctx, NULL, &device));
+    run_plainly(model, input, options.dense, &n, device, canvas);
     sl_blob storage;
     sl_tensor t;
     ck_ok(sl_npy_read(ctx, in_dir("out/deep/output.npy"), &storage, &t));
@@ -98,7 +98,7 @@ START_TEST(files_hold_what_a_plain_run_gives)
     free(input);
     free(canvas);
     sl_network_free(&n);
-    sl_cpu_weights_free(weights);
+    sl_device_close(device);
     sl_model_free(model);
 }
 END_TEST

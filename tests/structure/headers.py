@@ -19,6 +19,17 @@ def compiles(command, language, header, root, build, flags):
     return run.returncode == 0
 
 
+def needs_vulkan(header, root, cc):
+    """Whether a header wants those of Vulkan, directly or through vk.h, and there are none."""
+    text = (root / "vision" / header).read_text(encoding="utf-8")
+    if "<vulkan/vulkan_core.h>" not in text and '"vulkan/vk.h"' not in text:
+        return False
+    run = subprocess.run(cc + ["-x", "c", "-E", "-"], input="#include <vulkan/vulkan_core.h>\n",
+                         text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                         check=False)
+    return run.returncode != 0
+
+
 def main():
     root, build = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     compilers = sys.argv[3:]
@@ -26,7 +37,7 @@ def main():
     cc, cxx = compilers[:split], compilers[split + 1:]
     headers = sorted(p.relative_to(root / "vision") for p in (root / "vision").rglob("*.h"))
     results = [compiles(cc, "c", header, root, build, ["-std=gnu17", "-D_GNU_SOURCE"])
-               for header in headers]
+               for header in headers if not needs_vulkan(header, root, cc)]
     results.append(compiles(cc, "c", "softlens.h", root, build, ["-std=c17", "-pedantic-errors"]))
     if cxx:
         results.append(compiles(cxx, "c++", "softlens.h", root, build,

@@ -19,11 +19,12 @@ typedef struct bench {
     const sl_bench_options *options;
     uint32_t width, height;
     unsigned repeats;
+    sl_device *device;
     sl_network network;
     double *seconds; // [repeats], sorted after the runs
     double compile_seconds, first_seconds, total_seconds;
     sl_window_count windows;
-    double gflops, gbytes;        // measured peak
+    double gflops, gbytes;        // measured peak; 0: not known of this device
     family families[SL_OP_COUNT]; // no op has more than one
     size_t family_count;
 } bench;
@@ -50,7 +51,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static sl_status make_network(bench *b, sl_cpu_weights *weights)
+static sl_status make_network(bench *b)
 {
     const sl_bench_options *o = b->options;
     sl_lmd_build build = { .dense = o->dense, .given_lists = o->keep_share > 0 && !o->dense };
@@ -59,7 +60,7 @@ static sl_status make_network(bench *b, sl_cpu_weights *weights)
         st = sl_canvas_side(b->ctx, &b->model->lmd, b->width, &build.width);
     double start = sl_seconds();
     if (st == SL_OK)
-        st = sl_network_new(b->ctx, b->model, o->device, weights, &build, &b->network);
+        st = sl_network_new(b->ctx, b->model, b->device, &build, &b->network);
     b->compile_seconds = sl_seconds() - start;
     if (st == SL_OK && build.given_lists)
         st = sl_network_give_lists(&b->network, (double)o->keep_share);
@@ -107,7 +108,9 @@ static sl_status run_all(bench *b)
     uint8_t *keep = sl_alloc(b->ctx, sl_network_max_windows(&b->network), 1);
     st = keep ? sl_network_count(&b->network, keep, &b->windows) : SL_ERR_NOMEM;
     free(keep);
-    return st != SL_OK ? st : sl_cpu_peak(b->ctx, &b->gflops, &b->gbytes);
+    if (st == SL_OK && sl_device_is_cpu(b->device))
+        st = sl_cpu_peak(b->ctx, &b->gflops, &b->gbytes);
+    return st;
 }
 
 static family *family_of(bench *b, const char *name)
@@ -123,7 +126,8 @@ static sl_profile_entry sum_families(bench *b)
 {
     const sl_graph *g = b->network.graph;
     sl_profile_entry all = { 0 };
-    for (size_t i = 0; i < g->node_count; i++) {
+    // A device that keeps no time of single operations leaves none to sum up.
+    for (size_t i = 0; b->network.plan->profile && i < g->node_count; i++) {
         const sl_profile_entry *entry = &b->network.plan->profile[i];
         if (g->nodes[i].op == SL_OP_INPUT)
             continue;
@@ -149,14 +153,25 @@ static int by_seconds(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
+// NULL where it is not known: such a member is left out.
+static json_t *known(bool is_known, double x)
+{
+    return is_known ? json_real(x) : NULL;
+}
+
+static json_t *share_of_peak(const bench *b, double gflops)
+{
+    return known(b->gflops > 0, ratio(gflops, b->gflops));
+}
+
 static json_t *family_json(const bench *b, const family *f)
 {
     double gflops = ratio(2e-9 * f->sum.macs, f->sum.seconds);
     double runs = b->repeats;
-    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f}", "family", f->name, "seconds",
+    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:o*, s:f}", "family", f->name, "seconds",
                      f->sum.seconds / runs, "share", ratio(f->sum.seconds, b->total_seconds),
                      "gmac", 1e-9 * f->sum.macs / runs, "gflops", gflops, "share_of_peak",
-                     ratio(gflops, b->gflops), "gbytes_per_second",
+                     share_of_peak(b, gflops), "gbytes_per_second",
                      ratio(1e-9 * f->sum.bytes, f->sum.seconds));
 }
 
@@ -166,12 +181,12 @@ static json_t *run_json(const bench *b, const sl_profile_entry *all)
     double median = (b->seconds[(n - 1) / 2] + b->seconds[n / 2]) / 2;
     double megapixels = 1e-6 * (double)b->network.width * b->network.height;
     double gmac = 1e-9 * all->macs / n, gflops = ratio(2 * gmac, median);
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "compile_seconds",
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:o*, s:o*, s:o*, s:f}", "compile_seconds",
                      b->compile_seconds, "first_run_seconds", b->first_seconds, "median_seconds",
                      median, "min_seconds", b->seconds[0], "ms_per_megapixel",
-                     1e3 * median / megapixels, "gmac", gmac, "gflops", gflops, "share_of_peak",
-                     ratio(gflops, b->gflops), "kept_share",
-                     ratio(b->windows.computed, b->windows.all));
+                     1e3 * median / megapixels, "gmac", known(gmac > 0, gmac), "gflops",
+                     known(gmac > 0, gflops), "share_of_peak", share_of_peak(b, gflops),
+                     "kept_share", ratio(b->windows.computed, b->windows.all));
 }
 
 static sl_status write_json(bench *b, char **out)
@@ -194,7 +209,7 @@ static sl_status write_json(bench *b, char **out)
     json_t *peak = json_pack("{s:f, s:f}", "gflops", b->gflops, "gbytes_per_second", b->gbytes);
     *out = NULL;
     if (root && run && peak && families && json_object_update(root, run) == 0 &&
-        json_object_set(root, "peak", peak) == 0 &&
+        (b->gflops <= 0 || json_object_set(root, "peak", peak) == 0) &&
         json_object_set(root, "families", families) == 0)
         *out = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     json_decref(root);
@@ -217,7 +232,7 @@ static sl_status check_options(sl_ctx *ctx, const sl_bench_options *o)
                        "a share of %g windows; give a number above 0 and up to 1, or 0 for the "
                        "predictors' choice",
                        (double)o->keep_share);
-    return sl_device_check(ctx, o->device);
+    return SL_OK;
 }
 
 sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_bench_options *options,
@@ -232,7 +247,6 @@ sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_bench_opti
                 .width = options->width ? options->width : DEFAULT_SIDE,
                 .height = options->height ? options->height : DEFAULT_SIDE,
                 .repeats = options->repeats ? options->repeats : DEFAULT_REPEATS };
-    sl_cpu_weights *weights = NULL;
     *out = NULL;
     sl_status st = check_options(ctx, options);
     if (st != SL_OK)
@@ -240,9 +254,9 @@ sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_bench_opti
     b.seconds = sl_alloc(ctx, b.repeats, sizeof(*b.seconds));
     if (!b.seconds)
         return SL_ERR_NOMEM;
-    st = sl_cpu_weights_new(ctx, &weights);
+    st = sl_device_open(ctx, options->device, &b.device);
     if (st == SL_OK)
-        st = make_network(&b, weights);
+        st = make_network(&b);
     if (st == SL_OK)
         st = write_scene(&b);
     if (st == SL_OK)
@@ -250,7 +264,7 @@ sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_bench_opti
     if (st == SL_OK)
         st = write_json(&b, out);
     sl_network_free(&b.network);
-    sl_cpu_weights_free(weights);
+    sl_device_close(b.device);
     free(b.seconds);
     return st;
 }

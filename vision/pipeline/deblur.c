@@ -6,12 +6,11 @@
 struct sl_deblur {
     sl_ctx *ctx;
     const sl_model *model;
-    char *device; // NULL: auto
+    sl_device *device;
     float threshold;
     bool dense;
     uint64_t budget_bytes;
     uint32_t tile;
-    sl_cpu_weights *weights;
     sl_network network;   // of the last canvas; serves until another is needed
     sl_coverage coverage; // of that canvas
     bool has_heat;        // the network gives scores, the coverage reads them
@@ -42,7 +41,7 @@ static sl_status make_network(sl_deblur *d, bool heat, uint32_t width, uint32_t 
         return SL_OK;
     drop_network(d); // first: two arenas at once would break the budget
     sl_lmd_build build = build_options(d, heat, width, height);
-    sl_status st = sl_network_new(d->ctx, d->model, d->device, d->weights, &build, &d->network);
+    sl_status st = sl_network_new(d->ctx, d->model, d->device, &build, &d->network);
     if (st == SL_OK)
         st = sl_coverage_new(&d->network, heat, &d->coverage);
     if (st == SL_OK && build.given_lists)
@@ -58,8 +57,7 @@ static sl_status check_options(sl_ctx *ctx, const sl_model *model, const sl_debl
     if (strcmp(model->architecture, "lmd-vit") != 0)
         return sl_fail(ctx, SL_ERR_UNSUPPORTED, "%s: a model of architecture %s cannot deblur",
                        sl_tensor_set_path(model->set), model->architecture);
-    sl_status st = sl_device_check(ctx, options->device);
-    return st != SL_OK ? st : sl_threshold_check(ctx, options->keep_threshold);
+    return sl_threshold_check(ctx, options->keep_threshold);
 }
 
 sl_status sl_deblur_new(sl_ctx *ctx, const sl_model *model, const sl_deblur_options *options,
@@ -82,10 +80,7 @@ sl_status sl_deblur_new(sl_ctx *ctx, const sl_model *model, const sl_deblur_opti
     d->dense = options->dense;
     d->budget_bytes = options->memory_bytes ? options->memory_bytes : SL_DEFAULT_BUDGET;
     d->tile = options->tile;
-    st = SL_ERR_NOMEM;
-    if (options->device && !(d->device = sl_strdup(ctx, options->device)))
-        goto done;
-    st = sl_cpu_weights_new(ctx, &d->weights);
+    st = sl_device_open(ctx, options->device, &d->device);
     if (st != SL_OK)
         goto done;
     // Pictures decide the canvas; the smallest one packs the weights and finds what cannot work.
@@ -105,8 +100,7 @@ void sl_deblur_free(sl_deblur *d)
     if (!d)
         return;
     drop_network(d);
-    sl_cpu_weights_free(d->weights);
-    free(d->device);
+    sl_device_close(d->device);
     free(d);
 }
 

@@ -1,51 +1,94 @@
 // SPDX-License-Identifier: MIT
-// pipeline/device.c: device names, and the backend behind each. A new backend adds a row here.
+// pipeline/device.c: a device by its name, opened once for all the plans of a caller. A new backend
+// adds a branch here.
 #include "pipeline/pipeline.h"
 
-typedef struct device {
-    const char *name;
-    sl_status (*memory)(sl_ctx *ctx, const sl_graph *graph, size_t *out);
-    sl_status (*compile)(sl_ctx *ctx, const sl_graph *graph, sl_cpu_weights *weights,
-                         sl_plan **out);
-} device;
+#include "vulkan/vulkan.h"
 
-// The first row is what "auto" means.
-static const device devices[] = {
-    { "cpu", sl_cpu_memory, sl_cpu_compile },
+struct sl_device {
+    sl_ctx *ctx;
+    sl_cpu_weights *weights; // of the CPU, shared by its plans
+    sl_vk_device *vulkan;    // NULL: the CPU computes
 };
 
-static const device *find(const char *name)
+// "auto" is the CPU: a GPU computes where it is asked for.
+static bool is_cpu(const char *name)
 {
-    if (!name || strcmp(name, "auto") == 0)
-        return &devices[0];
-    for (size_t i = 0; i < SL_ARRAY_LEN(devices); i++)
-        if (strcmp(name, devices[i].name) == 0)
-            return &devices[i];
-    return NULL;
+    return !name || strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0;
 }
 
-sl_status sl_device_check(sl_ctx *ctx, const char *name)
+// "vulkan", "vulkan:N", or what can only be a UUID.
+static bool is_vulkan(const char *name)
 {
-    if (find(name))
-        return SL_OK;
-    char list[256] = "auto";
-    for (size_t i = 0; i < SL_ARRAY_LEN(devices); i++) {
-        size_t used = strlen(list);
-        snprintf(list + used, sizeof(list) - used, ", %s", devices[i].name);
-    }
-    return sl_fail(ctx, SL_ERR_DEVICE, "unknown device \"%.64s\"; the devices are: %s", name, list);
+    size_t length = strlen(name);
+    return strcmp(name, "vulkan") == 0 || strncmp(name, "vulkan:", 7) == 0 ||
+           (length >= 32 && strspn(name, "0123456789abcdefABCDEF-") == length);
 }
 
-sl_status sl_device_memory(sl_ctx *ctx, const char *name, const sl_graph *graph, size_t *out)
+static sl_status fail_unknown(sl_ctx *ctx, const char *name)
 {
-    sl_status st = sl_device_check(ctx, name);
-    return st != SL_OK ? st : find(name)->memory(ctx, graph, out);
+    sl_vk_info *infos = NULL;
+    size_t count = 0;
+    char *reason = NULL, list[1600] = "";
+    sl_status st = sl_vk_list(ctx, &infos, &count, &reason);
+    if (st != SL_OK)
+        goto done;
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < sizeof(list); i++)
+        used += (size_t)snprintf(list + used, sizeof(list) - used, ", vulkan:%u %s", infos[i].index,
+                                 infos[i].name);
+    if (count == 0)
+        snprintf(list, sizeof(list), " (%s)", reason);
+    st = sl_fail(ctx, SL_ERR_DEVICE, "unknown device \"%.64s\"; the devices are: auto, cpu%s", name,
+                 list);
+done:
+    free(infos);
+    free(reason);
+    return st;
 }
 
-sl_status sl_device_compile(sl_ctx *ctx, const char *name, const sl_graph *graph,
-                            sl_cpu_weights *weights, sl_plan **out)
+sl_status sl_device_open(sl_ctx *ctx, const char *name, sl_device **out)
 {
     *out = NULL;
-    sl_status st = sl_device_check(ctx, name);
-    return st != SL_OK ? st : find(name)->compile(ctx, graph, weights, out);
+    if (!is_cpu(name) && !is_vulkan(name))
+        return fail_unknown(ctx, name);
+    sl_device *device = sl_alloc(ctx, 1, sizeof(*device));
+    if (!device)
+        return SL_ERR_NOMEM;
+    device->ctx = ctx;
+    sl_status st = is_cpu(name) ? sl_cpu_weights_new(ctx, &device->weights)
+                                : sl_vk_open(ctx, name, &device->vulkan);
+    if (st != SL_OK) {
+        sl_device_close(device);
+        return st;
+    }
+    *out = device;
+    return SL_OK;
+}
+
+void sl_device_close(sl_device *device)
+{
+    if (!device)
+        return;
+    sl_vk_close(device->vulkan);
+    sl_cpu_weights_free(device->weights);
+    free(device);
+}
+
+bool sl_device_is_cpu(const sl_device *device)
+{
+    return !device->vulkan;
+}
+
+sl_status sl_device_memory(const sl_device *device, const sl_graph *graph, size_t *out)
+{
+    return device->vulkan ? sl_vk_memory(device->ctx, device->vulkan, graph, SL_F32, out)
+                          : sl_cpu_memory(device->ctx, graph, out);
+}
+
+sl_status sl_device_compile(sl_device *device, const sl_graph *graph, sl_plan **out)
+{
+    *out = NULL;
+    return device->vulkan ? sl_vk_compile(device->ctx, device->vulkan, graph, SL_F32, out)
+                          : sl_cpu_compile(device->ctx, graph, device->weights, out);
 }

@@ -64,15 +64,15 @@ static sl_status build(sl_ctx *ctx, const sl_model *model, const sl_lmd_build *o
     return st;
 }
 
-sl_status sl_network_new(sl_ctx *ctx, const sl_model *model, const char *device,
-                         sl_cpu_weights *weights, const sl_lmd_build *options, sl_network *out)
+sl_status sl_network_new(sl_ctx *ctx, const sl_model *model, sl_device *device,
+                         const sl_lmd_build *options, sl_network *out)
 {
     *out =
         (sl_network) { .config = model->lmd, .height = options->height, .width = options->width };
     sl_status st = build(ctx, model, options, &out->graph);
     if (st != SL_OK)
         goto done;
-    st = sl_device_compile(ctx, device, out->graph, weights, &out->plan);
+    st = sl_device_compile(device, out->graph, &out->plan);
     if (st != SL_OK)
         goto done;
     out->image = sl_graph_find_output(out->graph, "image");
@@ -93,13 +93,13 @@ void sl_network_free(sl_network *network)
     *network = (sl_network) { 0 };
 }
 
-sl_status sl_network_memory(sl_ctx *ctx, const sl_model *model, const char *device,
+sl_status sl_network_memory(sl_ctx *ctx, const sl_model *model, const sl_device *device,
                             const sl_lmd_build *options, size_t *out)
 {
     sl_graph *graph = NULL;
     sl_status st = build(ctx, model, options, &graph);
     if (st == SL_OK)
-        st = sl_device_memory(ctx, device, graph, out);
+        st = sl_device_memory(device, graph, out);
     sl_graph_free(graph);
     return st;
 }

@@ -27,12 +27,12 @@ typedef struct sl_network {
 } sl_network;
 
 // A network that is all zeros may be freed.
-sl_status sl_network_new(sl_ctx *ctx, const sl_model *model, const char *device,
-                         sl_cpu_weights *weights, const sl_lmd_build *build, sl_network *out);
+sl_status sl_network_new(sl_ctx *ctx, const sl_model *model, sl_device *device,
+                         const sl_lmd_build *build, sl_network *out);
 void sl_network_free(sl_network *network);
 
 // The activation bytes of a network of that size. SL_ERR_LIMIT where it cannot be built at all.
-sl_status sl_network_memory(sl_ctx *ctx, const sl_model *model, const char *device,
+sl_status sl_network_memory(sl_ctx *ctx, const sl_model *model, const sl_device *device,
                             const sl_lmd_build *build, size_t *out);
 
 // Fills the lists of a network built with given_lists: the share (0..1] of every map's windows, at

@@ -8,14 +8,20 @@
 #include "image/image.h"
 #include "net/net.h"
 
-// Checks a device name ("auto", "cpu", NULL). SL_ERR_DEVICE lists the devices there are.
-sl_status sl_device_check(sl_ctx *ctx, const char *name);
+// A place to compute, opened once and shared by its plans, which it must outlive.
+typedef struct sl_device sl_device;
+
+// name: NULL, "auto", "cpu", or of a Vulkan device (vulkan/vulkan.h). SL_ERR_DEVICE lists the
+// devices there are.
+sl_status sl_device_open(sl_ctx *ctx, const char *name, sl_device **out);
+void sl_device_close(sl_device *device);
+bool sl_device_is_cpu(const sl_device *device);
 
 // The bytes of activations and scratch that a graph takes on a device, without allocating them.
-sl_status sl_device_memory(sl_ctx *ctx, const char *name, const sl_graph *graph, size_t *out);
+sl_status sl_device_memory(const sl_device *device, const sl_graph *graph, size_t *out);
 
-// Compiles a graph for a device.
-sl_status sl_device_compile(sl_ctx *ctx, const char *name, const sl_graph *graph,
-                            sl_cpu_weights *weights, sl_plan **out);
+// SL_ERR_UNSUPPORTED: an op that this device cannot compute. SL_ERR_NOMEM: not enough memory, here
+// or on the device.
+sl_status sl_device_compile(sl_device *device, const sl_graph *graph, sl_plan **out);
 
 #endif

@@ -86,7 +86,7 @@ static sl_status check_targets(const run *r, const sl_lmd_config *config)
     return st;
 }
 
-static sl_status make_network(run *r, const sl_model *model, sl_cpu_weights *weights,
+static sl_status make_network(run *r, const sl_model *model, sl_device *device,
                               const sl_run_options *options)
 {
     sl_lmd_build build = { .threshold = options->keep_threshold,
@@ -96,7 +96,7 @@ static sl_status make_network(run *r, const sl_model *model, sl_cpu_weights *wei
     if (st == SL_OK)
         st = sl_canvas_side(r->ctx, &model->lmd, (uint32_t)r->width, &build.width);
     if (st == SL_OK)
-        st = sl_network_new(r->ctx, model, options->device, weights, &build, &r->network);
+        st = sl_network_new(r->ctx, model, device, &build, &r->network);
     if (st != SL_OK)
         return st;
     r->canvas = sl_alloc(r->ctx, build.height, (size_t)build.width * 3 * sizeof(float));
@@ -177,8 +177,8 @@ sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *input,
     if (!options)
         options = &defaults;
     run r = { .ctx = ctx, .output_dir = output_dir, .overwrite = options->overwrite };
-    sl_cpu_weights *weights = NULL;
-    sl_status st = sl_device_check(ctx, options->device);
+    sl_device *device = NULL;
+    sl_status st = sl_device_open(ctx, options->device, &device);
     if (st == SL_OK)
         st = sl_threshold_check(ctx, options->keep_threshold);
     if (st == SL_OK)
@@ -186,15 +186,13 @@ sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *input,
     if (st == SL_OK)
         st = read_input(&r, input);
     if (st == SL_OK)
-        st = sl_cpu_weights_new(ctx, &weights);
-    if (st == SL_OK)
-        st = make_network(&r, model, weights, options);
+        st = make_network(&r, model, device, options);
     if (st == SL_OK)
         st = run_network(&r);
     if (st == SL_OK)
         st = write_files(&r);
     sl_network_free(&r.network);
-    sl_cpu_weights_free(weights);
+    sl_device_close(device);
     sl_blob_free(&r.storage);
     free(r.canvas);
     free(r.cropped);

@@ -17,7 +17,7 @@
 
 typedef struct sl_shape_request {
     const sl_model *model;
-    const char *device;
+    const sl_device *device;
     sl_lmd_build build; // sides are filled in here
     uint64_t budget_bytes;
     uint32_t tile;          // side asked for; 0: as large as the budget allows

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// tests/backend.h: the backend that a suite is held to. A suite that compiles graphs through this is
+// built once per backend: with backend_cpu.c, and with backend_vulkan.c.
+#ifndef TESTS_BACKEND_H
+#define TESTS_BACKEND_H
+
+#include "graph/graph.h"
+
+// How often a case is run, each time with other inner loops; what a context is told for it (a name
+// for sl_ctx_options.simd, or NULL).
+int test_backend_levels(void);
+const char *test_backend_level(int level);
+
+// Whether it keeps activations in f16: outputs are then held to 5e-3 of their range.
+bool test_backend_is_half(void);
+
+// Whether there is such a device at all; a suite without one is skipped (exit status 77).
+bool test_backend_is_there(void);
+
+// Whether inner loops and threads of the CPU are what is tested.
+bool test_backend_is_cpu(void);
+
+// Compiles and fails the test when that fails. Free what came back with test_backend_free, before
+// the graph.
+typedef struct test_plan {
+    sl_plan *plan;
+    void *more;
+} test_plan;
+
+test_plan test_backend_compile(sl_ctx *ctx, const sl_graph *graph);
+void test_backend_free(test_plan *plan);
+
+#endif

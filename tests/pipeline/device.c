@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// tests/pipeline/device.c: devices by name, and what is told about them.
+#include "../base/run.h"
+#include "pipeline/pipeline.h"
+
+#include <jansson.h>
+
+static void check_cpu(const char *name)
+{
+    sl_device *device;
+    ck_ok(sl_device_open(ctx, name, &device));
+    ck_assert(sl_device_is_cpu(device));
+    sl_device_close(device);
+}
+
+START_TEST(the_processor_has_three_names)
+{
+    check_cpu(NULL);
+    check_cpu("auto");
+    check_cpu("cpu");
+    sl_device_close(NULL);
+}
+END_TEST
+
+START_TEST(unknown_names_are_refused)
+{
+    static const char *const names[] = { "", "CPU", "cpu0", "abacus", "vulkan0", "vulkano", "%s" };
+    sl_device *device;
+    for (size_t i = 0; i < SL_ARRAY_LEN(names); i++) {
+        ck_fails(sl_device_open(ctx, names[i], &device), SL_ERR_DEVICE,
+                 "the devices are: auto, cpu");
+        ck_assert_ptr_null(device);
+    }
+    ck_fails(sl_device_open(ctx, "vulkan:9999", &device), SL_ERR_DEVICE, "\"vulkan:9999\"");
+    ck_fails(sl_device_open(ctx, "ffffffff-ffff-ffff-ffff-ffffffffffff", &device), SL_ERR_DEVICE,
+             "device \"ffffffff-ffff-");
+}
+END_TEST
+
+START_TEST(the_processor_is_always_listed)
+{
+    static const char *const places[] = { NULL, "/nonexistent" };
+    for (size_t i = 0; i < SL_ARRAY_LEN(places); i++) {
+        char *text;
+        if (places[i]) {
+            setenv("VK_DRIVER_FILES", places[i], 1);
+            setenv("VK_ICD_FILENAMES", places[i], 1);
+            unsetenv("VK_INSTANCE_LAYERS");
+        }
+        ck_ok(sl_devices_describe(ctx, &text));
+        json_t *root = json_loads(text, 0, NULL), *devices = json_object_get(root, "devices");
+        const json_t *cpu = json_array_get(devices, 0);
+        ck_assert_str_eq(json_string_value(json_object_get(cpu, "device")), "cpu");
+        ck_assert_int_eq(json_integer_value(json_object_get(cpu, "threads")), 2);
+        ck_assert(json_is_true(json_object_get(cpu, "chosen_by_auto")));
+        ck_assert((json_array_size(devices) == 1) ==
+                  json_is_string(json_object_get(root, "no_vulkan")));
+        ck_assert(!places[i] || json_array_size(devices) == 1);
+        for (size_t k = 1; k < json_array_size(devices); k++) {
+            const json_t *device = json_array_get(devices, k);
+            ck_assert(json_is_false(json_object_get(device, "chosen_by_auto")));
+            ck_assert_int_gt(strlen(json_string_value(json_object_get(device, "note"))), 0);
+        }
+        json_decref(root);
+        free(text);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("device");
+    tcase_add_test(tests, the_processor_has_three_names);
+    tcase_add_test(tests, unknown_names_are_refused);
+    tcase_add_test(tests, the_processor_is_always_listed);
+    return run_case("device", tests);
+}

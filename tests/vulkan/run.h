@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// tests/vulkan/run.h: what the suites of this room's machinery begin and end with: a cache
+// directory of their own, no driver object left alive, and a skip where no device can serve.
+#ifndef TESTS_VULKAN_RUN_H
+#define TESTS_VULKAN_RUN_H
+
+#include "../base/run.h"
+#include "spy.h"
+
+#define SKIPPED 77 // as Meson has it
+
+static inline void set_up_vulkan(void)
+{
+    set_up();
+    spy_reset();
+    ck_assert_int_eq(setenv("XDG_CACHE_HOME", dir, 1), 0);
+}
+
+static inline void tear_down_vulkan(void)
+{
+    ck_assert_uint_eq(sl_vk_live_objects(), 0);
+    tear_down();
+}
+
+static inline bool has_device(void)
+{
+    sl_ctx *own = NULL;
+    sl_vk_info *infos = NULL;
+    size_t count = 0;
+    bool found = false;
+    if (sl_ctx_new(NULL, &own) == SL_OK && sl_vk_list(own, &infos, &count, NULL) == SL_OK)
+        for (size_t i = 0; i < count; i++)
+            found = found || !*infos[i].refusal;
+    free(infos);
+    sl_ctx_free(own);
+    return found;
+}
+
+static inline int run_vulkan(const char *name, TCase *tests)
+{
+    if (!has_device()) {
+        printf("skipped: no Vulkan device can serve here\n");
+        return SKIPPED;
+    }
+    return run_case_with(name, tests, set_up_vulkan, tear_down_vulkan);
+}
+
+#endif

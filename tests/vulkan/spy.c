@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+// tests/vulkan/spy.c: see spy.h.
+#include "spy.h"
+
+#include <dlfcn.h>
+
+spy_state spy = { .countdown = -1 };
+
+void spy_reset(void)
+{
+    spy = (spy_state) { .countdown = -1 };
+}
+
+void *__real_dlopen(const char *name, int flags);
+void *__real_dlsym(void *library, const char *name);
+void *__wrap_dlopen(const char *name, int flags);
+void *__wrap_dlsym(void *library, const char *name);
+
+static PFN_vkGetInstanceProcAddr real_instance_proc;
+static PFN_vkGetDeviceProcAddr real_device_proc;
+static PFN_vkGetPhysicalDeviceProperties2 real_properties;
+
+static bool is_due(const char *name)
+{
+    if (spy.fails && strcmp(spy.fails, name) != 0)
+        return false;
+    return atomic_load(&spy.countdown) >= 0 && atomic_fetch_sub(&spy.countdown, 1) == 0;
+}
+
+// ---- functions that can fail: X(name, parameters, arguments)
+
+#define HOST const VkAllocationCallbacks *a
+#define SPIED(X)                                                                                   \
+    X(vkCreateCommandPool, (VkDevice d, const VkCommandPoolCreateInfo *i, HOST, VkCommandPool *o), \
+      (d, i, a, o))                                                                                \
+    X(vkCreateFence, (VkDevice d, const VkFenceCreateInfo *i, HOST, VkFence *o), (d, i, a, o))     \
+    X(vkCreateBuffer, (VkDevice d, const VkBufferCreateInfo *i, HOST, VkBuffer *o), (d, i, a, o))  \
+    X(vkAllocateMemory, (VkDevice d, const VkMemoryAllocateInfo *i, HOST, VkDeviceMemory *o),      \
+      (d, i, a, o))                                                                                \
+    X(vkBindBufferMemory, (VkDevice d, VkBuffer b, VkDeviceMemory m, VkDeviceSize s),              \
+      (d, b, m, s))                                                                                \
+    X(vkMapMemory,                                                                                 \
+      (VkDevice d, VkDeviceMemory m, VkDeviceSize s, VkDeviceSize n, VkMemoryMapFlags f,           \
+       void **o),                                                                                  \
+      (d, m, s, n, f, o))                                                                          \
+    X(vkAllocateCommandBuffers,                                                                    \
+      (VkDevice d, const VkCommandBufferAllocateInfo *i, VkCommandBuffer *o), (d, i, o))           \
+    X(vkBeginCommandBuffer, (VkCommandBuffer c, const VkCommandBufferBeginInfo *i), (c, i))        \
+    X(vkEndCommandBuffer, (VkCommandBuffer c), (c))                                                \
+    X(vkQueueSubmit, (VkQueue q, uint32_t n, const VkSubmitInfo *i, VkFence f), (q, n, i, f))      \
+    X(vkCreateShaderModule,                                                                        \
+      (VkDevice d, const VkShaderModuleCreateInfo *i, HOST, VkShaderModule *o), (d, i, a, o))      \
+    X(vkCreateDescriptorSetLayout,                                                                 \
+      (VkDevice d, const VkDescriptorSetLayoutCreateInfo *i, HOST, VkDescriptorSetLayout *o),      \
+      (d, i, a, o))                                                                                \
+    X(vkCreatePipelineLayout,                                                                      \
+      (VkDevice d, const VkPipelineLayoutCreateInfo *i, HOST, VkPipelineLayout *o), (d, i, a, o))  \
+    X(vkCreatePipelineCache,                                                                       \
+      (VkDevice d, const VkPipelineCacheCreateInfo *i, HOST, VkPipelineCache *o), (d, i, a, o))    \
+    X(vkCreateComputePipelines,                                                                    \
+      (VkDevice d, VkPipelineCache c, uint32_t n, const VkComputePipelineCreateInfo *i, HOST,      \
+       VkPipeline *o),                                                                             \
+      (d, c, n, i, a, o))                                                                          \
+    X(vkCreateDescriptorPool,                                                                      \
+      (VkDevice d, const VkDescriptorPoolCreateInfo *i, HOST, VkDescriptorPool *o), (d, i, a, o))  \
+    X(vkAllocateDescriptorSets,                                                                    \
+      (VkDevice d, const VkDescriptorSetAllocateInfo *i, VkDescriptorSet *o), (d, i, o))           \
+    X(vkCreateQueryPool, (VkDevice d, const VkQueryPoolCreateInfo *i, HOST, VkQueryPool *o),       \
+      (d, i, a, o))
+
+#define WRAPPER(name, parameters, arguments)                                                       \
+    static PFN_##name real_##name;                                                                 \
+    static VKAPI_ATTR VkResult VKAPI_CALL spy_##name parameters                                    \
+    {                                                                                              \
+        return is_due(#name) ? spy.failure : real_##name arguments;                                \
+    }
+SPIED(WRAPPER)
+
+// The work is done first: what comes after such a failure need not wait.
+static PFN_vkWaitForFences real_vkWaitForFences;
+static VKAPI_ATTR VkResult VKAPI_CALL spy_vkWaitForFences(VkDevice d, uint32_t n, const VkFence *f,
+                                                          VkBool32 all, uint64_t timeout)
+{
+    VkResult result = real_vkWaitForFences(d, n, f, all, timeout);
+    return is_due("vkWaitForFences") ? spy.failure : result;
+}
+
+static PFN_vkCreateDevice real_vkCreateDevice;
+static VKAPI_ATTR VkResult VKAPI_CALL spy_vkCreateDevice(VkPhysicalDevice p,
+                                                         const VkDeviceCreateInfo *i, HOST,
+                                                         VkDevice *o)
+{
+    return is_due("vkCreateDevice") ? spy.failure : real_vkCreateDevice(p, i, a, o);
+}
+
+static VKAPI_ATTR void VKAPI_CALL spy_properties(VkPhysicalDevice p,
+                                                 VkPhysicalDeviceProperties2 *out)
+{
+    real_properties(p, out);
+    if (spy.change)
+        spy.change(out);
+}
+
+// ---- looking functions up
+
+static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice device, const char *name)
+{
+    PFN_vkVoidFunction real = real_device_proc(device, name);
+    if (spy.missing && strcmp(name, spy.missing) == 0)
+        return NULL;
+#define FIND(wrapped, parameters, arguments)                                                       \
+    if (strcmp(name, #wrapped) == 0) {                                                             \
+        real_##wrapped = (PFN_##wrapped)real;                                                      \
+        return (PFN_vkVoidFunction)spy_##wrapped;                                                  \
+    }
+    SPIED(FIND)
+    FIND(vkWaitForFences, , )
+    return real;
+}
+
+static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL instance_proc(VkInstance instance, const char *name)
+{
+    PFN_vkVoidFunction real = real_instance_proc(instance, name);
+    if (spy.missing && strcmp(name, spy.missing) == 0)
+        return NULL;
+    FIND(vkCreateDevice, , )
+    if (strcmp(name, "vkGetDeviceProcAddr") == 0) {
+        real_device_proc = (PFN_vkGetDeviceProcAddr)real;
+        return (PFN_vkVoidFunction)device_proc;
+    }
+    if (strcmp(name, "vkGetPhysicalDeviceProperties2") == 0) {
+        real_properties = (PFN_vkGetPhysicalDeviceProperties2)real;
+        return (PFN_vkVoidFunction)spy_properties;
+    }
+    return real;
+}
+
+void *__wrap_dlopen(const char *name, int flags)
+{
+    if (!spy.library)
+        return __real_dlopen(name, flags);
+    return *spy.library ? __real_dlopen(spy.library, flags) : NULL;
+}
+
+void *__wrap_dlsym(void *library, const char *name)
+{
+    void *real = __real_dlsym(library, name);
+    if (!real || strcmp(name, "vkGetInstanceProcAddr") != 0)
+        return real;
+    PFN_vkGetInstanceProcAddr mine = instance_proc;
+    memcpy(&real_instance_proc, &real, sizeof(real));
+    memcpy(&real, &mine, sizeof(real));
+    return real;
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// tests/vulkan/spy.h: stands between the backend and its loader (ld's --wrap on dlopen and dlsym),
+// to make devices worse than they are and calls fail. Everything else goes to the real driver.
+#ifndef TESTS_VULKAN_SPY_H
+#define TESTS_VULKAN_SPY_H
+
+#include "vulkan/vk.h"
+
+#include <stdatomic.h>
+
+typedef struct spy_state {
+    const char *library; // what is opened instead of the loader; "": nothing is found
+    const char *missing; // a function that is not there
+    void (*change)(VkPhysicalDeviceProperties2 *properties); // what a device says of itself
+    VkResult failure;                                        // what failing calls return
+    const char *fails;     // the one function that fails; NULL: any that spy.c knows
+    atomic_long countdown; // calls until one fails; negative: none does
+} spy_state;
+
+extern spy_state spy; // of this process: zeroed, with a countdown of -1, by spy_reset
+
+void spy_reset(void);
+
+#endif

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+// pipeline/devices.c: what could compute on this machine, as JSON.
+#include "pipeline/pipeline.h"
+
+#include "vulkan/vulkan.h"
+
+#include <jansson.h>
+
+// The processor's name for itself, "" where the system does not tell.
+static void processor_name(char *out, size_t size)
+{
+    char *line = NULL;
+    size_t room = 0;
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    out[0] = '\0';
+    while (file && !*out && getline(&line, &room, file) > 0) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) == 0 && colon)
+            snprintf(out, size, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+    }
+    for (char *at = out; *at; at++)
+        if (*at < 0x20 || *at > 0x7e)
+            *at = '?';
+    free(line);
+    if (file)
+        fclose(file);
+}
+
+static json_t *cpu_json(sl_ctx *ctx, sl_simd simd)
+{
+    char name[128];
+    processor_name(name, sizeof(name));
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:b}", "device", "cpu", "name",
+                     *name ? name : "processor", "type", "processor", "simd", sl_simd_name(simd),
+                     "threads", (int)sl_pool_size(ctx->pool), "usable", 1, "chosen_by_auto", 1);
+}
+
+static json_t *limits_json(const sl_vk_limits *l)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "buffer_range_bytes",
+                     (json_int_t)l->buffer_range, "allocation_bytes", (json_int_t)l->allocation,
+                     "alignment_bytes", (json_int_t)l->alignment, "shared_memory_bytes",
+                     (json_int_t)l->shared_bytes, "push_constant_bytes", (json_int_t)l->push_bytes,
+                     "storage_buffers", (json_int_t)l->storage_buffers, "workgroup",
+                     (json_int_t)l->invocations, "subgroup", (json_int_t)l->subgroup);
+}
+
+// Why "auto" passes a device by.
+static const char *note_of(const sl_vk_info *info)
+{
+    if (*info->refusal)
+        return info->refusal;
+    return info->type == SL_VK_SOFTWARE ? "computes on the processor, slower than cpu"
+                                        : "computes where --device names it";
+}
+
+static json_t *vulkan_json(const sl_vk_info *info)
+{
+    char device[32], api[32];
+    uint32_t version = info->api_version; // bits 12 to 21 and 22 to 28: minor, major
+    snprintf(device, sizeof(device), "vulkan:%u", info->index);
+    snprintf(api, sizeof(api), "%u.%u.%u", version >> 22 & 0x7f, version >> 12 & 0x3ff,
+             version & 0xfff);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:b, s:s, s:o}", "device",
+                     device, "name", info->name, "type", sl_vk_type_name(info->type), "driver",
+                     info->driver, "vulkan", api, "uuid", info->uuid, "memory_bytes",
+                     (json_int_t)info->memory_bytes, "f16", info->f16, "timestamps",
+                     info->timestamps, "usable", !*info->refusal, "chosen_by_auto", 0, "note",
+                     note_of(info), "limits", limits_json(&info->limits));
+}
+
+sl_status sl_devices_describe(sl_ctx *ctx, char **out)
+{
+    sl_simd simd;
+    sl_vk_info *infos = NULL;
+    size_t count = 0;
+    char *reason = NULL;
+    *out = NULL;
+    sl_status st = sl_cpu_simd(ctx, &simd);
+    if (st == SL_OK)
+        st = sl_vk_list(ctx, &infos, &count, &reason);
+    if (st != SL_OK)
+        return st;
+    json_t *devices = json_array(), *root = json_object();
+    bool ok = root && json_array_append_new(devices, cpu_json(ctx, simd)) == 0;
+    for (size_t i = 0; i < count && ok; i++)
+        ok = json_array_append_new(devices, vulkan_json(&infos[i])) == 0;
+    ok = ok && json_object_set(root, "devices", devices) == 0;
+    if (count == 0)
+        ok = ok && json_object_set_new(root, "no_vulkan", json_string(reason)) == 0;
+    if (ok)
+        *out = json_dumps(root, JSON_INDENT(2));
+    json_decref(root);
+    json_decref(devices);
+    free(infos);
+    free(reason);
+    return *out ? SL_OK : sl_fail(ctx, SL_ERR_NOMEM, "out of memory while listing the devices");
+}

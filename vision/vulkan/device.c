@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT
+// vulkan/device.c: one device, found by its name and opened; and the count of what is alive.
+#include "vulkan/vk.h"
+
+#include <ctype.h>
+#include <stdatomic.h>
+
+// Of the whole process: that is what the tests ask about.
+static atomic_int live_objects;
+
+void sl_vk_count_object(int change)
+{
+    atomic_fetch_add_explicit(&live_objects, change, memory_order_relaxed);
+}
+
+size_t sl_vk_live_objects(void)
+{
+    return (size_t)atomic_load_explicit(&live_objects, memory_order_relaxed);
+}
+
+// The best comes first: by type, then by memory, then as the loader has them.
+static bool is_better(const sl_vk_info *a, const sl_vk_info *b)
+{
+    static const int rank[] = { [SL_VK_DISCRETE] = 0,
+                                [SL_VK_INTEGRATED] = 1,
+                                [SL_VK_VIRTUAL] = 2,
+                                [SL_VK_OTHER] = 3,
+                                [SL_VK_SOFTWARE] = 4 };
+    if (rank[a->type] != rank[b->type])
+        return rank[a->type] < rank[b->type];
+    return a->memory_bytes > b->memory_bytes;
+}
+
+static size_t find_best(const sl_vk_info *infos, size_t count)
+{
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < count; i++)
+        if (!*infos[i].refusal && (best == SIZE_MAX || is_better(&infos[i], &infos[best])))
+            best = i;
+    return best;
+}
+
+// The N of "vulkan:N": digits alone, few enough not to overflow.
+static bool read_index(const char *text, size_t *out)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 6 || text[digits])
+        return false;
+    *out = strtoul(text, NULL, 10);
+    return true;
+}
+
+// 32 hexadecimal digits, with dashes wherever they are put, against lower-case ones.
+static bool is_uuid(const char *text, const char *uuid)
+{
+    size_t digits = 0;
+    for (; *text && digits <= 32; text++) {
+        if (*text == '-')
+            continue;
+        if (digits == 32 || tolower((unsigned char)*text) != uuid[digits])
+            return false;
+        digits++;
+    }
+    return digits == 32 && strlen(uuid) == 32;
+}
+
+static size_t find(const sl_vk_info *infos, size_t count, const char *name)
+{
+    static const char prefix[] = "vulkan:";
+    size_t index;
+    if (strcmp(name, "vulkan") == 0)
+        return find_best(infos, count);
+    if (strncmp(name, prefix, strlen(prefix)) == 0)
+        return read_index(name + strlen(prefix), &index) && index < count ? index : SIZE_MAX;
+    for (size_t i = 0; i < count; i++)
+        if (is_uuid(name, infos[i].uuid))
+            return i;
+    return SIZE_MAX;
+}
+
+// No such device, or none that can serve: a sentence with all there are.
+static sl_status fail_unknown(sl_ctx *ctx, const sl_vk_info *infos, size_t count, const char *name)
+{
+    char list[1600] = "";
+    for (size_t i = 0, used = 0; i < count && used < sizeof(list); i++) {
+        bool is_refused = *infos[i].refusal != '\0';
+        used += (size_t)snprintf(
+            list + used, sizeof(list) - used, "%svulkan:%u %s%s%s%s", i ? ", " : "", infos[i].index,
+            infos[i].name, is_refused ? " (unfit: " : "", infos[i].refusal, is_refused ? ")" : "");
+    }
+    return sl_fail(ctx, SL_ERR_DEVICE, "%s \"%.64s\"; the Vulkan devices are: %s",
+                   strcmp(name, "vulkan") == 0 ? "no fit device for" : "unknown device", name,
+                   list);
+}
+
+static sl_status choose(sl_ctx *ctx, sl_vk_device *d, const char *name)
+{
+    char *reason = NULL;
+    VkPhysicalDevice *handles = NULL;
+    sl_vk_info *infos = NULL;
+    size_t count = 0;
+    sl_status st = sl_vk_loader_open(ctx, &d->loader, &reason);
+    if (st == SL_OK && d->loader.instance)
+        st = sl_vk_enumerate(ctx, &d->loader, &handles, &infos, &count);
+    if (st != SL_OK)
+        goto done;
+    size_t at = find(infos, count, name);
+    if (count == 0)
+        st = sl_fail(ctx, SL_ERR_DEVICE, "no device \"%.64s\": %s; compute on the cpu", name,
+                     reason ? reason : "no Vulkan driver finds a device");
+    else if (at == SIZE_MAX)
+        st = fail_unknown(ctx, infos, count, name);
+    else if (*infos[at].refusal)
+        st = sl_fail(ctx, SL_ERR_DEVICE, "vulkan:%u %s cannot serve: %s", infos[at].index,
+                     infos[at].name, infos[at].refusal);
+    if (st != SL_OK)
+        goto done;
+    d->info = infos[at];
+    d->physical = handles[at];
+done:
+    free(reason);
+    free(handles);
+    free(infos);
+    return st;
+}
+
+static const char *find_functions(sl_vk_device *d)
+{
+    const char *missing = NULL;
+#define SL_VK_FIND(name)                                                                           \
+    d->vk.name = (PFN_##name)d->loader.vkGetDeviceProcAddr(d->device, #name);                      \
+    if (!d->vk.name)                                                                               \
+        missing = #name;
+    SL_VK_DEVICE_FUNCTIONS(SL_VK_FIND)
+#undef SL_VK_FIND
+    return missing;
+}
+
+static sl_status make_device(sl_ctx *ctx, sl_vk_device *d)
+{
+    const float priority = 1.0f;
+    VkPhysicalDeviceVulkan12Features f12 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+        .shaderFloat16 = d->info.f16,
+    };
+    VkPhysicalDeviceVulkan11Features f11 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+        .pNext = &f12,
+        .storageBuffer16BitAccess = d->info.f16,
+    };
+    VkDeviceQueueCreateInfo queue = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+                                      .queueFamilyIndex = d->queue_family,
+                                      .queueCount = 1,
+                                      .pQueuePriorities = &priority };
+    VkDeviceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                                .pNext = &f11,
+                                .queueCreateInfoCount = 1,
+                                .pQueueCreateInfos = &queue };
+    VkResult result = d->loader.vkCreateDevice(d->physical, &info, NULL, &d->device);
+    if (result != VK_SUCCESS) {
+        d->device = VK_NULL_HANDLE;
+        return sl_vk_fail(ctx, result, "opening the device");
+    }
+    sl_vk_count_object(1);
+    const char *missing = find_functions(d);
+    if (missing)
+        return sl_fail(ctx, SL_ERR_DEVICE, "vulkan:%u %s: its driver lacks %s", d->info.index,
+                       d->info.name, missing);
+    d->vk.vkGetDeviceQueue(d->device, d->queue_family, 0, &d->queue);
+    return SL_OK;
+}
+
+static sl_status make_helpers(sl_ctx *ctx, sl_vk_device *d)
+{
+    VkCommandPoolCreateInfo commands = {
+        .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
+        .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
+        .queueFamilyIndex = d->queue_family,
+    };
+    VkFenceCreateInfo fence = { .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO };
+    VkResult result = d->vk.vkCreateCommandPool(d->device, &commands, NULL, &d->commands);
+    if (result != VK_SUCCESS) {
+        d->commands = VK_NULL_HANDLE;
+        return sl_vk_fail(ctx, result, "making a command pool");
+    }
+    sl_vk_count_object(1);
+    result = d->vk.vkCreateFence(d->device, &fence, NULL, &d->fence);
+    if (result != VK_SUCCESS) {
+        d->fence = VK_NULL_HANDLE;
+        return sl_vk_fail(ctx, result, "making a fence");
+    }
+    sl_vk_count_object(1);
+    return SL_OK;
+}
+
+static void examine(sl_vk_device *d)
+{
+    uint32_t bits = 0;
+    VkPhysicalDeviceProperties2 properties = { .sType =
+                                                   VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2 };
+    d->loader.vkGetPhysicalDeviceMemoryProperties(d->physical, &d->memory);
+    d->loader.vkGetPhysicalDeviceProperties2(d->physical, &properties);
+    d->queue_family = sl_vk_compute_family(&d->loader, d->physical, &bits);
+    if (d->info.timestamps) {
+        d->timestamp_ns = (double)properties.properties.limits.timestampPeriod;
+        d->timestamp_mask = bits >= 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
+    }
+}
+
+sl_status sl_vk_open(sl_ctx *ctx, const char *name, sl_vk_device **out)
+{
+    *out = NULL;
+    sl_vk_device *d = sl_alloc(ctx, 1, sizeof(*d));
+    if (!d)
+        return SL_ERR_NOMEM;
+    d->ctx = ctx;
+    sl_status st = choose(ctx, d, name);
+    if (st != SL_OK)
+        goto done;
+    examine(d);
+    st = make_device(ctx, d);
+    if (st == SL_OK)
+        st = make_helpers(ctx, d);
+    if (st != SL_OK)
+        goto done;
+    sl_log(ctx, SL_LOG_DEBUG, "vulkan:%u is %s (%s, %s)", d->info.index, d->info.name,
+           sl_vk_type_name(d->info.type), d->info.driver);
+    *out = d;
+    d = NULL;
+done:
+    sl_vk_close(d);
+    return st;
+}
+
+static void close_device(sl_vk_device *d)
+{
+    d->vk.vkDeviceWaitIdle(d->device); // all is idle already, or the device is lost
+    sl_vk_weights_free(d);
+    sl_vk_pipelines_free(d);
+    sl_vk_buffer_free(d, &d->staging);
+    if (d->fence) {
+        d->vk.vkDestroyFence(d->device, d->fence, NULL);
+        sl_vk_count_object(-1);
+    }
+    if (d->commands) { // and with it the commands of uploads
+        d->vk.vkDestroyCommandPool(d->device, d->commands, NULL);
+        sl_vk_count_object(-1);
+    }
+    d->vk.vkDestroyDevice(d->device, NULL);
+    sl_vk_count_object(-1);
+}
+
+void sl_vk_close(sl_vk_device *d)
+{
+    if (!d)
+        return;
+    // A driver that still works on our memory must keep it, and its code must stay loaded.
+    if (sl_vk_settle(d)) {
+        if (d->device && d->vk.vkDestroyDevice && d->vk.vkDeviceWaitIdle)
+            close_device(d);
+        sl_vk_loader_close(&d->loader);
+    }
+    free(d);
+}
+
+const sl_vk_info *sl_vk_device_info(const sl_vk_device *device)
+{
+    return &device->info;
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// vulkan/kernels.c: the shaders, compiled to SPIR-V when the program is built.
+#include "vulkan/vk.h"
+
+#include "vulkan/arguments.spv.h"
+#include "vulkan/attention.spv.h"
+#include "vulkan/attention-half.spv.h"
+#include "vulkan/columns.spv.h"
+#include "vulkan/columns-half.spv.h"
+#include "vulkan/dwconv.spv.h"
+#include "vulkan/dwconv-half.spv.h"
+#include "vulkan/gate.spv.h"
+#include "vulkan/gate-half.spv.h"
+#include "vulkan/gemm.spv.h"
+#include "vulkan/gemm-half.spv.h"
+#include "vulkan/norm.spv.h"
+#include "vulkan/norm-half.spv.h"
+#include "vulkan/score.spv.h"
+#include "vulkan/score-half.spv.h"
+#include "vulkan/select.spv.h"
+#include "vulkan/skip.spv.h"
+#include "vulkan/skip-half.spv.h"
+#include "vulkan/unshuffle.spv.h"
+#include "vulkan/unshuffle-half.spv.h"
+#include "vulkan/window.spv.h"
+#include "vulkan/window-half.spv.h"
+
+#define SHADER(shader, count)                                                                      \
+    {                                                                                              \
+        .name = #shader, .code = sl_spv_##shader, .bytes = sizeof(sl_spv_##shader),                \
+        .buffers = (count)                                                                         \
+    }
+
+static const sl_vk_shader shaders[SL_VK_KERNEL_COUNT] = {
+    [SL_VK_GEMM] = SHADER(gemm, 7),
+    [SL_VK_NORM] = SHADER(norm, 6),
+    [SL_VK_ATTENTION] = SHADER(attention, 5),
+    [SL_VK_DWCONV] = SHADER(dwconv, 5),
+    [SL_VK_WINDOW] = SHADER(window, 3),
+    [SL_VK_COLUMNS] = SHADER(columns, 4),
+    [SL_VK_SCORE] = SHADER(score, 3),
+    [SL_VK_SELECT] = SHADER(select, 3),
+    [SL_VK_ARGUMENTS] = SHADER(arguments, 3),
+    [SL_VK_UNSHUFFLE] = SHADER(unshuffle, 2),
+    [SL_VK_GATE] = SHADER(gate, 3),
+    [SL_VK_SKIP] = SHADER(skip, 2),
+    [SL_VK_HALF + SL_VK_GEMM] = SHADER(gemm_half, 7),
+    [SL_VK_HALF + SL_VK_NORM] = SHADER(norm_half, 6),
+    [SL_VK_HALF + SL_VK_ATTENTION] = SHADER(attention_half, 5),
+    [SL_VK_HALF + SL_VK_DWCONV] = SHADER(dwconv_half, 5),
+    [SL_VK_HALF + SL_VK_WINDOW] = SHADER(window_half, 3),
+    [SL_VK_HALF + SL_VK_COLUMNS] = SHADER(columns_half, 4),
+    [SL_VK_HALF + SL_VK_SCORE] = SHADER(score_half, 3),
+    [SL_VK_HALF + SL_VK_UNSHUFFLE] = SHADER(unshuffle_half, 2),
+    [SL_VK_HALF + SL_VK_GATE] = SHADER(gate_half, 3),
+    [SL_VK_HALF + SL_VK_SKIP] = SHADER(skip_half, 2),
+};
+
+const sl_vk_shader *sl_vk_shader_get(sl_vk_kernel kernel)
+{
+    return &shaders[kernel];
+}

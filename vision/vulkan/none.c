@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// vulkan/none.c: what stands in for the backend in a build without Vulkan: there are no devices.
+#include "vulkan/vulkan.h"
+
+static const char reason_none[] = "softlens was built without Vulkan";
+
+const char *sl_vk_type_name(sl_vk_type type)
+{
+    (void)type;
+    return "other";
+}
+
+sl_status sl_vk_list(sl_ctx *ctx, sl_vk_info **out, size_t *count, char **reason)
+{
+    *out = NULL;
+    *count = 0;
+    if (!reason)
+        return SL_OK;
+    *reason = sl_strdup(ctx, reason_none);
+    return *reason ? SL_OK : SL_ERR_NOMEM;
+}
+
+static sl_status fail(sl_ctx *ctx)
+{
+    return sl_fail(ctx, SL_ERR_DEVICE, "%s; compute on the cpu", reason_none);
+}
+
+sl_status sl_vk_open(sl_ctx *ctx, const char *name, sl_vk_device **out)
+{
+    *out = NULL;
+    return sl_fail(ctx, SL_ERR_DEVICE, "no device \"%.64s\": %s; compute on the cpu", name,
+                   reason_none);
+}
+
+void sl_vk_close(sl_vk_device *device)
+{
+    (void)device; // there is none
+}
+
+const sl_vk_info *sl_vk_device_info(const sl_vk_device *device)
+{
+    (void)device;
+    static const sl_vk_info none = { .type = SL_VK_OTHER };
+    return &none;
+}
+
+size_t sl_vk_live_objects(void)
+{
+    return 0;
+}
+
+sl_status sl_vk_compile(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph,
+                        sl_dtype precision, sl_plan **out)
+{
+    (void)precision;
+    (void)device;
+    (void)graph;
+    *out = NULL;
+    return fail(ctx);
+}
+
+sl_status sl_vk_memory(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph, sl_dtype precision,
+                       size_t *out)
+{
+    (void)precision;
+    (void)device;
+    (void)graph;
+    *out = 0;
+    return fail(ctx);
+}

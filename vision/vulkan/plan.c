@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: MIT
+// vulkan/plan.c: a compiled graph: its memory, its one command buffer, and how it is run.
+#include "vulkan/program.h"
+
+#define TIME_LIMIT 60.0           // seconds that a run may take before the device counts as hung
+#define TIME_LIMIT_SOFTWARE 900.0 // on the processor
+
+typedef struct vk_plan {
+    sl_plan plan;
+    sl_vk_device *device;
+    sl_vk_program program;
+    sl_vk_buffer arena, slots, sizes, upload, readback;
+    sl_vk_copy *in, *out;
+    size_t in_count, out_count;
+    VkDeviceSize sizes_at;     // of a profile's copy of the sizes, in readback
+    VkDeviceSize *host_offset; // by value: in upload for inputs, in readback for outputs
+    sl_vk_recording recording;
+    VkQueryPool queries; // while profiling
+    uint64_t *ticks;     // of the queries
+} vk_plan;
+
+static sl_vk_recorder recorder_of(const vk_plan *p)
+{
+    return (sl_vk_recorder) { .device = p->device,
+                              .program = &p->program,
+                              .arena = &p->arena,
+                              .slots = &p->slots,
+                              .sizes = &p->sizes,
+                              .upload = &p->upload,
+                              .readback = &p->readback,
+                              .in = p->in,
+                              .out = p->out,
+                              .in_count = p->in_count,
+                              .out_count = p->out_count,
+                              .sizes_at = p->sizes_at,
+                              .queries = p->queries };
+}
+
+// ---- running
+
+static bool is_input(const sl_graph *g, sl_value value)
+{
+    return g->nodes[g->values[value].producer].op == SL_OP_INPUT;
+}
+
+static sl_status plan_write(sl_plan *plan, sl_value value, const void *data)
+{
+    vk_plan *p = (vk_plan *)plan;
+    if (!is_input(plan->graph, value))
+        return sl_fail(plan->ctx, SL_ERR_ARGUMENT, "%s is no input",
+                       plan->graph->values[value].output);
+    uint8_t *to = p->upload.mapped + p->host_offset[value];
+    size_t bytes = plan->graph->values[value].bytes;
+    if (!sl_vk_is_half(&p->program, value)) {
+        memcpy(to, data, bytes);
+        return SL_OK;
+    }
+    for (size_t i = 0; i < bytes / sizeof(float); i++)
+        ((uint16_t *)(void *)to)[i] = sl_f32_to_f16(((const float *)data)[i]);
+    return SL_OK;
+}
+
+static sl_status plan_read(sl_plan *plan, sl_value value, void *data)
+{
+    const vk_plan *p = (vk_plan *)plan;
+    const sl_vk_buffer *from = is_input(plan->graph, value) ? &p->upload : &p->readback;
+    const uint8_t *at = from->mapped + p->host_offset[value];
+    size_t bytes = plan->graph->values[value].bytes;
+    if (!sl_vk_is_half(&p->program, value)) {
+        memcpy(data, at, bytes);
+        return SL_OK;
+    }
+    for (size_t i = 0; i < bytes / sizeof(float); i++)
+        ((float *)data)[i] = sl_f16_to_f32(((const uint16_t *)(const void *)at)[i]);
+    return SL_OK;
+}
+
+// The share of windows that a node computed. next: where to look for its dispatches on.
+static double kept_share(const vk_plan *p, uint32_t n, size_t *next)
+{
+    const sl_vk_program *program = &p->program;
+    const sl_node *node = &p->plan.graph->nodes[n];
+    const sl_op_info *info = sl_op_get(node->op);
+    uint32_t slot = SL_VK_NO_SLOT;
+    for (; *next < program->count && program->dispatches[*next].node == n; ++*next)
+        if (slot == SL_VK_NO_SLOT)
+            slot = program->dispatches[*next].slot;
+    if (slot == SL_VK_NO_SLOT)
+        return 1;
+    uint32_t sizes[4];
+    memcpy(sizes, p->readback.mapped + p->sizes_at + (size_t)slot * sizeof(sizes), sizeof(sizes));
+    sl_value list = node->in[info->inputs_max - 1];
+    return sizes[3] / ((double)p->plan.graph->values[list].shape.dim[0] - 4);
+}
+
+static double bytes_of(const sl_graph *g, const sl_node *node, double share)
+{
+    double moved = 0, weights = 0;
+    for (unsigned i = 0; i < SL_MAX_INPUTS; i++)
+        moved += (double)g->values[node->in[i]].bytes; // values[0] has none
+    for (unsigned i = 0; i < SL_MAX_OUTPUTS; i++)
+        moved += (double)g->values[node->out[i]].bytes;
+    for (unsigned i = 0; i < SL_MAX_WEIGHTS; i++)
+        weights += node->weight[i] ? (double)node->weight[i]->bytes : 0;
+    return moved * share + weights;
+}
+
+static sl_status add_profile(vk_plan *p)
+{
+    const sl_graph *g = p->plan.graph;
+    const sl_vk_device *d = p->device;
+    VkResult result = d->vk.vkGetQueryPoolResults(
+        d->device, p->queries, 0, (uint32_t)g->node_count + 1,
+        (g->node_count + 1) * sizeof(*p->ticks), p->ticks, sizeof(*p->ticks),
+        VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
+    if (result != VK_SUCCESS)
+        return sl_vk_fail(p->plan.ctx, result, "reading timestamps");
+    size_t next = 0;
+    for (uint32_t n = 0; n < g->node_count; n++) {
+        const sl_node *node = &g->nodes[n];
+        double share = kept_share(p, n, &next);
+        sl_profile_entry *entry = &p->plan.profile[n];
+        if (node->op == SL_OP_INPUT)
+            continue;
+        uint64_t ticks = (p->ticks[n + 1] - p->ticks[n]) & d->timestamp_mask;
+        entry->seconds += 1e-9 * d->timestamp_ns * (double)ticks;
+        entry->macs += sl_node_macs(g, node) * share;
+        entry->bytes += bytes_of(g, node, share);
+    }
+    return SL_OK;
+}
+
+static sl_status plan_run(sl_plan *plan)
+{
+    vk_plan *p = (vk_plan *)plan;
+    double limit = p->device->info.type == SL_VK_SOFTWARE ? TIME_LIMIT_SOFTWARE : TIME_LIMIT;
+    sl_vk_recorder recorder = recorder_of(p);
+    sl_status st = SL_OK;
+    if (!p->recording.is_complete) // recording it for a profile failed
+        st = sl_vk_record(plan->ctx, &recorder, &p->recording);
+    if (st == SL_OK)
+        st = sl_vk_buffer_flush(plan->ctx, p->device, &p->upload);
+    if (st == SL_OK)
+        st = sl_vk_submit(plan->ctx, p->device, p->recording.commands, limit);
+    if (st == SL_OK)
+        st = sl_vk_buffer_invalidate(plan->ctx, p->device, &p->readback);
+    return st == SL_OK && p->queries && plan->profile ? add_profile(p) : st;
+}
+
+// ---- profiling: the same commands with timestamps between them
+
+static void drop_queries(vk_plan *p)
+{
+    if (p->queries && sl_vk_settle(p->device)) {
+        p->device->vk.vkDestroyQueryPool(p->device->device, p->queries, NULL);
+        sl_vk_count_object(-1);
+    }
+    p->queries = VK_NULL_HANDLE;
+    free(p->ticks);
+    p->ticks = NULL;
+}
+
+static bool make_queries(vk_plan *p)
+{
+    const sl_vk_device *d = p->device;
+    const VkQueryPoolCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
+        .queryType = VK_QUERY_TYPE_TIMESTAMP,
+        .queryCount = (uint32_t)p->plan.graph->node_count + 1,
+    };
+    if (d->timestamp_ns <= 0)
+        return false;
+    p->ticks = sl_alloc(p->plan.ctx, info.queryCount, sizeof(*p->ticks));
+    if (!p->ticks || d->vk.vkCreateQueryPool(d->device, &info, NULL, &p->queries) != VK_SUCCESS)
+        return false;
+    sl_vk_count_object(1);
+    return true;
+}
+
+// Without memory or timestamps there is no profile, which the caller sees.
+static void plan_profile(sl_plan *plan, bool on)
+{
+    vk_plan *p = (vk_plan *)plan;
+    bool was_on = p->queries != VK_NULL_HANDLE;
+    free(plan->profile);
+    plan->profile = NULL;
+    drop_queries(p);
+    if (on && make_queries(p))
+        plan->profile = sl_alloc(plan->ctx, plan->graph->node_count, sizeof(*plan->profile));
+    if (on && !plan->profile)
+        drop_queries(p);
+    sl_vk_recorder recorder = recorder_of(p);
+    if ((was_on || p->queries) && sl_vk_record(plan->ctx, &recorder, &p->recording) != SL_OK) {
+        free(plan->profile); // the next run tries again, without timestamps
+        plan->profile = NULL;
+        drop_queries(p);
+    }
+}
+
+// ---- compiling
+
+static void plan_free(sl_plan *plan)
+{
+    vk_plan *p = (vk_plan *)plan;
+    sl_vk_device *d = p->device;
+    drop_queries(p);
+    sl_vk_record_free(d, &p->recording);
+    sl_vk_buffer_free(d, &p->arena);
+    sl_vk_buffer_free(d, &p->slots);
+    sl_vk_buffer_free(d, &p->sizes);
+    sl_vk_buffer_free(d, &p->upload);
+    sl_vk_buffer_free(d, &p->readback);
+    sl_vk_program_free(&p->program);
+    free(p->in);
+    free(p->out);
+    free(p->host_offset);
+    free(plan->profile);
+    free(p);
+}
+
+static const sl_plan_ops vk_plan_ops = {
+    .free = plan_free,
+    .write = plan_write,
+    .run = plan_run,
+    .read = plan_read,
+    .profile = plan_profile,
+};
+
+// Inputs lie behind each other in the upload buffer, outputs in the readback buffer.
+static sl_status plan_copies(vk_plan *p, VkDeviceSize *up, VkDeviceSize *back)
+{
+    const sl_graph *g = p->plan.graph;
+    p->in = sl_alloc(p->plan.ctx, g->value_count, sizeof(*p->in));
+    p->out = sl_alloc(p->plan.ctx, g->value_count, sizeof(*p->out));
+    p->host_offset = sl_alloc(p->plan.ctx, g->value_count, sizeof(*p->host_offset));
+    if (!p->in || !p->out || !p->host_offset)
+        return SL_ERR_NOMEM;
+    for (sl_value v = 1; v < g->value_count; v++) {
+        const sl_value_info *info = &g->values[v];
+        bool input = is_input(g, v);
+        VkDeviceSize *end = input ? up : back;
+        if (!info->output || info->bytes == 0)
+            continue;
+        const sl_vk_copy copy = { *end, p->program.memory.value_offset[v],
+                                  (p->program.value_bytes[v] + 3) / 4 * 4 };
+        p->host_offset[v] = *end;
+        *end += sl_vk_align(copy.bytes);
+        if (input)
+            p->in[p->in_count++] = copy;
+        else
+            p->out[p->out_count++] = copy;
+    }
+    return SL_OK;
+}
+
+static sl_status make_buffers(vk_plan *p)
+{
+    sl_ctx *ctx = p->plan.ctx;
+    VkDeviceSize up = 0, back = 0, slots = p->program.slot_count * sizeof(sl_vk_slot);
+    size_t arena = p->program.memory.total;
+    sl_status st = plan_copies(p, &up, &back);
+    p->sizes_at = back;
+    back += sl_vk_align(16 * p->program.slot_count);
+    if (st == SL_OK)
+        st = sl_vk_buffer_new(ctx, p->device, arena > 256 ? arena : 256, SL_VK_DEVICE, &p->arena);
+    if (st == SL_OK && up)
+        st = sl_vk_buffer_new(ctx, p->device, up, SL_VK_UPLOAD, &p->upload);
+    if (st == SL_OK && back)
+        st = sl_vk_buffer_new(ctx, p->device, back, SL_VK_READBACK, &p->readback);
+    if (st == SL_OK) // also what a binding without use is bound to
+        st = sl_vk_buffer_new(ctx, p->device, slots ? slots : sizeof(sl_vk_slot), SL_VK_DEVICE,
+                              &p->slots);
+    if (st == SL_OK && slots)
+        st = sl_vk_buffer_new(ctx, p->device, 16 * p->program.slot_count, SL_VK_DEVICE, &p->sizes);
+    if (st == SL_OK && slots)
+        st = sl_vk_upload(ctx, p->device, &p->slots, 0, p->program.slots, slots);
+    return st;
+}
+
+static sl_status make_pipelines(vk_plan *p)
+{
+    const sl_vk_program *program = &p->program;
+    sl_vk_pipeline_key *keys = sl_alloc(p->plan.ctx, program->count, sizeof(*keys));
+    if (!keys)
+        return SL_ERR_NOMEM;
+    for (size_t i = 0; i < program->count; i++)
+        keys[i] = program->dispatches[i].key;
+    sl_status st = sl_vk_pipelines_make(p->plan.ctx, p->device, keys, program->count);
+    free(keys);
+    return st;
+}
+
+sl_status sl_vk_compile(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph,
+                        sl_dtype precision, sl_plan **out)
+{
+    *out = NULL;
+    vk_plan *p = sl_alloc(ctx, 1, sizeof(*p));
+    if (!p)
+        return SL_ERR_NOMEM;
+    p->plan = (sl_plan) { .ops = &vk_plan_ops, .ctx = ctx, .graph = graph };
+    p->device = device;
+    sl_status st = sl_vk_program_new(ctx, device, graph, precision, &p->program);
+    if (st == SL_OK)
+        st = make_pipelines(p);
+    if (st == SL_OK)
+        st = sl_vk_weights_upload(&p->program);
+    if (st == SL_OK)
+        st = make_buffers(p);
+    sl_vk_recorder recorder = recorder_of(p);
+    if (st == SL_OK)
+        st = sl_vk_record_new(ctx, &recorder, &p->recording);
+    if (st != SL_OK) {
+        sl_vk_weights_forget(device);
+        plan_free(&p->plan);
+        return st;
+    }
+    snprintf(p->plan.device, sizeof(p->plan.device), "vulkan:%u (%.36s%s)", device->info.index,
+             device->info.name, p->program.half ? ", f16" : "");
+    p->plan.memory_bytes = p->program.memory.total;
+    p->plan.weight_bytes = sl_vk_weights_bytes(device);
+    *out = &p->plan;
+    return SL_OK;
+}
+
+sl_status sl_vk_memory(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph, sl_dtype precision,
+                       size_t *out)
+{
+    return sl_vk_program_memory(ctx, device, graph, precision, out);
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// LayerNorm over the last dimension, 16 threads a row; from rows or from windows of a map.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "common.glsl"
+
+layout(local_size_x = 256) in;
+
+layout(constant_id = 0) const uint FROM_MAP = 0;
+layout(constant_id = 1) const uint HAS_LIST = 0;
+layout(constant_id = 2) const uint HAS_ADD = 0; // [tokens, channels], behind the norm
+
+layout(push_constant) uniform Push {
+    uint rows, channels, tokens; // tokens: rows of a window, or of the added table
+    uint first, chunk;
+    uint window, shift, height, width;
+    float eps;
+};
+
+layout(std430, binding = 0) readonly buffer X { NUMBER x[]; };
+layout(std430, binding = 1) readonly buffer Weight { float weight[]; };
+layout(std430, binding = 2) readonly buffer Bias { float bias[]; };
+layout(std430, binding = 3) readonly buffer Add { float add[]; };
+layout(std430, binding = 4) readonly buffer List { int list[]; };
+layout(std430, binding = 5) buffer Y { NUMBER y[]; };
+
+shared float part[16][16];
+
+float sum_of_row(float value)
+{
+    uint lane = gl_LocalInvocationIndex % 16, row = gl_LocalInvocationIndex / 16;
+    barrier();
+    part[row][lane] = value;
+    barrier();
+    float sum = 0.0;
+    for (uint i = 0; i < 16; i++)
+        sum += part[row][i];
+    return sum;
+}
+
+void main()
+{
+    uint row_count = rows;
+    if (HAS_LIST != 0)
+        row_count = uint(clamp(list[0] - int(first), 0, int(chunk))) * tokens;
+    uint lane = gl_LocalInvocationIndex % 16;
+    uint row = gl_WorkGroupID.x * 16 + gl_LocalInvocationIndex / 16;
+    bool real = row < row_count;
+    uint from = real ? row : 0;
+    if (real && FROM_MAP != 0) {
+        uint at = first + row / tokens;
+        uint index = HAS_LIST != 0 ? uint(list[4 + at]) : at;
+        from = window_pixel(index, row % tokens, window, shift, height, width);
+    }
+    float sum = 0.0;
+    if (real)
+        for (uint i = lane; i < channels; i += 16)
+            sum += float(x[from * channels + i]);
+    float mean = sum_of_row(sum) / float(channels);
+    sum = 0.0;
+    if (real)
+        for (uint i = lane; i < channels; i += 16) {
+            float d = float(x[from * channels + i]) - mean;
+            sum += d * d;
+        }
+    float scale = inversesqrt(sum_of_row(sum) / float(channels) + eps);
+    if (real)
+        for (uint i = lane; i < channels; i += 16) {
+            float v = (float(x[from * channels + i]) - mean) * scale * weight[i] + bias[i];
+            if (HAS_ADD != 0)
+                v += add[row % tokens * channels + i];
+            y[row * channels + i] = NUMBER(v);
+        }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// vulkan/: the Vulkan backend. Finds devices, compiles a graph into one command buffer over one
+// arena of device memory, and runs it with one submit. The loader is looked for at run time:
+// without one there are no devices, which is no failure. May include base/, tensor/, graph/.
+#ifndef SL_VULKAN_VULKAN_H
+#define SL_VULKAN_VULKAN_H
+
+#include "graph/graph.h"
+
+typedef enum sl_vk_type {
+    SL_VK_DISCRETE,
+    SL_VK_INTEGRATED,
+    SL_VK_VIRTUAL,
+    SL_VK_SOFTWARE, // computes on the processor: never chosen by itself
+    SL_VK_OTHER,
+} sl_vk_type;
+
+// What the backend asks of a device, as far as devices differ.
+typedef struct sl_vk_limits {
+    uint64_t buffer_range;    // bytes that one binding reaches; at least 128 MiB by the standard
+    uint64_t allocation;      // bytes of one allocation
+    uint32_t alignment;       // of a binding's offset, bytes; at most 256
+    uint32_t shared_bytes;    // of a workgroup
+    uint32_t push_bytes;      // push constants
+    uint32_t storage_buffers; // bindings of a stage
+    uint32_t invocations;     // of a workgroup
+    uint32_t group_size[3], group_count[3];
+    uint32_t subgroup;
+} sl_vk_limits;
+
+typedef struct sl_vk_info {
+    uint32_t index; // N of "vulkan:N": the loader's order
+    char name[256], driver[256];
+    char uuid[33]; // hexadecimal
+    sl_vk_type type;
+    uint32_t vendor, device, driver_version, api_version;
+    uint64_t memory_bytes; // of the largest device-local heap
+    bool f16;              // 16-bit storage and arithmetic
+    bool timestamps;
+    sl_vk_limits limits;
+    char refusal[256]; // why it cannot serve, a clause; "" when it can
+} sl_vk_info;
+
+const char *sl_vk_type_name(sl_vk_type type); // "discrete", ...
+
+// *out: all devices of the loader in its order (malloc'ed, NULL when there are none). A missing
+// loader gives none; *reason (malloc'ed, may be NULL) then says why there are none.
+sl_status sl_vk_list(sl_ctx *ctx, sl_vk_info **out, size_t *count, char **reason);
+
+typedef struct sl_vk_device sl_vk_device;
+
+// name: "vulkan" (the best: discrete, integrated, virtual, other, software), "vulkan:N", or a UUID.
+// SL_ERR_DEVICE says which devices there are, or why this one cannot serve.
+sl_status sl_vk_open(sl_ctx *ctx, const char *name, sl_vk_device **out);
+void sl_vk_close(sl_vk_device *device); // after its plans; takes NULL
+const sl_vk_info *sl_vk_device_info(const sl_vk_device *device);
+
+// Objects of the driver that are alive in this process: 0 when all is closed.
+size_t sl_vk_live_objects(void);
+
+// SL_ERR_UNSUPPORTED names an op without a kernel or a shape beyond the device's limits;
+// SL_ERR_NOMEM: the device's memory is exhausted. Uploaded weights are kept by the device and
+// shared by its plans, keyed by the tensor. precision: SL_F32, or SL_F16 on a device that has it:
+// activations and matrices are then kept in f16; sums, means and scores stay in f32.
+sl_status sl_vk_compile(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph,
+                        sl_dtype precision, sl_plan **out);
+
+// The arena bytes that the compiled graph would take.
+sl_status sl_vk_memory(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph, sl_dtype precision,
+                       size_t *out);
+
+#endif
