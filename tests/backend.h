@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tests/backend.h: the backend that a suite is held to. A suite that compiles graphs through this is
-// built once per backend: with backend_cpu.c, and with backend_vulkan.c.
+// tests/backend.h: the backend that a suite is held to. A suite that compiles graphs through this
+// is built once per backend: with backend_cpu.c, and with backend_vulkan.c.
 #ifndef TESTS_BACKEND_H
 #define TESTS_BACKEND_H
 

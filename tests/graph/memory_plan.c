@@ -84,7 +84,8 @@ START_TEST(lives_never_overlap)
     for (size_t n = 0; n < g->node_count; n++)
         scratch[n] = draw(2) ? draw(5000) : 0;
     sl_memory_plan plan;
-    ck_assert_msg(sl_memory_plan_new(ctx, g, NULL, scratch, &plan) == SL_OK, "%s", sl_ctx_message(ctx));
+    ck_assert_msg(sl_memory_plan_new(ctx, g, NULL, scratch, &plan) == SL_OK, "%s",
+                  sl_ctx_message(ctx));
     check_plan(g, &plan, scratch);
     sl_memory_plan_free(&plan);
     free(scratch);

@@ -171,8 +171,8 @@ typedef struct sl_memory_plan {
 } sl_memory_plan;
 
 // bytes: of every value, where a backend keeps them in another precision (NULL: as the graph has
-// them). scratch: bytes per node that live during that node only. Lives: from the producing node to the
-// last reader; outputs of the graph and its inputs to the end. In-place ops share their input's
+// them). scratch: bytes per node that live during that node only. Lives: from the producing node to
+// the last reader; outputs of the graph and its inputs to the end. In-place ops share their input's
 // place; a value that is overwritten in place must have no later reader (SL_ERR_ARGUMENT).
 sl_status sl_memory_plan_new(sl_ctx *ctx, const sl_graph *g, const size_t *bytes,
                              const size_t *scratch, sl_memory_plan *out);

@@ -15,8 +15,8 @@ typedef struct planner {
     sl_ctx *ctx;
     const sl_graph *g;
     const size_t *bytes; // by value, or NULL
-    sl_value *owner; // by value: whose memory it lives in
-    size_t *last;    // by value: last node that needs its contents
+    sl_value *owner;     // by value: whose memory it lives in
+    size_t *last;        // by value: last node that needs its contents
 } planner;
 
 #define PLACE_ALIGN 256 // bytes: cache lines, and the coarsest binding of a Vulkan device
