@@ -11,8 +11,8 @@
 // Activations are channels-last. Letters: H, W rows and columns of a map; C channels; w window
 // side; N = w*w tokens of a window; R = H/w * W/w windows; h heads.
 //
-// A window list is what pruning leaves: i32 [4 + R]: count, three words that a GPU backend uses for
-// dispatch sizes, then the raster indices of the kept windows, ascending, in the frame of the block
+// A window list is what pruning leaves: i32 [4 + R]: count, three zeros that round the head to
+// 16 bytes, then the raster indices of the kept windows, ascending, in the frame of the block
 // (rolled by -shift for shifted blocks). Ops that take a list (always their last input, may be
 // SL_NO_VALUE: every window) compute its first `count` windows and nothing else.
 typedef enum sl_op {

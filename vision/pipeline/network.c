@@ -117,8 +117,6 @@ static void spread(int32_t *list, size_t kept, size_t windows)
         if (is_spread(i, kept, windows))
             list[4 + count++] = (int32_t)i;
     list[0] = (int32_t)count;
-    list[1] = (int32_t)count; // a dispatch of one group a window
-    list[2] = list[3] = 1;
 }
 
 sl_status sl_network_give_lists(sl_network *n, double share)
