@@ -92,7 +92,7 @@ app_exit app_fail(app_session *session, sl_status status)
     }
     const char *message = sl_ctx_message(session->ctx);
     app_error("%s", *message ? message : "the library failed without saying why");
-    return status == SL_ERR_ARGUMENT || status == SL_ERR_DEVICE ? APP_USAGE : APP_FAILED;
+    return status == SL_ERR_ARGUMENT ? APP_USAGE : APP_FAILED;
 }
 
 app_exit app_open_model(app_session *session, const char *path, sl_model **out)

@@ -301,7 +301,7 @@ START_TEST(bad_options_are_refused)
         ck_assert_ptr_null(d);
     }
     sl_deblur_options options = { .device = "abacus" };
-    ck_fails(sl_deblur_new(ctx, model, &options, &d), SL_ERR_DEVICE, "auto, cpu");
+    ck_fails(sl_deblur_new(ctx, model, &options, &d), SL_ERR_ARGUMENT, "auto, cpu");
     ck_assert_ptr_null(d);
     sl_deblur_free(NULL);
     sl_model_free(model);

@@ -27,12 +27,12 @@ START_TEST(unknown_names_are_refused)
     static const char *const names[] = { "", "CPU", "cpu0", "abacus", "vulkan0", "vulkano", "%s" };
     sl_device *device;
     for (size_t i = 0; i < SL_ARRAY_LEN(names); i++) {
-        ck_fails(sl_device_open(ctx, names[i], &device), SL_ERR_DEVICE,
+        ck_fails(sl_device_open(ctx, names[i], &device), SL_ERR_ARGUMENT,
                  "the devices are: auto, cpu");
         ck_assert_ptr_null(device);
     }
-    ck_fails(sl_device_open(ctx, "vulkan:9999", &device), SL_ERR_DEVICE, "\"vulkan:9999\"");
-    ck_fails(sl_device_open(ctx, "ffffffff-ffff-ffff-ffff-ffffffffffff", &device), SL_ERR_DEVICE,
+    ck_fails(sl_device_open(ctx, "vulkan:9999", &device), SL_ERR_ARGUMENT, "\"vulkan:9999\"");
+    ck_fails(sl_device_open(ctx, "ffffffff-ffff-ffff-ffff-ffffffffffff", &device), SL_ERR_ARGUMENT,
              "device \"ffffffff-ffff-");
 }
 END_TEST

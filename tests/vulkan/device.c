@@ -105,16 +105,17 @@ START_TEST(unknown_names_are_refused)
     };
     for (size_t i = 0; i < SL_ARRAY_LEN(names); i++) {
         sl_vk_device *d;
-        ck_fails(sl_vk_open(ctx, names[i], &d), SL_ERR_DEVICE, "the Vulkan devices are: vulkan:0 ");
+        ck_fails(sl_vk_open(ctx, names[i], &d), SL_ERR_ARGUMENT,
+                 "the Vulkan devices are: vulkan:0 ");
         ck_assert_ptr_null(d);
     }
     char longer[64];
     list();
     snprintf(longer, sizeof(longer), "%s0", first.uuid);
     sl_vk_device *d;
-    ck_fails(sl_vk_open(ctx, longer, &d), SL_ERR_DEVICE, "unknown device");
+    ck_fails(sl_vk_open(ctx, longer, &d), SL_ERR_ARGUMENT, "unknown device");
     snprintf(longer, sizeof(longer), "%.31s", first.uuid);
-    ck_fails(sl_vk_open(ctx, longer, &d), SL_ERR_DEVICE, "unknown device");
+    ck_fails(sl_vk_open(ctx, longer, &d), SL_ERR_ARGUMENT, "unknown device");
 }
 END_TEST
 
@@ -196,8 +197,8 @@ static void check_none(const char *part)
     ck_assert_msg(strstr(reason, part), "%s", reason);
     free(reason);
     ck_ok(sl_vk_list(ctx, &infos, &count, NULL));
-    ck_fails(sl_vk_open(ctx, "vulkan", &d), SL_ERR_DEVICE, part);
-    ck_fails(sl_vk_open(ctx, "vulkan:0", &d), SL_ERR_DEVICE, "compute on the cpu");
+    ck_fails(sl_vk_open(ctx, "vulkan", &d), SL_ERR_ARGUMENT, part);
+    ck_fails(sl_vk_open(ctx, "vulkan:0", &d), SL_ERR_ARGUMENT, "compute on the cpu");
     ck_assert_ptr_null(d);
     ck_assert_uint_eq(sl_vk_live_objects(), 0);
 }

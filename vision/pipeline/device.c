@@ -39,8 +39,8 @@ static sl_status fail_unknown(sl_ctx *ctx, const char *name)
                                  infos[i].name);
     if (count == 0)
         snprintf(list, sizeof(list), " (%s)", reason);
-    st = sl_fail(ctx, SL_ERR_DEVICE, "unknown device \"%.64s\"; the devices are: auto, cpu%s", name,
-                 list);
+    st = sl_fail(ctx, SL_ERR_ARGUMENT, "unknown device \"%.64s\"; the devices are: auto, cpu%s",
+                 name, list);
 done:
     free(infos);
     free(reason);

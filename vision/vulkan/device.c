@@ -88,9 +88,10 @@ static sl_status fail_unknown(sl_ctx *ctx, const sl_vk_info *infos, size_t count
             list + used, sizeof(list) - used, "%svulkan:%u %s%s%s%s", i ? ", " : "", infos[i].index,
             infos[i].name, is_refused ? " (unfit: " : "", infos[i].refusal, is_refused ? ")" : "");
     }
-    return sl_fail(ctx, SL_ERR_DEVICE, "%s \"%.64s\"; the Vulkan devices are: %s",
-                   strcmp(name, "vulkan") == 0 ? "no fit device for" : "unknown device", name,
-                   list);
+    bool is_any = strcmp(name, "vulkan") == 0;
+    return sl_fail(ctx, is_any ? SL_ERR_DEVICE : SL_ERR_ARGUMENT,
+                   "%s \"%.64s\"; the Vulkan devices are: %s",
+                   is_any ? "no fit device for" : "unknown device", name, list);
 }
 
 static sl_status choose(sl_ctx *ctx, sl_vk_device *d, const char *name)
@@ -106,7 +107,7 @@ static sl_status choose(sl_ctx *ctx, sl_vk_device *d, const char *name)
         goto done;
     size_t at = find(infos, count, name);
     if (count == 0)
-        st = sl_fail(ctx, SL_ERR_DEVICE, "no device \"%.64s\": %s; compute on the cpu", name,
+        st = sl_fail(ctx, SL_ERR_ARGUMENT, "no device \"%.64s\": %s; compute on the cpu", name,
                      reason ? reason : "no Vulkan driver finds a device");
     else if (at == SIZE_MAX)
         st = fail_unknown(ctx, infos, count, name);

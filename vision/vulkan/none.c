@@ -28,7 +28,7 @@ static sl_status fail(sl_ctx *ctx)
 sl_status sl_vk_open(sl_ctx *ctx, const char *name, sl_vk_device **out)
 {
     *out = NULL;
-    return sl_fail(ctx, SL_ERR_DEVICE, "no device \"%.64s\": %s; compute on the cpu", name,
+    return sl_fail(ctx, SL_ERR_ARGUMENT, "no device \"%.64s\": %s; compute on the cpu", name,
                    reason_none);
 }
 

@@ -50,7 +50,7 @@ sl_status sl_vk_list(sl_ctx *ctx, sl_vk_info **out, size_t *count, char **reason
 typedef struct sl_vk_device sl_vk_device;
 
 // name: "vulkan" (the best: discrete, integrated, virtual, other, software), "vulkan:N", or a UUID.
-// SL_ERR_DEVICE says which devices there are, or why this one cannot serve.
+// SL_ERR_ARGUMENT: no such device; says which there are. SL_ERR_DEVICE: why this one cannot serve.
 sl_status sl_vk_open(sl_ctx *ctx, const char *name, sl_vk_device **out);
 void sl_vk_close(sl_vk_device *device); // after its plans; takes NULL
 const sl_vk_info *sl_vk_device_info(const sl_vk_device *device);
