@@ -151,6 +151,73 @@ START_TEST(odd_places)
 }
 END_TEST
 
+// ---- verdicts
+
+// What is remembered; NULL for nothing.
+static const char *remembered(void)
+{
+    static char why[SL_VK_WHY_BYTES];
+    bool is_there = sl_vk_verdict_load(ctx, &device->info, why);
+    ck_assert(is_there || !*why);
+    return is_there ? why : NULL;
+}
+
+START_TEST(verdicts_come_back)
+{
+    open_device();
+    char longer[2 * SL_VK_WHY_BYTES];
+    memset(longer, 'x', sizeof(longer));
+    longer[sizeof(longer) - 1] = '\0';
+    ck_assert_ptr_null(remembered());
+    sl_vk_verdict_store(ctx, &device->info, "");
+    ck_assert_str_eq(remembered(), "");
+    sl_vk_verdict_store(ctx, &device->info, "it computes\x1b nonsense");
+    ck_assert_str_eq(remembered(), "it computes? nonsense");
+    sl_vk_verdict_store(ctx, &device->info, longer);
+    ck_assert_uint_eq(strlen(remembered()), SL_VK_WHY_BYTES - 1);
+    store("kernels"); // which are another file
+    ck_assert_uint_eq(strlen(remembered()), SL_VK_WHY_BYTES - 1);
+    device->info.driver_version++;
+    ck_assert_ptr_null(remembered());
+    device->info.driver_version--;
+    setenv("XDG_CACHE_HOME", "/dev/null/nowhere", 1);
+    sl_vk_verdict_store(ctx, &device->info, "");
+    ck_assert_ptr_null(remembered());
+    close_device();
+    ck_assert_str_eq(sl_ctx_message(ctx), "");
+    ck_assert_int_eq(warnings, 0);
+}
+END_TEST
+
+START_TEST(damaged_verdicts_are_not_believed)
+{
+    open_device();
+    snprintf(path, sizeof(path), "%s/softlens/vulkan-%s.verdict", dir, device->info.uuid);
+    sl_vk_verdict_store(ctx, &device->info, "wrong");
+    sl_blob good = read_file();
+    for (size_t size = 0; size < good.size; size++) {
+        write_file(good.data, size);
+        ck_assert_msg(!remembered(), "cut to %zu bytes", size);
+    }
+    for (size_t bit = 0; bit < 8 * good.size; bit += 5) {
+        good.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        write_file(good.data, good.size);
+        ck_assert_msg(!remembered(), "bit %zu", bit);
+        good.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    store("kernels");
+    char pipelines[512];
+    snprintf(pipelines, sizeof(pipelines), "%s/softlens/vulkan-%s.pipelines", dir,
+             device->info.uuid);
+    ck_assert_int_eq(rename(pipelines, path), 0);
+    ck_assert_ptr_null(remembered());
+    write_file(good.data, good.size);
+    ck_assert_str_eq(remembered(), "wrong");
+    sl_blob_free(&good);
+    close_device();
+}
+END_TEST
+
 // ---- with pipelines
 
 static const sl_vk_pipeline_key keys[] = {
@@ -239,6 +306,8 @@ int main(void)
     tcase_add_test(tests, every_damage_is_seen);
     tcase_add_test(tests, foreign_files_are_ignored);
     tcase_add_test(tests, odd_places);
+    tcase_add_test(tests, verdicts_come_back);
+    tcase_add_test(tests, damaged_verdicts_are_not_believed);
     tcase_add_test(tests, pipelines_are_made_once);
     tcase_add_test(tests, kept_at_close_and_rebuilt);
     tcase_add_test(tests, driver_dislikes_the_file);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// vulkan/cache.c: the driver's compiled kernels on disk, so that the next start need not compile.
-// What is read may be anything: only a file that says it is ours, of this device, driver and
-// program, whole and unchanged, reaches the driver.
+// vulkan/cache.c: what is worth keeping about a device from one start to the next: the driver's
+// compiled kernels, and the verdict of the self-test. What is read may be anything: only a file
+// that says it is ours, of this device, driver and program, whole and unchanged, is believed.
 #include "vulkan/vk.h"
 
 #include <assert.h>
@@ -30,16 +30,24 @@ static uint64_t checksum(const uint8_t *data, size_t size)
     return hash;
 }
 
-static header make_header(const sl_vk_device *d, const uint8_t *data, size_t bytes)
+// A kind of file: the ending of its name, and how it begins.
+typedef struct kind {
+    const char *ending;
+    char magic[8];
+} kind;
+
+static const kind pipelines = { "pipelines", { 'S', 'L', 'V', 'K', 'P', 'C', '0', '1' } };
+static const kind verdict = { "verdict", { 'S', 'L', 'V', 'K', 'S', 'T', '0', '1' } };
+
+static header make_header(const kind *k, const sl_vk_info *info, const uint8_t *data, size_t bytes)
 {
-    const sl_vk_info *info = &d->info;
-    header h = { .magic = { 'S', 'L', 'V', 'K', 'P', 'C', '0', '1' },
-                 .vendor = info->vendor,
+    header h = { .vendor = info->vendor,
                  .device = info->device,
                  .driver_version = info->driver_version,
                  .api_version = info->api_version,
                  .payload_bytes = bytes,
                  .checksum = checksum(data, bytes) };
+    memcpy(h.magic, k->magic, sizeof(h.magic));
     snprintf(h.program, sizeof(h.program), "%s", sl_version());
     snprintf(h.uuid, sizeof(h.uuid), "%s", info->uuid);
     return h;
@@ -55,13 +63,13 @@ static char *directory(void)
     return home && home[0] == '/' ? sl_format(NULL, "%s/.cache/softlens", home) : NULL;
 }
 
-static char *file_in(const char *dir, const sl_vk_device *d)
+static char *file_in(const char *dir, const kind *k, const sl_vk_info *info)
 {
-    return dir ? sl_format(NULL, "%s/vulkan-%s.pipelines", dir, d->info.uuid) : NULL;
+    return dir ? sl_format(NULL, "%s/vulkan-%s.%s", dir, info->uuid, k->ending) : NULL;
 }
 
 // Why it cannot be used; NULL when it can.
-static const char *objection(const sl_vk_device *d, const sl_blob *file)
+static const char *objection(const kind *k, const sl_vk_info *info, const sl_blob *file)
 {
     header have;
     if (file->size < sizeof(have))
@@ -71,7 +79,7 @@ static const char *objection(const sl_vk_device *d, const sl_blob *file)
     size_t bytes = file->size - sizeof(have);
     if (have.payload_bytes != bytes)
         return "its length is wrong";
-    header want = make_header(d, payload, bytes);
+    header want = make_header(k, info, payload, bytes);
     if (have.checksum != want.checksum)
         return "its checksum is wrong";
     return memcmp(&have, &want, sizeof(have)) == 0 ? NULL
@@ -86,13 +94,13 @@ static bool read_file(const char *path, sl_blob *out)
     return is_file && sl_file_read(NULL, path, MAX_FILE_BYTES, out) == SL_OK;
 }
 
-void sl_vk_cache_load(sl_ctx *ctx, const sl_vk_device *d, sl_blob *out)
+static void load(sl_ctx *ctx, const kind *k, const sl_vk_info *info, sl_blob *out)
 {
-    char *dir = directory(), *path = file_in(dir, d);
+    char *dir = directory(), *path = file_in(dir, k, info);
     sl_blob file = { NULL, 0 };
     *out = (sl_blob) { NULL, 0 };
     if (path && read_file(path, &file)) {
-        const char *why = objection(d, &file);
+        const char *why = objection(k, info, &file);
         if (why)
             sl_log(ctx, SL_LOG_DEBUG, "%s: ignored: %s", path, why);
         else
@@ -103,9 +111,10 @@ void sl_vk_cache_load(sl_ctx *ctx, const sl_vk_device *d, sl_blob *out)
     free(dir);
 }
 
-void sl_vk_cache_store(sl_ctx *ctx, const sl_vk_device *d, const void *data, size_t bytes)
+static void store(sl_ctx *ctx, const kind *k, const sl_vk_info *info, const void *data,
+                  size_t bytes)
 {
-    char *dir = directory(), *path = file_in(dir, d);
+    char *dir = directory(), *path = file_in(dir, k, info);
     size_t total = 0;
     uint8_t *file = NULL;
     if (!path || !sl_add(bytes, sizeof(header), &total) || total > MAX_FILE_BYTES)
@@ -113,16 +122,66 @@ void sl_vk_cache_store(sl_ctx *ctx, const sl_vk_device *d, const void *data, siz
     file = sl_alloc(NULL, total, 1);
     if (!file)
         goto done;
-    header h = make_header(d, data, bytes);
+    header h = make_header(k, info, data, bytes);
     memcpy(file, &h, sizeof(h));
     memcpy(file + sizeof(h), data, bytes);
     if (sl_make_dir(NULL, dir) == SL_OK && sl_file_write(NULL, path, true, file, total) == SL_OK)
-        sl_log(ctx, SL_LOG_DEBUG, "%s: %zu bytes of compiled kernels kept", path, total);
+        sl_log(ctx, SL_LOG_DEBUG, "%s: %zu bytes kept", path, total);
     else
-        sl_log(ctx, SL_LOG_DEBUG, "%s: cannot be written; kernels are compiled anew next time",
-               path);
+        sl_log(ctx, SL_LOG_DEBUG, "%s: cannot be written; it is made anew next time", path);
 done:
     free(file);
     free(path);
     free(dir);
+}
+
+// ---- compiled kernels
+
+void sl_vk_cache_load(sl_ctx *ctx, const sl_vk_device *d, sl_blob *out)
+{
+    load(ctx, &pipelines, &d->info, out);
+}
+
+void sl_vk_cache_store(sl_ctx *ctx, const sl_vk_device *d, const void *data, size_t bytes)
+{
+    store(ctx, &pipelines, &d->info, data, bytes);
+}
+
+// ---- verdicts: the checksum of all kernels, then the sentence
+
+static uint64_t checksum_of_kernels(void)
+{
+    uint64_t sum = 0;
+    for (int k = 0; k < SL_VK_KERNEL_COUNT; k++) {
+        const sl_vk_shader *shader = sl_vk_shader_get((sl_vk_kernel)k);
+        sum = sum * 31 + checksum((const uint8_t *)shader->code, shader->bytes);
+    }
+    return sum;
+}
+
+bool sl_vk_verdict_load(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES])
+{
+    sl_blob blob;
+    uint64_t kernels;
+    load(ctx, &verdict, info, &blob);
+    bool is_ours = blob.size == sizeof(kernels) + SL_VK_WHY_BYTES;
+    if (is_ours) {
+        memcpy(&kernels, blob.data, sizeof(kernels));
+        memcpy(why, blob.data + sizeof(kernels), SL_VK_WHY_BYTES);
+        is_ours = kernels == checksum_of_kernels() && memchr(why, '\0', SL_VK_WHY_BYTES);
+    }
+    sl_blob_free(&blob);
+    if (!is_ours)
+        why[0] = '\0';
+    sl_vk_keep_printable(why);
+    return is_ours;
+}
+
+void sl_vk_verdict_store(sl_ctx *ctx, const sl_vk_info *info, const char *why)
+{
+    uint8_t data[sizeof(uint64_t) + SL_VK_WHY_BYTES] = { 0 };
+    uint64_t kernels = checksum_of_kernels();
+    memcpy(data, &kernels, sizeof(kernels));
+    snprintf((char *)data + sizeof(kernels), SL_VK_WHY_BYTES, "%s", why);
+    store(ctx, &verdict, info, data, sizeof(data));
 }

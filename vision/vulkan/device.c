@@ -31,12 +31,15 @@ static bool is_better(const sl_vk_info *a, const sl_vk_info *b)
     return a->memory_bytes > b->memory_bytes;
 }
 
-static size_t find_best(const sl_vk_info *infos, size_t count)
+size_t sl_vk_best(const sl_vk_info *infos, size_t count, bool real)
 {
     size_t best = SIZE_MAX;
-    for (size_t i = 0; i < count; i++)
-        if (!*infos[i].refusal && (best == SIZE_MAX || is_better(&infos[i], &infos[best])))
+    for (size_t i = 0; i < count; i++) {
+        bool is_real = infos[i].type != SL_VK_SOFTWARE && infos[i].type != SL_VK_OTHER;
+        if (!*infos[i].refusal && (is_real || !real) &&
+            (best == SIZE_MAX || is_better(&infos[i], &infos[best])))
             best = i;
+    }
     return best;
 }
 
@@ -69,7 +72,7 @@ static size_t find(const sl_vk_info *infos, size_t count, const char *name)
     static const char prefix[] = "vulkan:";
     size_t index;
     if (strcmp(name, "vulkan") == 0)
-        return find_best(infos, count);
+        return sl_vk_best(infos, count, false);
     if (strncmp(name, prefix, strlen(prefix)) == 0)
         return read_index(name + strlen(prefix), &index) && index < count ? index : SIZE_MAX;
     for (size_t i = 0; i < count; i++)

@@ -40,7 +40,7 @@ static sl_vk_type type_of(VkPhysicalDeviceType type)
 }
 
 // Drivers name themselves, and such names end up in sentences and JSON: printable ASCII only.
-static void keep_printable(char *text)
+void sl_vk_keep_printable(char *text)
 {
     for (; *text; text++)
         if (*text < 0x20 || *text > 0x7e)
@@ -112,7 +112,7 @@ static void fill_modern(sl_vk_info *info, const sl_vk_loader *loader, VkPhysical
                                                .pNext = &v11 };
     loader->vkGetPhysicalDeviceProperties2(physical, &properties);
     snprintf(info->driver, sizeof(info->driver), "%s %s", driver.driverName, driver.driverInfo);
-    keep_printable(info->driver);
+    sl_vk_keep_printable(info->driver);
     for (size_t i = 0; i < VK_UUID_SIZE; i++)
         snprintf(info->uuid + 2 * i, 3, "%02x", v11.deviceUUID[i]);
     info->limits.allocation = v11.maxMemoryAllocationSize;
@@ -179,7 +179,7 @@ static void describe(const sl_vk_loader *loader, VkPhysicalDevice physical, uint
                            .driver_version = p->driverVersion,
                            .api_version = p->apiVersion };
     snprintf(info->name, sizeof(info->name), "%s", p->deviceName);
-    keep_printable(info->name);
+    sl_vk_keep_printable(info->name);
     fill_limits(info, &p->limits);
     fill_memory(info, loader, physical);
     if (info->api_version >= NEED_API)

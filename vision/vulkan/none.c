@@ -20,6 +20,29 @@ sl_status sl_vk_list(sl_ctx *ctx, sl_vk_info **out, size_t *count, char **reason
     return *reason ? SL_OK : SL_ERR_NOMEM;
 }
 
+size_t sl_vk_best(const sl_vk_info *infos, size_t count, bool real)
+{
+    (void)infos;
+    (void)count;
+    (void)real;
+    return SIZE_MAX;
+}
+
+bool sl_vk_verdict_load(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES])
+{
+    (void)ctx;
+    (void)info;
+    why[0] = '\0';
+    return false;
+}
+
+void sl_vk_verdict_store(sl_ctx *ctx, const sl_vk_info *info, const char *why)
+{
+    (void)ctx;
+    (void)info;
+    (void)why;
+}
+
 static sl_status fail(sl_ctx *ctx)
 {
     return sl_fail(ctx, SL_ERR_DEVICE, "%s; compute on the cpu", reason_none);

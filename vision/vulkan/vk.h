@@ -166,6 +166,7 @@ typedef struct sl_vk_buffer {
 // *count is 0 and both are NULL where there are none.
 sl_status sl_vk_enumerate(sl_ctx *ctx, const sl_vk_loader *loader, VkPhysicalDevice **handles,
                           sl_vk_info **infos, size_t *count);
+void sl_vk_keep_printable(char *text); // what is not printable ASCII becomes '?'
 // The first queue family with compute; UINT32_MAX: none. timestamp_bits may be NULL.
 uint32_t sl_vk_compute_family(const sl_vk_loader *loader, VkPhysicalDevice physical,
                               uint32_t *timestamp_bits);
@@ -230,7 +231,8 @@ sl_status sl_vk_pipelines_make(sl_ctx *ctx, sl_vk_device *d, const sl_vk_pipelin
 VkPipeline sl_vk_pipeline_get(const sl_vk_device *d, const sl_vk_pipeline_key *key);
 void sl_vk_pipelines_free(sl_vk_device *d); // also modules, layouts, cache
 
-// ---- cache.c: the driver's pipeline cache on disk, $XDG_CACHE_HOME/softlens/
+// ---- cache.c: the driver's pipeline cache on disk, $XDG_CACHE_HOME/softlens/ (and the verdicts of
+// the self-test, see vulkan.h)
 
 // Gives what was stored for this device, driver and program; an empty blob when there is nothing,
 // or nothing that can be trusted (header, length and checksum are checked).

@@ -47,6 +47,17 @@ const char *sl_vk_type_name(sl_vk_type type); // "discrete", ...
 // loader gives none; *reason (malloc'ed, may be NULL) then says why there are none.
 sl_status sl_vk_list(sl_ctx *ctx, sl_vk_info **out, size_t *count, char **reason);
 
+// The best of those that can serve, by type (as they stand above), then by memory; SIZE_MAX: none.
+// real: leaves out those in software, and those that do not say what they are.
+size_t sl_vk_best(const sl_vk_info *infos, size_t count, bool real);
+
+// What a self-test found is kept in the user's cache directory for a device, its driver and this
+// program's version and kernels: "" when all was right, else what was wrong, a clause. False: there
+// is nothing that can be believed, and *why is "". Storing never fails: it is done anew next time.
+#define SL_VK_WHY_BYTES 200
+bool sl_vk_verdict_load(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES]);
+void sl_vk_verdict_store(sl_ctx *ctx, const sl_vk_info *info, const char *why);
+
 typedef struct sl_vk_device sl_vk_device;
 
 // name: "vulkan" (the best: discrete, integrated, virtual, other, software), "vulkan:N", or a UUID.
