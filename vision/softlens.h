@@ -70,14 +70,21 @@ SL_API const char *sl_ctx_message(const sl_ctx *ctx);
 
 // ---- devices ------------------------------------------------------------------------------------
 
-// A device is named "auto" (what NULL means: the processor), "cpu", "vulkan" (the best Vulkan
-// device, real ones first), "vulkan:N" (N counts as the Vulkan loader does) or by its UUID, 32
-// hexadecimal digits. One that is not there, or cannot serve, is SL_ERR_DEVICE with a list of those
-// there are.
+// A device is named "auto" (what NULL means: the best graphics card, else the processor), "cpu",
+// "vulkan" (the best Vulkan device, real ones first), "vulkan:N" (N counts as the Vulkan loader
+// does) or by its UUID, 32 hexadecimal digits. One that is not there is SL_ERR_ARGUMENT, with a list
+// of those there are; one that cannot serve is SL_ERR_DEVICE.
+//
+// Before a Vulkan device is used for the first time it computes a small network, which must come out
+// as on the processor. What came of it is kept in the user's cache directory until driver or library
+// change. "auto" and "vulkan" pass over a device that failed, with a warning; one that is named
+// exactly computes all the same, with a warning.
 
 // JSON text (malloc'ed): every device with its name, type, driver, memory, limits and features,
-// whether it is usable, and a note why "auto" does not choose it. The processor comes first, and is
-// there always; no_vulkan says why there is no other. SL_ERR_NOMEM.
+// whether it is usable, self_test ("passed", "failed", "not yet tested"), and a note why "auto" does
+// not choose it. Graphics cards that were not tested yet are tested now, which takes less than a
+// second each. The processor comes first, and is there always; no_vulkan says why there is no other.
+// SL_ERR_NOMEM.
 SL_API sl_status sl_devices_describe(sl_ctx *ctx, char **out);
 
 // ---- images -------------------------------------------------------------------------------------

@@ -38,6 +38,18 @@ if [ -n "$name" ] && ! grep -q '^  usable: *no$' "$outside/devices"; then
     says '"device": "vulkan:[0-9]+ \('
     check 'no peak of the processor' test "$(grep -c peak "$outside/out")" = 0
     check 'compiled kernels are kept' compgen -G "$outside/cache/softlens/vulkan-*.pipelines"
+    accepted devices
+    says '^  self test: +passed$'
+    verdict=$(compgen -G "$outside/cache/softlens/vulkan-*.verdict" | head -n 1)
+    check 'the verdict is kept' test -s "$verdict"
+    for spoilt in "$outside"/cache/softlens/vulkan-*.verdict; do
+        echo 'passed' >"$spoilt"
+    done
+    accepted devices
+    says '^  self test: +(not yet tested|passed)$'
+    accepted deblur a.png --device "$name" --overwrite
+    rm -f a.deblurred.png
+    check 'a spoilt verdict is made anew' test "$(head -c 6 "$verdict")" != passed
     refused 2 'unknown device "vulkan:99"; the Vulkan devices are: vulkan:0 ' deblur a.png \
         --device vulkan:99
 fi

@@ -3,7 +3,6 @@
 // driver and each allocation fails in turn: the failure is told, and nothing is left behind.
 #include "../base/nomem.h"
 
-#include "pipeline/pipeline.h"
 #include "run.h"
 
 #include <pthread.h>
@@ -69,15 +68,15 @@ static sl_status use_plan(sl_plan *plan, const sl_graph *g)
 
 static sl_status use_once(const sl_graph *g)
 {
-    sl_device *d;
+    sl_vk_device *d;
     sl_plan *plan = NULL;
-    sl_status st = sl_device_open(ctx, "vulkan", &d);
+    sl_status st = sl_vk_open(ctx, "vulkan", &d);
     if (st == SL_OK)
-        st = sl_device_compile(d, g, &plan);
+        st = sl_vk_compile(ctx, d, g, SL_F32, &plan);
     if (st == SL_OK)
         st = use_plan(plan, g);
     sl_plan_free(plan);
-    sl_device_close(d);
+    sl_vk_close(d);
     return st;
 }
 

@@ -93,6 +93,22 @@ static VKAPI_ATTR VkResult VKAPI_CALL spy_vkCreateDevice(VkPhysicalDevice p,
     return is_due("vkCreateDevice") ? spy.failure : real_vkCreateDevice(p, i, a, o);
 }
 
+static PFN_vkCmdDispatch real_vkCmdDispatch;
+static VKAPI_ATTR void VKAPI_CALL spy_vkCmdDispatch(VkCommandBuffer c, uint32_t x, uint32_t y,
+                                                    uint32_t z)
+{
+    if (!spy.idle)
+        real_vkCmdDispatch(c, x, y, z);
+}
+
+static PFN_vkCmdDispatchIndirect real_vkCmdDispatchIndirect;
+static VKAPI_ATTR void VKAPI_CALL spy_vkCmdDispatchIndirect(VkCommandBuffer c, VkBuffer b,
+                                                            VkDeviceSize offset)
+{
+    if (!spy.idle)
+        real_vkCmdDispatchIndirect(c, b, offset);
+}
+
 static VKAPI_ATTR void VKAPI_CALL spy_properties(VkPhysicalDevice p,
                                                  VkPhysicalDeviceProperties2 *out)
 {
@@ -115,6 +131,8 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice device, con
     }
     SPIED(FIND)
     FIND(vkWaitForFences, , )
+    FIND(vkCmdDispatch, , )
+    FIND(vkCmdDispatchIndirect, , )
     return real;
 }
 

@@ -15,6 +15,7 @@ typedef struct spy_state {
     VkResult failure;                                        // what failing calls return
     const char *fails;     // the one function that fails; NULL: any that spy.c knows
     atomic_long countdown; // calls until one fails; negative: none does
+    bool idle;             // dispatches are not recorded: results are what memory holds
 } spy_state;
 
 extern spy_state spy; // of this process: zeroed, with a countdown of -1, by spy_reset

@@ -1,63 +1,69 @@
 // SPDX-License-Identifier: MIT
 // pipeline/device.c: a device by its name, opened once for all the plans of a caller. A new backend
 // adds a branch here.
-#include "pipeline/pipeline.h"
-
-#include "vulkan/vulkan.h"
+#include "pipeline/choose.h"
 
 struct sl_device {
     sl_ctx *ctx;
     sl_cpu_weights *weights; // of the CPU, shared by its plans
     sl_vk_device *vulkan;    // NULL: the CPU computes
+    bool is_auto;            // nobody named it
 };
 
-// "auto" is the CPU: a GPU computes where it is asked for.
-static bool is_cpu(const char *name)
-{
-    return !name || strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0;
-}
-
-// "vulkan", "vulkan:N", or what can only be a UUID.
-static bool is_vulkan(const char *name)
+// "vulkan:N", or what can only be a UUID.
+static bool is_exact(const char *name)
 {
     size_t length = strlen(name);
-    return strcmp(name, "vulkan") == 0 || strncmp(name, "vulkan:", 7) == 0 ||
+    return strncmp(name, "vulkan:", 7) == 0 ||
            (length >= 32 && strspn(name, "0123456789abcdefABCDEF-") == length);
 }
 
-static sl_status fail_unknown(sl_ctx *ctx, const char *name)
+// Who names a device exactly gets it, whatever the self-test found.
+static sl_status open_exactly(sl_device *device, const char *name)
 {
-    sl_vk_info *infos = NULL;
-    size_t count = 0;
-    char *reason = NULL, list[1600] = "";
-    sl_status st = sl_vk_list(ctx, &infos, &count, &reason);
+    sl_status st = sl_vk_open(device->ctx, name, &device->vulkan);
     if (st != SL_OK)
-        goto done;
-    size_t used = 0;
-    for (size_t i = 0; i < count && used < sizeof(list); i++)
-        used += (size_t)snprintf(list + used, sizeof(list) - used, ", vulkan:%u %s", infos[i].index,
-                                 infos[i].name);
-    if (count == 0)
-        snprintf(list, sizeof(list), " (%s)", reason);
-    st = sl_fail(ctx, SL_ERR_ARGUMENT, "unknown device \"%.64s\"; the devices are: auto, cpu%s",
-                 name, list);
-done:
-    free(infos);
-    free(reason);
-    return st;
+        return st;
+    sl_vk_info info = *sl_vk_device_info(device->vulkan);
+    sl_choose_judge(device->ctx, &info);
+    if (*info.refusal)
+        sl_log(device->ctx, SL_LOG_WARNING,
+               "vulkan:%u %s computes as it was named, but do not trust it: %s", info.index,
+               info.name, info.refusal);
+    return SL_OK;
+}
+
+static sl_status open_chosen(sl_device *device, const char *name)
+{
+    char chosen[SL_CHOICE_BYTES];
+    sl_status st = sl_choose_name(device->ctx, name, chosen);
+    if (st != SL_OK)
+        return st;
+    if (!*chosen)
+        return sl_cpu_weights_new(device->ctx, &device->weights);
+    st = sl_vk_open(device->ctx, chosen, &device->vulkan);
+    if (st == SL_OK || !device->is_auto)
+        return st;
+    sl_log(device->ctx, SL_LOG_WARNING, "%s; the cpu computes", sl_ctx_message(device->ctx));
+    return sl_cpu_weights_new(device->ctx, &device->weights);
 }
 
 sl_status sl_device_open(sl_ctx *ctx, const char *name, sl_device **out)
 {
+    bool is_auto = !name || strcmp(name, "auto") == 0, is_cpu = name && strcmp(name, "cpu") == 0;
     *out = NULL;
-    if (!is_cpu(name) && !is_vulkan(name))
-        return fail_unknown(ctx, name);
+    if (!is_auto && !is_cpu && strcmp(name, "vulkan") != 0 && !is_exact(name))
+        return sl_choose_fail(ctx, name);
     sl_device *device = sl_alloc(ctx, 1, sizeof(*device));
     if (!device)
         return SL_ERR_NOMEM;
     device->ctx = ctx;
-    sl_status st = is_cpu(name) ? sl_cpu_weights_new(ctx, &device->weights)
-                                : sl_vk_open(ctx, name, &device->vulkan);
+    device->is_auto = is_auto;
+    sl_status st;
+    if (is_cpu)
+        st = sl_cpu_weights_new(ctx, &device->weights);
+    else
+        st = !is_auto && is_exact(name) ? open_exactly(device, name) : open_chosen(device, name);
     if (st != SL_OK) {
         sl_device_close(device);
         return st;

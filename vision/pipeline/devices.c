@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // pipeline/devices.c: what could compute on this machine, as JSON.
-#include "pipeline/pipeline.h"
-
-#include "vulkan/vulkan.h"
+#include "pipeline/choose.h"
 
 #include <jansson.h>
 
@@ -26,13 +24,16 @@ static void processor_name(char *out, size_t size)
         fclose(file);
 }
 
-static json_t *cpu_json(sl_ctx *ctx, sl_simd simd)
+// chosen: the name of the device that "auto" takes instead; "" for none.
+static json_t *cpu_json(sl_ctx *ctx, sl_simd simd, const char *chosen)
 {
-    char name[128];
+    char name[128], note[64];
     processor_name(name, sizeof(name));
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:b}", "device", "cpu", "name",
+    snprintf(note, sizeof(note), "auto takes %s", chosen);
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:s*}", "device", "cpu", "name",
                      *name ? name : "processor", "type", "processor", "simd", sl_simd_name(simd),
-                     "threads", (int)sl_pool_size(ctx->pool), "usable", 1, "chosen_by_auto", 1);
+                     "threads", (int)sl_pool_size(ctx->pool), "usable", 1, "chosen_by_auto",
+                     !*chosen, "note", *chosen ? note : NULL);
 }
 
 static json_t *limits_json(const sl_vk_limits *l)
@@ -45,28 +46,79 @@ static json_t *limits_json(const sl_vk_limits *l)
                      (json_int_t)l->invocations, "subgroup", (json_int_t)l->subgroup);
 }
 
-// Why "auto" passes a device by.
-static const char *note_of(const sl_vk_info *info)
+// What is known of a Vulkan device.
+typedef struct finding {
+    bool is_usable; // by its limits
+    bool is_tested;
+    bool is_chosen; // by "auto"
+} finding;
+
+// Devices in software are not tested for this: that takes seconds, and "auto" leaves them alone.
+static finding find_out(sl_ctx *ctx, sl_vk_info *info)
 {
-    if (*info->refusal)
-        return info->refusal;
-    return info->type == SL_VK_SOFTWARE ? "computes on the processor, slower than cpu"
-                                        : "computes where --device names it";
+    finding f = { .is_usable = !*info->refusal };
+    if (!f.is_usable)
+        return f;
+    f.is_tested = sl_choose_recall(ctx, info);
+    if (!f.is_tested && info->type != SL_VK_SOFTWARE)
+        f.is_tested = sl_choose_judge(ctx, info);
+    return f;
 }
 
-static json_t *vulkan_json(const sl_vk_info *info)
+// Why "auto" passes a device by; NULL where it does not.
+static const char *note_of(const sl_vk_info *info, const finding *f)
+{
+    if (f->is_chosen)
+        return NULL;
+    if (*info->refusal)
+        return info->refusal;
+    if (info->type == SL_VK_SOFTWARE)
+        return "computes on the processor, slower than cpu";
+    return info->type == SL_VK_OTHER ? "does not say what it is" : "another device is better";
+}
+
+static json_t *vulkan_json(const sl_vk_info *info, const finding *f)
 {
     char device[32], api[32];
     uint32_t version = info->api_version; // bits 12 to 21 and 22 to 28: minor, major
+    bool has_failed = f->is_tested && *info->refusal;
     snprintf(device, sizeof(device), "vulkan:%u", info->index);
     snprintf(api, sizeof(api), "%u.%u.%u", version >> 22 & 0x7f, version >> 12 & 0x3ff,
              version & 0xfff);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:b, s:s, s:o}", "device",
-                     device, "name", info->name, "type", sl_vk_type_name(info->type), "driver",
-                     info->driver, "vulkan", api, "uuid", info->uuid, "memory_bytes",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:s, s:b, s:s*, s:o}",
+                     "device", device, "name", info->name, "type", sl_vk_type_name(info->type),
+                     "driver", info->driver, "vulkan", api, "uuid", info->uuid, "memory_bytes",
                      (json_int_t)info->memory_bytes, "f16", info->f16, "timestamps",
-                     info->timestamps, "usable", !*info->refusal, "chosen_by_auto", 0, "note",
-                     note_of(info), "limits", limits_json(&info->limits));
+                     info->timestamps, "usable", f->is_usable, "self_test",
+                     has_failed     ? "failed"
+                     : f->is_tested ? "passed"
+                                    : "not yet tested",
+                     "chosen_by_auto", f->is_chosen, "note", note_of(info, f), "limits",
+                     limits_json(&info->limits));
+}
+
+// All devices; NULL: out of memory.
+static json_t *devices_json(sl_ctx *ctx, sl_simd simd, sl_vk_info *infos, size_t count)
+{
+    char chosen[SL_CHOICE_BYTES] = "";
+    json_t *devices = json_array();
+    finding *findings = sl_alloc(ctx, count, sizeof(*findings));
+    bool ok = devices && findings;
+    for (size_t i = 0; i < count && ok; i++)
+        findings[i] = find_out(ctx, &infos[i]);
+    size_t best = ok ? sl_vk_best(infos, count, true) : SIZE_MAX;
+    if (best != SIZE_MAX) {
+        findings[best].is_chosen = true;
+        snprintf(chosen, sizeof(chosen), "vulkan:%u", infos[best].index);
+    }
+    ok = ok && json_array_append_new(devices, cpu_json(ctx, simd, chosen)) == 0;
+    for (size_t i = 0; i < count && ok; i++)
+        ok = json_array_append_new(devices, vulkan_json(&infos[i], &findings[i])) == 0;
+    free(findings);
+    if (ok)
+        return devices;
+    json_decref(devices);
+    return NULL;
 }
 
 sl_status sl_devices_describe(sl_ctx *ctx, char **out)
@@ -81,11 +133,8 @@ sl_status sl_devices_describe(sl_ctx *ctx, char **out)
         st = sl_vk_list(ctx, &infos, &count, &reason);
     if (st != SL_OK)
         return st;
-    json_t *devices = json_array(), *root = json_object();
-    bool ok = root && json_array_append_new(devices, cpu_json(ctx, simd)) == 0;
-    for (size_t i = 0; i < count && ok; i++)
-        ok = json_array_append_new(devices, vulkan_json(&infos[i])) == 0;
-    ok = ok && json_object_set(root, "devices", devices) == 0;
+    json_t *devices = devices_json(ctx, simd, infos, count), *root = json_object();
+    bool ok = root && devices && json_object_set(root, "devices", devices) == 0;
     if (count == 0)
         ok = ok && json_object_set_new(root, "no_vulkan", json_string(reason)) == 0;
     if (ok)

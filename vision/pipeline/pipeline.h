@@ -11,8 +11,10 @@
 // A place to compute, opened once and shared by its plans, which it must outlive.
 typedef struct sl_device sl_device;
 
-// name: NULL, "auto", "cpu", or of a Vulkan device (vulkan/vulkan.h). SL_ERR_DEVICE lists the
-// devices there are.
+// name: NULL, "auto", "cpu", or of a Vulkan device (vulkan/vulkan.h). "auto" and "vulkan" take the
+// best that passed its self-test (selftest.h); a device that is named exactly is only warned about.
+// SL_ERR_ARGUMENT: no such device; lists those there are. SL_ERR_DEVICE: none, or this one, can
+// serve.
 sl_status sl_device_open(sl_ctx *ctx, const char *name, sl_device **out);
 void sl_device_close(sl_device *device);
 bool sl_device_is_cpu(const sl_device *device);

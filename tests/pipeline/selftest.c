@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: MIT
+// tests/pipeline/selftest.c: devices that compute wrongly or not at all are found out, remembered,
+// and left alone; and which device is chosen.
+#include "../vulkan/run.h"
+#include "pipeline/choose.h"
+#include "pipeline/specimen.h"
+
+#include <jansson.h>
+#include <math.h>
+
+static sl_vk_info info; // vulkan:0, as it shows itself now
+
+static void look(void)
+{
+    sl_vk_info *infos;
+    size_t count;
+    ck_ok(sl_vk_list(ctx, &infos, &count, NULL));
+    ck_assert_uint_gt(count, 0);
+    info = infos[0];
+    free(infos);
+}
+
+static const char *verdict(void)
+{
+    static char why[SL_VK_WHY_BYTES];
+    look();
+    ck_ok(sl_selftest_verdict(ctx, &info, why));
+    return why;
+}
+
+static const char *verdict_file(void)
+{
+    char name[128];
+    look();
+    snprintf(name, sizeof(name), "softlens/vulkan-%s.verdict", info.uuid);
+    return in_dir(name);
+}
+
+static void fail_next(const char *function, VkResult failure)
+{
+    spy.fails = function;
+    spy.failure = failure;
+    atomic_store(&spy.countdown, 0);
+}
+
+// ---- the test itself
+
+// No window's share lies so near the threshold that rounding could decide, and some are kept.
+START_TEST(the_choice_is_clear)
+{
+    sl_specimen s;
+    sl_cpu_weights *weights;
+    sl_plan *plan;
+    float scores[2 * 256];
+    size_t kept = 0;
+    ck_ok(sl_specimen_new(ctx, &s));
+    ck_ok(sl_cpu_weights_new(ctx, &weights));
+    ck_ok(sl_cpu_compile(ctx, s.graph, weights, &plan));
+    ck_ok(sl_plan_write(plan, s.image, s.picture));
+    ck_ok(sl_plan_run(plan));
+    size_t bytes = s.graph->values[s.output[0].value].bytes;
+    ck_assert_uint_le(bytes, sizeof(scores));
+    ck_ok(sl_plan_read(plan, s.output[0].value, scores));
+    for (size_t i = 0; i < bytes / sizeof(float); i += 2) {
+        float share = 1 / (1 + expf(scores[i + 1] - scores[i]));
+        ck_assert_float_gt(fabsf(share - SL_SPECIMEN_THRESHOLD), 0.005f);
+        kept += share > SL_SPECIMEN_THRESHOLD;
+    }
+    ck_assert_uint_gt(kept, 3);
+    ck_assert_uint_lt(kept, bytes / 8 - 3);
+    sl_plan_free(plan);
+    sl_cpu_weights_free(weights);
+    sl_specimen_free(&s);
+}
+END_TEST
+
+START_TEST(right_devices_pass)
+{
+    char why[SL_VK_WHY_BYTES];
+    look();
+    ck_ok(sl_selftest_run(ctx, &info, why));
+    ck_assert_str_eq(why, "");
+    ck_assert_int_eq(warnings, 0);
+}
+END_TEST
+
+START_TEST(wrong_results_are_found)
+{
+    char why[SL_VK_WHY_BYTES];
+    look();
+    spy.idle = true;
+    ck_ok(sl_selftest_run(ctx, &info, why));
+    ck_assert_msg(strstr(why, "in F32 the prediction"), "%s", why);
+}
+END_TEST
+
+START_TEST(failing_calls_are_told)
+{
+    static const char *const calls[] = { "vkCreateComputePipelines", "vkQueueSubmit",
+                                         "vkWaitForFences" };
+    char why[SL_VK_WHY_BYTES];
+    look();
+    for (size_t i = 0; i < SL_ARRAY_LEN(calls); i++) {
+        fail_next(calls[i], VK_ERROR_DEVICE_LOST);
+        ck_ok(sl_selftest_run(ctx, &info, why));
+        ck_assert_msg(strstr(why, "VK_ERROR_DEVICE_LOST"), "%s", why);
+        ck_assert_ptr_null(strchr(why, ';'));
+    }
+}
+END_TEST
+
+// Exhausted memory says nothing about the device: no verdict.
+START_TEST(full_devices_are_tested_another_time)
+{
+    char why[SL_VK_WHY_BYTES];
+    look();
+    fail_next("vkAllocateMemory", VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    ck_assert_int_eq(sl_selftest_verdict(ctx, &info, why), SL_ERR_NOMEM);
+    ck_assert(!sl_vk_verdict_load(ctx, &info, why));
+    ck_assert_str_eq(verdict(), "");
+}
+END_TEST
+
+// ---- what is remembered
+
+static void has_other_driver(VkPhysicalDeviceProperties2 *p)
+{
+    p->properties.driverVersion++;
+}
+
+START_TEST(verdicts_are_remembered)
+{
+    spy.idle = true;
+    ck_assert_str_ne(verdict(), "");
+    spy.idle = false;
+    ck_assert_str_ne(verdict(), ""); // not tested again
+    spy.change = has_other_driver;
+    ck_assert_str_eq(verdict(), "");
+    spy.idle = true;
+    ck_assert_str_eq(verdict(), ""); // nor here
+}
+END_TEST
+
+START_TEST(damaged_files_are_tested_again)
+{
+    static const char junk[] = "passed, believe me";
+    spy.idle = true;
+    ck_assert_str_ne(verdict(), "");
+    spy.idle = false;
+    ck_ok(sl_file_write(ctx, verdict_file(), true, junk, sizeof(junk)));
+    ck_assert_str_eq(verdict(), "");
+    spy.idle = true;
+    ck_assert_str_eq(verdict(), "");
+}
+END_TEST
+
+START_TEST(nowhere_to_remember)
+{
+    setenv("XDG_CACHE_HOME", "/dev/null/nowhere", 1);
+    spy.idle = true;
+    ck_assert_str_ne(verdict(), "");
+    spy.idle = false;
+    ck_assert_str_eq(verdict(), "");
+    ck_assert_int_eq(warnings, 0);
+}
+END_TEST
+
+// ---- choosing
+
+static void is_discrete(VkPhysicalDeviceProperties2 *p)
+{
+    p->properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+}
+
+static void is_software(VkPhysicalDeviceProperties2 *p)
+{
+    p->properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_CPU;
+}
+
+static void is_weak(VkPhysicalDeviceProperties2 *p)
+{
+    is_discrete(p);
+    p->properties.limits.maxPushConstantsSize = 64;
+}
+
+static void check_opens(const char *name, bool on_cpu)
+{
+    sl_device *device;
+    warnings = 0;
+    ck_ok(sl_device_open(ctx, name, &device));
+    ck_assert(sl_device_is_cpu(device) == on_cpu);
+    sl_device_close(device);
+}
+
+START_TEST(software_is_not_chosen)
+{
+    spy.change = is_software;
+    check_opens(NULL, true);
+    check_opens("auto", true);
+    ck_assert_int_eq(warnings, 0);
+    ck_assert(!sl_file_exists(verdict_file())); // nor tested
+    check_opens("vulkan", false);
+    ck_assert_int_eq(warnings, 0);
+    ck_assert(sl_file_exists(verdict_file()));
+}
+END_TEST
+
+START_TEST(the_best_that_passed_is_chosen)
+{
+    spy.change = is_discrete;
+    check_opens(NULL, false);
+    check_opens("auto", false);
+    check_opens("cpu", true);
+    ck_assert_int_eq(warnings, 0);
+    spy.change = is_weak;
+    check_opens("auto", true);
+    ck_assert_int_eq(warnings, 0);
+}
+END_TEST
+
+START_TEST(wrong_devices_are_passed_over)
+{
+    sl_device *device;
+    spy.change = is_discrete;
+    spy.idle = true;
+    check_opens("auto", true);
+    ck_assert_int_eq(warnings, 1);
+    ck_assert_msg(strstr(warning, info.name) && strstr(warning, "failed its self-test"), "%s",
+                  warning);
+    ck_fails(sl_device_open(ctx, "vulkan", &device), SL_ERR_DEVICE, "failed its self-test");
+    ck_assert_ptr_null(device);
+    look();
+    check_opens("vulkan:0", false);
+    ck_assert_int_eq(warnings, 1);
+    ck_assert_msg(strstr(warning, "failed its self-test"), "%s", warning);
+    check_opens(info.uuid, false);
+    ck_assert_int_eq(warnings, 1);
+}
+END_TEST
+
+START_TEST(devices_that_do_not_open)
+{
+    sl_device *device;
+    spy.change = is_discrete;
+    fail_next("vkCreateDevice", VK_ERROR_INITIALIZATION_FAILED);
+    check_opens("auto", true);
+    ck_assert_int_eq(warnings, 1);
+    ck_assert_msg(strstr(warning, "cannot be tested"), "%s", warning);
+    fail_next("vkCreateDevice", VK_ERROR_INITIALIZATION_FAILED);
+    ck_fails(sl_device_open(ctx, "vulkan", &device), SL_ERR_DEVICE, "cannot be tested");
+    check_opens("auto", false);
+    fail_next("vkCreateDevice", VK_ERROR_INITIALIZATION_FAILED); // tested, but not now
+    check_opens("auto", true);
+    ck_assert_int_eq(warnings, 1);
+}
+END_TEST
+
+// ---- what is told
+
+static void check_told(const char *state, const char *note)
+{
+    char *text;
+    ck_ok(sl_devices_describe(ctx, &text));
+    json_t *root = json_loads(text, 0, NULL), *devices = json_object_get(root, "devices");
+    const json_t *cpu = json_array_get(devices, 0), *device = json_array_get(devices, 1);
+    const char *told = json_string_value(json_object_get(device, "note"));
+    ck_assert_str_eq(json_string_value(json_object_get(device, "self_test")), state);
+    ck_assert(json_is_true(json_object_get(device, "chosen_by_auto")) == !note);
+    ck_assert(json_is_true(json_object_get(cpu, "chosen_by_auto")) == !!note);
+    ck_assert_msg(note ? told && strstr(told, note) : !told, "%s", text);
+    json_decref(root);
+    free(text);
+}
+
+START_TEST(devices_are_described)
+{
+    spy.change = is_software;
+    check_told("not yet tested", "computes on the processor");
+    check_opens("vulkan", false);
+    check_told("passed", "computes on the processor");
+    spy.change = is_weak;
+    check_told("not yet tested", "64 bytes of push");
+    spy.change = is_discrete;
+    check_told("passed", NULL);
+    ck_assert_int_eq(unlink(verdict_file()), 0);
+    check_told("passed", NULL); // it takes its test here
+    ck_assert_int_eq(unlink(verdict_file()), 0);
+    spy.idle = true;
+    check_told("failed", "failed its self-test: in F32 the prediction");
+    setenv("XDG_CACHE_HOME", "/dev/null/nowhere", 1);
+    check_told("failed", "failed its self-test");
+    fail_next("vkCreateDevice", VK_ERROR_INITIALIZATION_FAILED);
+    check_told("not yet tested", "cannot be tested");
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("selftest");
+    tcase_add_test(tests, the_choice_is_clear);
+    tcase_add_test(tests, right_devices_pass);
+    tcase_add_test(tests, wrong_results_are_found);
+    tcase_add_test(tests, failing_calls_are_told);
+    tcase_add_test(tests, full_devices_are_tested_another_time);
+    tcase_add_test(tests, verdicts_are_remembered);
+    tcase_add_test(tests, damaged_files_are_tested_again);
+    tcase_add_test(tests, nowhere_to_remember);
+    tcase_add_test(tests, software_is_not_chosen);
+    tcase_add_test(tests, the_best_that_passed_is_chosen);
+    tcase_add_test(tests, wrong_devices_are_passed_over);
+    tcase_add_test(tests, devices_that_do_not_open);
+    tcase_add_test(tests, devices_are_described);
+    return run_vulkan("selftest", tests);
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// pipeline/selftest.h: whether a Vulkan device computes what the processor computes. A device is
+// trusted only after that.
+#ifndef SL_PIPELINE_SELFTEST_H
+#define SL_PIPELINE_SELFTEST_H
+
+#include "pipeline/pipeline.h"
+#include "vulkan/vulkan.h"
+
+// How far from the processor's an output may lie, as shares of its range.
+#define SL_SELFTEST_TOLERANCE 1e-4f
+#define SL_SELFTEST_TOLERANCE_F16 5e-3f
+
+// Computes a small network (specimen.h) on both. *why: "" when they agree, else what is wrong, a
+// clause. Anything but SL_OK: no verdict, as the device does not open or memory is exhausted.
+sl_status sl_selftest_run(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES]);
+
+// The verdict that was kept (sl_vk_verdict_load), else that of a test now, which is then kept.
+sl_status sl_selftest_verdict(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES]);
+
+#endif
