@@ -113,6 +113,7 @@ static void print_json(const app_job *job, const sl_deblur_report *report, const
         json_object_set_new(object, "tile_width", json_integer(report->tile_width));
         json_object_set_new(object, "tile_height", json_integer(report->tile_height));
         set_text(object, "device", report->device);
+        json_object_set_new(object, "fell_back", json_boolean(report->fell_back));
     }
     set_text(object, "error", error);
     char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));

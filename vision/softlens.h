@@ -72,19 +72,19 @@ SL_API const char *sl_ctx_message(const sl_ctx *ctx);
 
 // A device is named "auto" (what NULL means: the best graphics card, else the processor), "cpu",
 // "vulkan" (the best Vulkan device, real ones first), "vulkan:N" (N counts as the Vulkan loader
-// does) or by its UUID, 32 hexadecimal digits. One that is not there is SL_ERR_ARGUMENT, with a list
-// of those there are; one that cannot serve is SL_ERR_DEVICE.
+// does) or by its UUID, 32 hexadecimal digits. One that is not there is SL_ERR_ARGUMENT, with a
+// list of those there are; one that cannot serve is SL_ERR_DEVICE.
 //
-// Before a Vulkan device is used for the first time it computes a small network, which must come out
-// as on the processor. What came of it is kept in the user's cache directory until driver or library
-// change. "auto" and "vulkan" pass over a device that failed, with a warning; one that is named
-// exactly computes all the same, with a warning.
+// Before a Vulkan device is used for the first time it computes a small network, which must come
+// out as on the processor. What came of it is kept in the user's cache directory until driver or
+// library change. "auto" and "vulkan" pass over a device that failed, with a warning; one that is
+// named exactly computes all the same, with a warning.
 
 // JSON text (malloc'ed): every device with its name, type, driver, memory, limits and features,
-// whether it is usable, self_test ("passed", "failed", "not yet tested"), and a note why "auto" does
-// not choose it. Graphics cards that were not tested yet are tested now, which takes less than a
-// second each. The processor comes first, and is there always; no_vulkan says why there is no other.
-// SL_ERR_NOMEM.
+// whether it is usable, self_test ("passed", "failed", "not yet tested"), and a note why "auto"
+// does not choose it. Graphics cards that were not tested yet are tested now, which takes less than
+// a second each. The processor comes first, and is there always; no_vulkan says why there is no
+// other. SL_ERR_NOMEM.
 SL_API sl_status sl_devices_describe(sl_ctx *ctx, char **out);
 
 // ---- images -------------------------------------------------------------------------------------
@@ -178,7 +178,8 @@ typedef struct sl_deblur_report {
     uint32_t tiles;
     double kept_share; // windows computed / windows, over all blocks
     double seconds;    // network and compositing, without files
-    char device[64];   // "cpu (avx512, 2 threads)"
+    char device[64];   // "cpu (avx512, 2 threads)"; ", after vulkan:0 failed" where it fell back
+    bool fell_back;    // the device failed or was full, now or before: the processor computed
 } sl_deblur_report;
 
 typedef struct sl_deblur sl_deblur;
@@ -191,7 +192,9 @@ SL_API void sl_deblur_free(sl_deblur *deblur);
 
 // *out: the deblurred picture, same size, channels, depth and metadata; bit for bit the input where
 // no window was computed. heat (may be NULL): the windows' blur confidence over the picture, 8-bit
-// RGB. report may be NULL.
+// RGB. report may be NULL. A device without room for a tile gets smaller ones; where the smallest
+// does not fit, or the device fails, the picture is begun anew on the processor, and those after it
+// stay there. All of that is warned about.
 SL_API sl_status sl_deblur_run(sl_deblur *deblur, const sl_image *image, sl_image **out,
                                sl_image **heat, sl_deblur_report *report);
 

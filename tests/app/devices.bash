@@ -34,6 +34,9 @@ if [ -n "$name" ] && ! grep -q '^  usable: *no$' "$outside/devices"; then
         check "$device: a picture of the same size" "$MAKER" is-picture a.deblurred.png 64x64
         rm -f a.deblurred.png
     done
+    accepted deblur a.png --device "$name" --json
+    says '"fell_back":false'
+    rm -f a.deblurred.png
     accepted bench --device vulkan --size 64x64 --repeats 1 --json
     says '"device": "vulkan:[0-9]+ \('
     check 'no peak of the processor' test "$(grep -c peak "$outside/out")" = 0

@@ -231,6 +231,22 @@ START_TEST(bar_is_drawn_when_it_helps)
 }
 END_TEST
 
+// A name that no device has is wrong usage; a device that fails is not the user's mistake.
+START_TEST(failures_have_their_status)
+{
+    static const struct {
+        sl_status status;
+        app_exit want;
+    } cases[] = { { SL_ERR_ARGUMENT, APP_USAGE },
+                  { SL_ERR_DEVICE, APP_FAILED },
+                  { SL_ERR_NOMEM, APP_FAILED },
+                  { SL_ERR_CANCELLED, APP_INTERRUPTED } };
+    app_session session = { .ctx = ctx };
+    for (size_t i = 0; i < APP_LEN(cases); i++)
+        ck_assert_int_eq(app_fail(&session, cases[i].status), cases[i].want);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("unit");
@@ -244,6 +260,7 @@ int main(void)
     tcase_add_test(tests, utf8_is_repaired);
     tcase_add_test(tests, lines_are_harmless);
     tcase_add_test(tests, directories_are_made);
+    tcase_add_test(tests, failures_have_their_status);
     tcase_add_test(tests, bar_is_drawn_when_it_helps);
     return run_case("app/unit", tests);
 }

@@ -35,8 +35,6 @@ static bool is_due(const char *name)
       (d, i, a, o))                                                                                \
     X(vkCreateFence, (VkDevice d, const VkFenceCreateInfo *i, HOST, VkFence *o), (d, i, a, o))     \
     X(vkCreateBuffer, (VkDevice d, const VkBufferCreateInfo *i, HOST, VkBuffer *o), (d, i, a, o))  \
-    X(vkAllocateMemory, (VkDevice d, const VkMemoryAllocateInfo *i, HOST, VkDeviceMemory *o),      \
-      (d, i, a, o))                                                                                \
     X(vkBindBufferMemory, (VkDevice d, VkBuffer b, VkDeviceMemory m, VkDeviceSize s),              \
       (d, b, m, s))                                                                                \
     X(vkMapMemory,                                                                                 \
@@ -75,6 +73,16 @@ static bool is_due(const char *name)
         return is_due(#name) ? spy.failure : real_##name arguments;                                \
     }
 SPIED(WRAPPER)
+
+static PFN_vkAllocateMemory real_vkAllocateMemory;
+static VKAPI_ATTR VkResult VKAPI_CALL spy_vkAllocateMemory(VkDevice d,
+                                                           const VkMemoryAllocateInfo *i, HOST,
+                                                           VkDeviceMemory *o)
+{
+    if (spy.most && i->allocationSize > spy.most)
+        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    return is_due("vkAllocateMemory") ? spy.failure : real_vkAllocateMemory(d, i, a, o);
+}
 
 // The work is done first: what comes after such a failure need not wait.
 static PFN_vkWaitForFences real_vkWaitForFences;
@@ -130,6 +138,7 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice device, con
         return (PFN_vkVoidFunction)spy_##wrapped;                                                  \
     }
     SPIED(FIND)
+    FIND(vkAllocateMemory, , )
     FIND(vkWaitForFences, , )
     FIND(vkCmdDispatch, , )
     FIND(vkCmdDispatchIndirect, , )

@@ -15,6 +15,7 @@ typedef struct spy_state {
     VkResult failure;                                        // what failing calls return
     const char *fails;     // the one function that fails; NULL: any that spy.c knows
     atomic_long countdown; // calls until one fails; negative: none does
+    VkDeviceSize most;     // bytes of one allocation, more fail; 0: as the driver has it
     bool idle;             // dispatches are not recorded: results are what memory holds
 } spy_state;
 

@@ -11,6 +11,7 @@ struct sl_deblur {
     bool dense;
     uint64_t budget_bytes;
     uint32_t tile;
+    uint32_t largest;     // side of a tile that the device has room for; 0: not known
     sl_network network;   // of the last canvas; serves until another is needed
     sl_coverage coverage; // of that canvas
     bool has_heat;        // the network gives scores, the coverage reads them
@@ -52,6 +53,17 @@ static sl_status make_network(sl_deblur *d, bool heat, uint32_t width, uint32_t 
     return st;
 }
 
+// Pictures decide the canvas; the smallest one packs the weights and finds what cannot work.
+static sl_status make_first_network(sl_deblur *d)
+{
+    uint32_t side = sl_lmd_multiple(&d->model->lmd);
+    sl_status st = make_network(d, false, side, side);
+    if (!sl_device_may_fall_back(d->device, st))
+        return st;
+    st = sl_device_fall_back(d->device, st);
+    return st == SL_OK ? make_network(d, false, side, side) : st;
+}
+
 static sl_status check_options(sl_ctx *ctx, const sl_model *model, const sl_deblur_options *options)
 {
     if (strcmp(model->architecture, "lmd-vit") != 0)
@@ -83,9 +95,7 @@ sl_status sl_deblur_new(sl_ctx *ctx, const sl_model *model, const sl_deblur_opti
     st = sl_device_open(ctx, options->device, &d->device);
     if (st != SL_OK)
         goto done;
-    // Pictures decide the canvas; the smallest one packs the weights and finds what cannot work.
-    uint32_t side = sl_lmd_multiple(&model->lmd);
-    st = make_network(d, false, side, side);
+    st = make_first_network(d);
     if (st != SL_OK)
         goto done;
     *out = d;
@@ -104,18 +114,18 @@ void sl_deblur_free(sl_deblur *d)
     free(d);
 }
 
-static sl_status prepare(sl_deblur *d, const sl_image *image, bool heat, sl_tile_axis *x,
-                         sl_tile_axis *y)
+static sl_status choose_shape(sl_deblur *d, const sl_image *image, bool heat, sl_tile_axis *x,
+                              sl_tile_axis *y)
 {
     sl_shape_request request = { .model = d->model,
                                  .device = d->device,
                                  .build = build_options(d, heat, 0, 0),
                                  .budget_bytes = d->budget_bytes,
                                  .tile = d->tile,
+                                 .largest = d->largest,
                                  .width = image->width,
                                  .height = image->height };
-    sl_status st = sl_shape_choose(d->ctx, &request, x, y);
-    return st != SL_OK ? st : make_network(d, heat, x->tile, y->tile);
+    return sl_shape_choose(d->ctx, &request, x, y);
 }
 
 static sl_status run_tile(sl_deblur *d, sl_composite *c, uint32_t row, uint32_t column,
@@ -152,6 +162,48 @@ static sl_status run_tiles(sl_deblur *d, sl_composite *c, sl_window_count *count
     return st;
 }
 
+// After a failure: smaller tiles where the device is full, in the end the CPU.
+static sl_status give_way(sl_deblur *d, sl_status failure, const sl_composite *c)
+{
+    const sl_lmd_config *config = &d->model->lmd;
+    uint32_t multiple = sl_lmd_multiple(config), least = 2 * multiple;
+    uint32_t tile = c->x.tile > c->y.tile ? c->x.tile : c->y.tile;
+    drop_network(d);
+    if ((failure != SL_ERR_NOMEM && failure != SL_ERR_LIMIT) || tile <= least) {
+        d->largest = 0;
+        return sl_device_fall_back(d->device, failure);
+    }
+    d->largest = tile / 2 / multiple * multiple;
+    d->largest = d->largest < least ? least : d->largest;
+    const char *message = sl_ctx_message(d->ctx);
+    sl_log(d->ctx, SL_LOG_WARNING, "%.*s, with tiles of %u x %u pixels; going on with %u",
+           (int)strcspn(message, ";"), message, c->x.tile, c->y.tile, d->largest);
+    return SL_OK;
+}
+
+static sl_status compute(sl_deblur *d, const sl_image *image, bool heat, sl_image *result,
+                         sl_composite *c, sl_window_count *count)
+{
+    for (;;) {
+        sl_tile_axis x, y;
+        sl_status st = choose_shape(d, image, heat, &x, &y);
+        if (st == SL_OK)
+            st = sl_composite_new(d->ctx, image, &x, &y, heat, result, c);
+        if (st != SL_OK)
+            return st;
+        *count = (sl_window_count) { 0 };
+        st = make_network(d, heat, x.tile, y.tile);
+        if (st == SL_OK)
+            st = run_tiles(d, c, count);
+        if (!sl_device_may_fall_back(d->device, st))
+            return st;
+        st = give_way(d, st, c);
+        if (st != SL_OK)
+            return st;
+        sl_composite_free(c); // the picture begins anew
+    }
+}
+
 static void fill_report(const sl_deblur *d, const sl_composite *c, const sl_window_count *count,
                         double start, sl_deblur_report *report)
 {
@@ -161,7 +213,8 @@ static void fill_report(const sl_deblur *d, const sl_composite *c, const sl_wind
                                    .tile_height = c->y.tile,
                                    .tiles = c->x.count * c->y.count,
                                    .kept_share = count->all > 0 ? count->computed / count->all : 0,
-                                   .seconds = sl_seconds() - start };
+                                   .seconds = sl_seconds() - start,
+                                   .fell_back = sl_device_fell_back(d->device) };
     memcpy(report->device, d->network.plan->device, sizeof(report->device));
 }
 
@@ -169,20 +222,15 @@ sl_status sl_deblur_run(sl_deblur *d, const sl_image *image, sl_image **out, sl_
                         sl_deblur_report *report)
 {
     double start = sl_seconds();
-    sl_tile_axis x, y;
     sl_composite c = { 0 };
-    sl_window_count count = { 0 };
+    sl_window_count count;
     sl_image *result = NULL, *drawn = NULL;
     *out = NULL;
     if (heat)
         *heat = NULL;
-    sl_status st = prepare(d, image, heat != NULL, &x, &y);
+    sl_status st = sl_image_new_like(d->ctx, image, &result);
     if (st == SL_OK)
-        st = sl_image_new_like(d->ctx, image, &result);
-    if (st == SL_OK)
-        st = sl_composite_new(d->ctx, image, &x, &y, heat != NULL, result, &c);
-    if (st == SL_OK)
-        st = run_tiles(d, &c, &count);
+        st = compute(d, image, heat != NULL, result, &c, &count);
     if (st == SL_OK && heat)
         st = sl_image_heat(d->ctx, image, c.heat, &drawn);
     if (st != SL_OK)

@@ -8,6 +8,7 @@ struct sl_device {
     sl_cpu_weights *weights; // of the CPU, shared by its plans
     sl_vk_device *vulkan;    // NULL: the CPU computes
     bool is_auto;            // nobody named it
+    char after[40];          // "vulkan:0 failed": what the CPU stands in for; "" for nothing
 };
 
 // "vulkan:N", or what can only be a UUID.
@@ -86,6 +87,31 @@ bool sl_device_is_cpu(const sl_device *device)
     return !device->vulkan;
 }
 
+bool sl_device_may_fall_back(const sl_device *device, sl_status failure)
+{
+    bool is_full = failure == SL_ERR_NOMEM || failure == SL_ERR_LIMIT;
+    bool is_unable = failure == SL_ERR_UNSUPPORTED && device->is_auto;
+    return device->vulkan && (is_full || is_unable || failure == SL_ERR_DEVICE);
+}
+
+sl_status sl_device_fall_back(sl_device *device, sl_status failure)
+{
+    const sl_vk_info *info = sl_vk_device_info(device->vulkan);
+    const char *message = sl_ctx_message(device->ctx);
+    sl_log(device->ctx, SL_LOG_WARNING, "vulkan:%u %s: %.*s; the cpu takes over", info->index,
+           info->name, (int)strcspn(message, ";"), message);
+    snprintf(device->after, sizeof(device->after), "vulkan:%u %s", info->index,
+             failure == SL_ERR_NOMEM ? "ran out of memory" : "failed");
+    sl_vk_close(device->vulkan);
+    device->vulkan = NULL;
+    return sl_cpu_weights_new(device->ctx, &device->weights);
+}
+
+bool sl_device_fell_back(const sl_device *device)
+{
+    return *device->after != '\0';
+}
+
 sl_status sl_device_memory(const sl_device *device, const sl_graph *graph, size_t *out)
 {
     return device->vulkan ? sl_vk_memory(device->ctx, device->vulkan, graph, SL_F32, out)
@@ -95,6 +121,13 @@ sl_status sl_device_memory(const sl_device *device, const sl_graph *graph, size_
 sl_status sl_device_compile(sl_device *device, const sl_graph *graph, sl_plan **out)
 {
     *out = NULL;
-    return device->vulkan ? sl_vk_compile(device->ctx, device->vulkan, graph, SL_F32, out)
-                          : sl_cpu_compile(device->ctx, graph, device->weights, out);
+    if (device->vulkan)
+        return sl_vk_compile(device->ctx, device->vulkan, graph, SL_F32, out);
+    sl_status st = sl_cpu_compile(device->ctx, graph, device->weights, out);
+    if (st == SL_OK && *device->after) {
+        char *name = (*out)->device;
+        size_t used = strlen(name);
+        snprintf(name + used, sizeof((*out)->device) - used, ", after %s", device->after);
+    }
+    return st;
 }

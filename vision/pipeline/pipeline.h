@@ -19,6 +19,14 @@ sl_status sl_device_open(sl_ctx *ctx, const char *name, sl_device **out);
 void sl_device_close(sl_device *device);
 bool sl_device_is_cpu(const sl_device *device);
 
+// Whether the CPU may take over from a device whose compilation or run ended like that: it is full,
+// it failed, or it was not asked for and cannot compute this.
+bool sl_device_may_fall_back(const sl_device *device, sl_status failure);
+// From here on the device is the CPU, and its plans tell so; warns, with the context's message. The
+// plans there were must be freed before.
+sl_status sl_device_fall_back(sl_device *device, sl_status failure);
+bool sl_device_fell_back(const sl_device *device);
+
 // The bytes of activations and scratch that a graph takes on a device, without allocating them.
 sl_status sl_device_memory(const sl_device *device, const sl_graph *graph, size_t *out);
 

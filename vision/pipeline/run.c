@@ -105,6 +105,16 @@ static sl_status make_network(run *r, const sl_model *model, sl_device *device,
     return r->canvas && r->cropped && r->keep ? SL_OK : SL_ERR_NOMEM;
 }
 
+static void drop_network(run *r)
+{
+    sl_network_free(&r->network);
+    free(r->canvas);
+    free(r->cropped);
+    free(r->keep);
+    r->canvas = r->cropped = NULL;
+    r->keep = NULL;
+}
+
 // The picture's row on the canvas, which centres it.
 static float *canvas_row(const run *r, size_t y)
 {
@@ -126,6 +136,23 @@ static sl_status run_network(run *r)
     for (size_t y = 0; y < r->height && st == SL_OK; y++)
         memcpy(r->cropped + y * row_floats, canvas_row(r, y), row_bytes);
     return st;
+}
+
+// On the CPU where the device fails, or has no room: there is but one tile.
+static sl_status compute(run *r, const sl_model *model, sl_device *device,
+                         const sl_run_options *options)
+{
+    for (;;) {
+        sl_status st = make_network(r, model, device, options);
+        if (st == SL_OK)
+            st = run_network(r);
+        if (!sl_device_may_fall_back(device, st))
+            return st;
+        drop_network(r);
+        st = sl_device_fall_back(device, st);
+        if (st != SL_OK)
+            return st;
+    }
 }
 
 static sl_status write_map(const run *r, uint32_t layer, uint32_t block)
@@ -186,16 +213,11 @@ sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *input,
     if (st == SL_OK)
         st = read_input(&r, input);
     if (st == SL_OK)
-        st = make_network(&r, model, device, options);
-    if (st == SL_OK)
-        st = run_network(&r);
+        st = compute(&r, model, device, options);
     if (st == SL_OK)
         st = write_files(&r);
-    sl_network_free(&r.network);
+    drop_network(&r);
     sl_device_close(device);
     sl_blob_free(&r.storage);
-    free(r.canvas);
-    free(r.cropped);
-    free(r.keep);
     return st;
 }

@@ -76,6 +76,8 @@ sl_status sl_shape_choose(sl_ctx *ctx, const sl_shape_request *request, sl_tile_
     uint32_t least = smaller(2, whole), most = whole, units;
     if (request->tile)
         most = smaller(whole, units_for(request->tile, s.multiple));
+    if (request->largest)
+        most = smaller(most, request->largest / s.multiple);
     most = most < least ? least : most;
     size_t bytes;
     st = measure(&s, least, &bytes);

@@ -21,6 +21,7 @@ typedef struct sl_shape_request {
     sl_lmd_build build; // sides are filled in here
     uint64_t budget_bytes;
     uint32_t tile;          // side asked for; 0: as large as the budget allows
+    uint32_t largest;       // side that must not be exceeded, where two units fit; 0: none
     uint32_t width, height; // of the picture
 } sl_shape_request;
 
