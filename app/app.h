@@ -92,8 +92,8 @@ extern const app_command *const app_commands[]; // ends with NULL
 #define APP_DEVICE_OPTION                                                                          \
     {                                                                                              \
         .name = "device", .kind = APP_NAME, .at = APP_AT(device), .value = "NAME",                 \
-        .help = "Where to compute: auto, cpu, vulkan, or a name that softlens devices tells "      \
-                "(default: auto)"                                                                  \
+        .help = "Where to compute: auto (the best graphics card, else the processor), cpu, "       \
+                "vulkan, or a name that softlens devices tells (default: auto)"                    \
     }
 #define APP_THRESHOLD_OPTION                                                                       \
     {                                                                                              \

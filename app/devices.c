@@ -23,7 +23,8 @@ const app_command app_devices = {
     .operands_min = 0,
     .operands_max = 0,
     .about = "Prints every device under the name that --device takes, with its driver, memory and "
-             "limits, and why it is not used unless it is named.",
+             "limits, what its self-test found, and why it is not used unless it is named. "
+             "Graphics cards that were not tested yet are tested.",
     .examples = "softlens devices\n"
                 "softlens devices --json\n",
     .options = rows,

@@ -210,7 +210,7 @@ typedef struct sl_run_options {
 
 // One raw tensor through a model, padded as in the official evaluation (zeros, centred). `input`:
 // .npy of float32 [H,W,3]. Writes output.npy [H,W,3] and keep/LAYER.BLOCK.npy (uint8) under
-// `output_dir`, which is made if missing.
+// `output_dir`, which is made if missing. Where the device fails or is full the processor computes.
 SL_API sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *input,
                               const char *output_dir, const sl_run_options *options);
 
@@ -223,7 +223,8 @@ typedef struct sl_bench_options {
 } sl_bench_options;
 
 // Times a model on this machine: JSON text (malloc'ed) with the median seconds, and per op family
-// seconds, share, GFLOP/s and, on the processor, share of the measured peak.
+// seconds, share, GFLOP/s and, on the processor, share of the measured peak. A device that fails or
+// is full is a failure here: SL_ERR_DEVICE, SL_ERR_NOMEM.
 SL_API sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_bench_options *options,
                                 char **out);
 

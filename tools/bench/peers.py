@@ -100,8 +100,8 @@ class Bench:
         return measured(command, **KEEP_MEMORY)
 
     def bench(self, model, *args):
-        text = measured([self.softlens, "bench", model, "--json", "--quiet", "--threads",
-                         str(THREADS), *args])[2]
+        text = measured([self.softlens, "bench", model, "--json", "--quiet", "--device", "cpu",
+                         "--threads", str(THREADS), *args])[2]
         return json.loads(text)
 
     def row(self, what, here, there, ratio, command):
@@ -153,8 +153,8 @@ class Bench:
         for what, *options in [("as the model decides",), ("every window", "--dense")]:
             seconds, mib, text = measured(
                 [self.softlens, "deblur", self.path("12mp.jpg"), "-o", self.path("out.jpg"),
-                 "--overwrite", "--json", "--quiet", "--model", self.model, "--threads",
-                 str(THREADS), *options])
+                 "--overwrite", "--json", "--quiet", "--model", self.model, "--device", "cpu",
+                 "--threads", str(THREADS), *options])
             kept = json.loads(text)["kept_share"]
             command = " ".join(["softlens deblur 12mp.jpg", *options])
             self.row("shipped model, 12 megapixels, a quarter of them blurred, from file to file, "
@@ -166,7 +166,7 @@ class Bench:
         photo, out = self.path("256.jpg"), self.path("256-out.jpg")
         Image.open(self.sample).crop((128, 0, 384, 256)).save(photo, quality=92)
         command = [self.softlens, "deblur", photo, "-o", out, "--overwrite", "--quiet", "--model",
-                   self.model, "--threads", str(THREADS)]
+                   self.model, "--device", "cpu", "--threads", str(THREADS)]
         here = min((measured(command)[:2] for _ in range(5)))
         there = min((self.torch("deblur", self.model, photo, out)[:2] for _ in range(3)))
         self.row("shipped model, a 256x256 JPEG from file to file, start-up included",
