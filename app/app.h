@@ -27,7 +27,7 @@ typedef struct app_values {
     bool overwrite, dense, strip_metadata, allow_truncated, half, composed, graph;
     const char *output, *output_dir, *input, *model, *heat, *compare;
     const char *device;
-    const char *format, *simd; // one of the row's choices
+    const char *format, *simd, *precision; // one of the row's choices
     uint64_t quality, threads, tile, max_pixels, memory, repeats;
     float keep_threshold, keep_share;
     uint32_t size[2]; // width, height
@@ -94,6 +94,12 @@ extern const app_command *const app_commands[]; // ends with NULL
         .name = "device", .kind = APP_NAME, .at = APP_AT(device), .value = "NAME",                 \
         .help = "Where to compute: auto (the best graphics card, else the processor), cpu, "       \
                 "vulkan, or a name that softlens devices tells (default: auto)"                    \
+    }
+#define APP_PRECISION_OPTION                                                                       \
+    {                                                                                              \
+        .name = "precision", .kind = APP_CHOICE, .at = APP_AT(precision), .value = "P",            \
+        .choices = "f32|f16",                                                                      \
+        .help = "Compute in f32, or in f16 on a Vulkan device that has it (default: f32)"          \
     }
 #define APP_THRESHOLD_OPTION                                                                       \
     {                                                                                              \
@@ -175,6 +181,8 @@ void app_one_line(char *text);
 void app_error(const char *format, ...) APP_PRINTF(1, 2);
 // Same, for a wrong use of a command; points at its help. Returns APP_USAGE.
 app_exit app_usage(const app_command *command, const char *format, ...) APP_PRINTF(2, 3);
+// What --precision says.
+sl_precision app_precision(const app_session *session);
 // Prints the context's message. Returns the exit status that goes with it.
 app_exit app_fail(app_session *session, sl_status status);
 // Opens the model at `path`, or the default one when it is NULL. Prints what went wrong.

@@ -22,6 +22,7 @@ static const app_option rows[] = {
               "as the model decides)" },
     APP_DENSE_OPTION,
     APP_DEVICE_OPTION,
+    APP_PRECISION_OPTION,
     APP_THREADS_OPTION,
     { .name = "simd",
       .kind = APP_CHOICE,
@@ -40,6 +41,7 @@ static int bench(app_session *session, int count, char **operands)
         return app_usage(session->command, "--dense and --keep-share contradict each other");
     sl_bench_options how = {
         .device = values->device,
+        .precision = app_precision(session),
         .width = values->size[0],
         .height = values->size[1],
         .repeats = (unsigned)values->repeats,

@@ -49,6 +49,7 @@ static const app_option rows[] = {
     APP_THRESHOLD_OPTION,
     APP_DENSE_OPTION,
     APP_DEVICE_OPTION,
+    APP_PRECISION_OPTION,
     APP_THREADS_OPTION,
     { .name = "memory",
       .kind = APP_BYTES,
@@ -114,6 +115,7 @@ static void print_json(const app_job *job, const sl_deblur_report *report, const
         json_object_set_new(object, "tile_height", json_integer(report->tile_height));
         set_text(object, "device", report->device);
         json_object_set_new(object, "fell_back", json_boolean(report->fell_back));
+        set_text(object, "precision", report->precision == SL_PRECISION_F16 ? "f16" : "f32");
     }
     set_text(object, "error", error);
     char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
@@ -240,6 +242,7 @@ static app_exit prepare(work *w)
         return result;
     sl_deblur_options options = {
         .device = values->device,
+        .precision = app_precision(w->session),
         .keep_threshold = values->keep_threshold,
         .dense = values->dense,
         .memory_bytes = values->memory,

@@ -20,6 +20,7 @@ static const app_option rows[] = {
       .help = "Compute windows operation by operation, the reference form" },
     APP_OVERWRITE_OPTION,
     APP_DEVICE_OPTION,
+    APP_PRECISION_OPTION,
     APP_THREADS_OPTION,
     APP_COMMON_OPTIONS,
 };
@@ -34,6 +35,7 @@ static int run(app_session *session, int count, char **operands)
         return app_usage(session->command, "--dense and --keep-threshold contradict each other");
     sl_run_options how = {
         .device = values->device,
+        .precision = app_precision(session),
         .keep_threshold = values->keep_threshold,
         .dense = values->dense,
         .composed = values->composed,

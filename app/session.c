@@ -83,6 +83,12 @@ void app_session_close(app_session *session)
     session->ctx = NULL;
 }
 
+sl_precision app_precision(const app_session *session)
+{
+    const char *name = session->values.precision;
+    return name && strcmp(name, "f16") == 0 ? SL_PRECISION_F16 : SL_PRECISION_F32;
+}
+
 app_exit app_fail(app_session *session, sl_status status)
 {
     app_progress_end(&session->progress);

@@ -27,6 +27,7 @@ _softlens_value() # option: completes its value; fails when it takes none
         --model) _softlens_files 'safetensors|pth|pt' ;;
         --format) _softlens_words png jpg ;;
         --device) _softlens_words auto cpu vulkan ;;
+        --precision) _softlens_words f32 f16 ;;
         --simd) _softlens_words portable avx2 avx512 ;;
         --memory) _softlens_words 512M 1G 2G 4G ;;
         --size) _softlens_words 512x512 1024x1024 ;;
@@ -56,18 +57,18 @@ _softlens()
     case $command:$_softlens_current in
         deblur:-*)
             _softlens_words "$common" -o --output --format --quality --strip-metadata --overwrite \
-                --model --heat --compare --keep-threshold --dense --device --threads --memory \
-                --tile --max-pixels --allow-truncated --json
+                --model --heat --compare --keep-threshold --dense --device --precision \
+                --threads --memory --tile --max-pixels --allow-truncated --json
             ;;
         info:-*) _softlens_words "$common" --size --graph --json ;;
         convert:-*) _softlens_words "$common" -o --output --half --overwrite ;;
         run:-*)
             _softlens_words "$common" --input --output-dir --keep-threshold --dense --composed \
-                --overwrite --device --threads
+                --overwrite --device --precision --threads
             ;;
         bench:-*)
-            _softlens_words "$common" --size --repeats --keep-share --dense --device --threads \
-                --simd --json
+            _softlens_words "$common" --size --repeats --keep-share --dense --device --precision \
+                --threads --simd --json
             ;;
         devices:-*) _softlens_words "$common" --json ;;
         deblur:*) _softlens_files 'png|jpe?g|jpe|jfif' ;;

@@ -87,6 +87,13 @@ SL_API const char *sl_ctx_message(const sl_ctx *ctx);
 // other. SL_ERR_NOMEM.
 SL_API sl_status sl_devices_describe(sl_ctx *ctx, char **out);
 
+// What activations and matrices are kept in while a network runs. Sums, means and scores are f32
+// always. One that the device cannot do is SL_ERR_DEVICE: the processor does f32 alone.
+typedef enum sl_precision {
+    SL_PRECISION_F32 = 0,
+    SL_PRECISION_F16, // half the memory; Vulkan devices that have it
+} sl_precision;
+
 // ---- images -------------------------------------------------------------------------------------
 
 typedef enum sl_image_format { SL_IMAGE_SAME = 0, SL_IMAGE_PNG, SL_IMAGE_JPEG } sl_image_format;
@@ -170,6 +177,7 @@ typedef struct sl_deblur_options {
     bool dense;            // prune nothing
     uint64_t memory_bytes; // what the activations of a tile may take; 0: 512 MiB
     uint32_t tile;         // side of a tile in pixels; 0: as large as the budget allows
+    sl_precision precision;
 } sl_deblur_options;
 
 typedef struct sl_deblur_report {
@@ -180,6 +188,7 @@ typedef struct sl_deblur_report {
     double seconds;    // network and compositing, without files
     char device[64];   // "cpu (avx512, 2 threads)"; ", after vulkan:0 failed" where it fell back
     bool fell_back;    // the device failed or was full, now or before: the processor computed
+    sl_precision precision;
 } sl_deblur_report;
 
 typedef struct sl_deblur sl_deblur;
@@ -206,6 +215,7 @@ typedef struct sl_run_options {
     bool dense;
     bool composed; // windows op by op instead of the fused block: the reference form
     bool overwrite;
+    sl_precision precision;
 } sl_run_options;
 
 // One raw tensor through a model, padded as in the official evaluation (zeros, centred). `input`:
@@ -220,6 +230,7 @@ typedef struct sl_bench_options {
     unsigned repeats;       // 0: 5
     float keep_share; // in (0, 1]: this share of windows is kept, evenly; 0: by the predictors
     bool dense;
+    sl_precision precision;
 } sl_bench_options;
 
 // Times a model on this machine: JSON text (malloc'ed) with the median seconds, and per op family

@@ -22,6 +22,19 @@ START_TEST(the_processor_has_three_names)
 }
 END_TEST
 
+// The processor does f32 alone; whoever asks it for f16 learns so before any work.
+START_TEST(the_processor_has_no_f16)
+{
+    sl_device *device;
+    ck_ok(sl_device_open(ctx, "cpu", &device));
+    ck_ok(sl_device_set_precision(device, SL_PRECISION_F32));
+    ck_fails(sl_device_set_precision(device, SL_PRECISION_F16), SL_ERR_DEVICE, "f32 only");
+    ck_fails(sl_device_set_precision(device, (sl_precision)7), SL_ERR_ARGUMENT, "precision 7");
+    ck_assert_int_eq(sl_device_precision(device), SL_PRECISION_F32);
+    sl_device_close(device);
+}
+END_TEST
+
 START_TEST(unknown_names_are_refused)
 {
     static const char *const names[] = { "", "CPU", "cpu0", "abacus", "vulkan0", "vulkano", "%s" };
@@ -71,6 +84,7 @@ int main(void)
 {
     TCase *tests = tcase_create("device");
     tcase_add_test(tests, the_processor_has_three_names);
+    tcase_add_test(tests, the_processor_has_no_f16);
     tcase_add_test(tests, unknown_names_are_refused);
     tcase_add_test(tests, the_processor_is_always_listed);
     return run_case("device", tests);

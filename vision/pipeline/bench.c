@@ -197,14 +197,15 @@ static sl_status write_json(bench *b, char **out)
     json_t *families = json_array();
     for (size_t i = 0; i < b->family_count; i++)
         json_array_append_new(families, family_json(b, &b->families[i]));
-    json_t *root =
-        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I, s:I}", "model",
-                  sl_tensor_set_path(b->model->set), "architecture", b->model->architecture,
-                  "device", n->plan->device, "threads", (int)sl_pool_size(b->ctx->pool), "width",
-                  (int)b->width, "height", (int)b->height, "padded_width", (int)n->width,
-                  "padded_height", (int)n->height, "repeats", (int)b->repeats, "keep_share_asked",
-                  (double)b->options->keep_share, "memory_bytes", (json_int_t)n->plan->memory_bytes,
-                  "weight_bytes", (json_int_t)n->plan->weight_bytes);
+    json_t *root = json_pack(
+        "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I, s:I}", "model",
+        sl_tensor_set_path(b->model->set), "architecture", b->model->architecture, "device",
+        n->plan->device, "precision",
+        sl_device_precision(b->device) == SL_PRECISION_F16 ? "f16" : "f32", "threads",
+        (int)sl_pool_size(b->ctx->pool), "width", (int)b->width, "height", (int)b->height,
+        "padded_width", (int)n->width, "padded_height", (int)n->height, "repeats", (int)b->repeats,
+        "keep_share_asked", (double)b->options->keep_share, "memory_bytes",
+        (json_int_t)n->plan->memory_bytes, "weight_bytes", (json_int_t)n->plan->weight_bytes);
     json_t *run = run_json(b, &all);
     json_t *peak = json_pack("{s:f, s:f}", "gflops", b->gflops, "gbytes_per_second", b->gbytes);
     *out = NULL;
@@ -255,6 +256,8 @@ sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_bench_opti
     if (!b.seconds)
         return SL_ERR_NOMEM;
     st = sl_device_open(ctx, options->device, &b.device);
+    if (st == SL_OK)
+        st = sl_device_set_precision(b.device, options->precision);
     if (st == SL_OK)
         st = make_network(&b);
     if (st == SL_OK)

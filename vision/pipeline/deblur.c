@@ -93,6 +93,8 @@ sl_status sl_deblur_new(sl_ctx *ctx, const sl_model *model, const sl_deblur_opti
     d->budget_bytes = options->memory_bytes ? options->memory_bytes : SL_DEFAULT_BUDGET;
     d->tile = options->tile;
     st = sl_device_open(ctx, options->device, &d->device);
+    if (st == SL_OK)
+        st = sl_device_set_precision(d->device, options->precision);
     if (st != SL_OK)
         goto done;
     st = make_first_network(d);
@@ -214,7 +216,8 @@ static void fill_report(const sl_deblur *d, const sl_composite *c, const sl_wind
                                    .tiles = c->x.count * c->y.count,
                                    .kept_share = count->all > 0 ? count->computed / count->all : 0,
                                    .seconds = sl_seconds() - start,
-                                   .fell_back = sl_device_fell_back(d->device) };
+                                   .fell_back = sl_device_fell_back(d->device),
+                                   .precision = sl_device_precision(d->device) };
     memcpy(report->device, d->network.plan->device, sizeof(report->device));
 }
 

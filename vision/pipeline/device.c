@@ -9,6 +9,7 @@ struct sl_device {
     sl_vk_device *vulkan;    // NULL: the CPU computes
     bool is_auto;            // nobody named it
     char after[40];          // "vulkan:0 failed": what the CPU stands in for; "" for nothing
+    sl_precision precision;
 };
 
 // "vulkan:N", or what can only be a UUID.
@@ -104,6 +105,7 @@ sl_status sl_device_fall_back(sl_device *device, sl_status failure)
              failure == SL_ERR_NOMEM ? "ran out of memory" : "failed");
     sl_vk_close(device->vulkan);
     device->vulkan = NULL;
+    device->precision = SL_PRECISION_F32;
     return sl_cpu_weights_new(device->ctx, &device->weights);
 }
 
@@ -112,9 +114,37 @@ bool sl_device_fell_back(const sl_device *device)
     return *device->after != '\0';
 }
 
+sl_status sl_device_set_precision(sl_device *device, sl_precision precision)
+{
+    if (precision != SL_PRECISION_F32 && precision != SL_PRECISION_F16)
+        return sl_fail(device->ctx, SL_ERR_ARGUMENT, "unknown precision %d; f32 and f16 are known",
+                       (int)precision);
+    if (precision == SL_PRECISION_F16 && !device->vulkan)
+        return sl_fail(
+            device->ctx, SL_ERR_DEVICE,
+            "the cpu computes in f32 only; name a Vulkan device for f16, or ask for f32");
+    if (precision == SL_PRECISION_F16 && !sl_vk_device_info(device->vulkan)->f16)
+        return sl_fail(device->ctx, SL_ERR_DEVICE,
+                       "vulkan:%u %s has no f16; name another device, or ask for f32",
+                       sl_vk_device_info(device->vulkan)->index,
+                       sl_vk_device_info(device->vulkan)->name);
+    device->precision = precision;
+    return SL_OK;
+}
+
+sl_precision sl_device_precision(const sl_device *device)
+{
+    return device->precision;
+}
+
+static sl_dtype dtype_of(const sl_device *device)
+{
+    return device->precision == SL_PRECISION_F16 ? SL_F16 : SL_F32;
+}
+
 sl_status sl_device_memory(const sl_device *device, const sl_graph *graph, size_t *out)
 {
-    return device->vulkan ? sl_vk_memory(device->ctx, device->vulkan, graph, SL_F32, out)
+    return device->vulkan ? sl_vk_memory(device->ctx, device->vulkan, graph, dtype_of(device), out)
                           : sl_cpu_memory(device->ctx, graph, out);
 }
 
@@ -122,7 +152,7 @@ sl_status sl_device_compile(sl_device *device, const sl_graph *graph, sl_plan **
 {
     *out = NULL;
     if (device->vulkan)
-        return sl_vk_compile(device->ctx, device->vulkan, graph, SL_F32, out);
+        return sl_vk_compile(device->ctx, device->vulkan, graph, dtype_of(device), out);
     sl_status st = sl_cpu_compile(device->ctx, graph, device->weights, out);
     if (st == SL_OK && *device->after) {
         char *name = (*out)->device;

@@ -207,6 +207,8 @@ sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *input,
     sl_device *device = NULL;
     sl_status st = sl_device_open(ctx, options->device, &device);
     if (st == SL_OK)
+        st = sl_device_set_precision(device, options->precision);
+    if (st == SL_OK)
         st = sl_threshold_check(ctx, options->keep_threshold);
     if (st == SL_OK)
         st = check_targets(&r, &model->lmd);
