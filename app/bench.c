@@ -68,7 +68,7 @@ const app_command app_bench = {
     .operands_min = 0,
     .operands_max = 1,
     .about = "Runs a model on a picture of noise and prints the median time and, for each kind of "
-             "operation, its time, its share, and how near it comes to what the processor can do.",
+             "operation, its time, its share, and how near it comes to what the device can do.",
     .examples = "softlens bench\n"
                 "softlens bench model.safetensors --size 1024x1024 --keep-share 0.2 --json\n",
     .options = rows,

@@ -233,9 +233,9 @@ typedef struct sl_bench_options {
     sl_precision precision;
 } sl_bench_options;
 
-// Times a model on this machine: JSON text (malloc'ed) with the median seconds, and per op family
-// seconds, share, GFLOP/s and, on the processor, share of the measured peak. A device that fails or
-// is full is a failure here: SL_ERR_DEVICE, SL_ERR_NOMEM.
+// Times a model on this machine: JSON text (malloc'ed) with the median seconds, the device's own
+// measured peak, and per op family seconds, share, GFLOP/s, GB/s and share of that peak. A device
+// that fails or is full is a failure here: SL_ERR_DEVICE, SL_ERR_NOMEM.
 SL_API sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_bench_options *options,
                                 char **out);
 

@@ -40,6 +40,8 @@ if [ -n "$name" ] && ! grep -q '^  usable: *no$' "$outside/devices"; then
     accepted bench --device vulkan --size 64x64 --repeats 1 --json
     says '"device": "vulkan:[0-9]+ \('
     says '"precision": "f32"'
+    says '"peak": \{'
+    says '"share_of_peak": [0-9.]+'
     if grep -q '^  f16: *yes$' "$outside/devices"; then
         accepted deblur a.png --device "$name" --precision f16 --json
         says '"device":"vulkan:[0-9]+ \(.*f16\)","precision":"f16"'
@@ -47,7 +49,6 @@ if [ -n "$name" ] && ! grep -q '^  usable: *no$' "$outside/devices"; then
         accepted bench --device "$name" --precision f16 --size 64x64 --repeats 1 --json
         says '"precision": "f16"'
     fi
-    check 'no peak of the processor' test "$(grep -c peak "$outside/out")" = 0
     check 'compiled kernels are kept' compgen -G "$outside/cache/softlens/vulkan-*.pipelines"
     accepted devices
     says '^  self test: +passed$'

@@ -24,7 +24,7 @@ typedef struct bench {
     double *seconds; // [repeats], sorted after the runs
     double compile_seconds, first_seconds, total_seconds;
     sl_window_count windows;
-    double gflops, gbytes;        // measured peak; 0: not known of this device
+    double gflops, gbytes;        // measured peak of the device
     family families[SL_OP_COUNT]; // no op has more than one
     size_t family_count;
 } bench;
@@ -108,8 +108,8 @@ static sl_status run_all(bench *b)
     uint8_t *keep = sl_alloc(b->ctx, sl_network_max_windows(&b->network), 1);
     st = keep ? sl_network_count(&b->network, keep, &b->windows) : SL_ERR_NOMEM;
     free(keep);
-    if (st == SL_OK && sl_device_is_cpu(b->device))
-        st = sl_cpu_peak(b->ctx, &b->gflops, &b->gbytes);
+    if (st == SL_OK)
+        st = sl_device_peak(b->device, &b->gflops, &b->gbytes);
     return st;
 }
 
@@ -161,7 +161,7 @@ static json_t *known(bool is_known, double x)
 
 static json_t *share_of_peak(const bench *b, double gflops)
 {
-    return known(b->gflops > 0, ratio(gflops, b->gflops));
+    return known(b->gflops > 0 && gflops > 0, ratio(gflops, b->gflops));
 }
 
 static json_t *family_json(const bench *b, const family *f)

@@ -142,6 +142,12 @@ static sl_dtype dtype_of(const sl_device *device)
     return device->precision == SL_PRECISION_F16 ? SL_F16 : SL_F32;
 }
 
+sl_status sl_device_peak(sl_device *device, double *gflops, double *gbytes)
+{
+    return device->vulkan ? sl_vk_peak(device->ctx, device->vulkan, gflops, gbytes)
+                          : sl_cpu_peak(device->ctx, gflops, gbytes);
+}
+
 sl_status sl_device_memory(const sl_device *device, const sl_graph *graph, size_t *out)
 {
     return device->vulkan ? sl_vk_memory(device->ctx, device->vulkan, graph, dtype_of(device), out)

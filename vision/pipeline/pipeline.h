@@ -35,6 +35,9 @@ sl_precision sl_device_precision(const sl_device *device);
 // The bytes of activations and scratch that a graph takes on a device, without allocating them.
 sl_status sl_device_memory(const sl_device *device, const sl_graph *graph, size_t *out);
 
+// What the device can do at most, measured now: about 0.1 s (cpu/cpu.h, vulkan/vulkan.h).
+sl_status sl_device_peak(sl_device *device, double *gflops, double *gbytes);
+
 // SL_ERR_UNSUPPORTED: an op that this device cannot compute. SL_ERR_NOMEM: not enough memory, here
 // or on the device.
 sl_status sl_device_compile(sl_device *device, const sl_graph *graph, sl_plan **out);

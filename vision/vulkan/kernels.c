@@ -7,12 +7,14 @@
 #include "vulkan/attention-half.spv.h"
 #include "vulkan/columns.spv.h"
 #include "vulkan/columns-half.spv.h"
+#include "vulkan/copy.spv.h"
 #include "vulkan/dwconv.spv.h"
 #include "vulkan/dwconv-half.spv.h"
 #include "vulkan/gate.spv.h"
 #include "vulkan/gate-half.spv.h"
 #include "vulkan/gemm.spv.h"
 #include "vulkan/gemm-half.spv.h"
+#include "vulkan/multiply.spv.h"
 #include "vulkan/norm.spv.h"
 #include "vulkan/norm-half.spv.h"
 #include "vulkan/score.spv.h"
@@ -44,6 +46,8 @@ static const sl_vk_shader shaders[SL_VK_KERNEL_COUNT] = {
     [SL_VK_UNSHUFFLE] = SHADER(unshuffle, 2),
     [SL_VK_GATE] = SHADER(gate, 3),
     [SL_VK_SKIP] = SHADER(skip, 2),
+    [SL_VK_COPY] = SHADER(copy, 2),
+    [SL_VK_MULTIPLY] = SHADER(multiply, 2),
     [SL_VK_HALF + SL_VK_GEMM] = SHADER(gemm_half, 7),
     [SL_VK_HALF + SL_VK_NORM] = SHADER(norm_half, 6),
     [SL_VK_HALF + SL_VK_ATTENTION] = SHADER(attention_half, 5),

@@ -91,3 +91,10 @@ sl_status sl_vk_memory(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph,
     *out = 0;
     return fail(ctx);
 }
+
+sl_status sl_vk_peak(sl_ctx *ctx, sl_vk_device *device, double *gflops, double *gbytes)
+{
+    (void)device;
+    *gflops = *gbytes = 0;
+    return fail(ctx);
+}

@@ -116,6 +116,8 @@ typedef enum sl_vk_kernel {
     SL_VK_UNSHUFFLE,
     SL_VK_GATE,
     SL_VK_SKIP, // a map into the last channels of a wider one
+    SL_VK_COPY,
+    SL_VK_MULTIPLY,
     SL_VK_HALF, // + any of those above: with activations and matrices in f16
     SL_VK_KERNEL_COUNT = 2 * SL_VK_HALF,
 } sl_vk_kernel;
