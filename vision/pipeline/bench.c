@@ -161,7 +161,7 @@ static json_t *known(bool is_known, double x)
 
 static json_t *share_of_peak(const bench *b, double gflops)
 {
-    return known(b->gflops > 0 && gflops > 0, ratio(gflops, b->gflops));
+    return known(b->gflops > 0, ratio(gflops, b->gflops));
 }
 
 static json_t *family_json(const bench *b, const family *f)
@@ -185,8 +185,9 @@ static json_t *run_json(const bench *b, const sl_profile_entry *all)
                      b->compile_seconds, "first_run_seconds", b->first_seconds, "median_seconds",
                      median, "min_seconds", b->seconds[0], "ms_per_megapixel",
                      1e3 * median / megapixels, "gmac", known(gmac > 0, gmac), "gflops",
-                     known(gmac > 0, gflops), "share_of_peak", share_of_peak(b, gflops),
-                     "kept_share", ratio(b->windows.computed, b->windows.all));
+                     known(gmac > 0, gflops), "share_of_peak",
+                     gmac > 0 ? share_of_peak(b, gflops) : NULL, "kept_share",
+                     ratio(b->windows.computed, b->windows.all));
 }
 
 static sl_status write_json(bench *b, char **out)

@@ -80,8 +80,8 @@ sl_status sl_vk_compile(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph
 sl_status sl_vk_memory(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph, sl_dtype precision,
                        size_t *out);
 
-// Measured peak of the device: GFLOP/s in f32 multiply-adds on registers, GB/s of a copy larger than
-// the caches. About 0.1 s. SL_ERR_NOMEM, SL_ERR_DEVICE.
+// Measured peak of the device: GFLOP/s in f32 multiply-adds on registers, GB/s of a copy larger
+// than the caches. About 0.1 s. SL_ERR_NOMEM, SL_ERR_DEVICE.
 sl_status sl_vk_peak(sl_ctx *ctx, sl_vk_device *device, double *gflops, double *gbytes);
 
 #endif
