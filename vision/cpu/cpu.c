@@ -31,25 +31,6 @@ static double kept_share(const cpu_plan *p, const sl_node *node)
     return windows > 0 ? *(const int32_t *)(const void *)value_at(p, list) / windows : 0;
 }
 
-static double bytes_moved(const sl_graph *g, const sl_node *node)
-{
-    double bytes = 0;
-    for (unsigned i = 0; i < SL_MAX_INPUTS; i++)
-        bytes += (double)g->values[node->in[i]].bytes; // values[0] has none
-    for (unsigned i = 0; i < SL_MAX_OUTPUTS; i++)
-        bytes += (double)g->values[node->out[i]].bytes;
-    return bytes;
-}
-
-static double weight_bytes(const sl_node *node)
-{
-    double bytes = 0;
-    for (unsigned i = 0; i < SL_MAX_WEIGHTS; i++)
-        if (node->weight[i])
-            bytes += (double)node->weight[i]->bytes;
-    return bytes;
-}
-
 static void run_profiled(cpu_plan *p, size_t n)
 {
     const sl_node *node = &p->plan.graph->nodes[n];
@@ -59,7 +40,7 @@ static void run_profiled(cpu_plan *p, size_t n)
     entry->seconds += sl_seconds() - start;
     double share = kept_share(p, node);
     entry->macs += sl_node_macs(p->plan.graph, node) * share;
-    entry->bytes += bytes_moved(p->plan.graph, node) * share + weight_bytes(node);
+    entry->bytes += sl_node_bytes(p->plan.graph, node, NULL, share);
 }
 
 static sl_status plan_run(sl_plan *plan)
@@ -77,32 +58,9 @@ static sl_status plan_run(sl_plan *plan)
     return SL_OK;
 }
 
-// A list that comes from outside is believed by the ops behind it, so it is checked here.
-static sl_status check_list(const sl_plan *plan, const sl_value_info *info, const void *data)
-{
-    const int32_t *list = data;
-    size_t windows = info->bytes / sizeof *list - 4;
-    if (list[0] < 0 || (size_t)list[0] > windows)
-        return sl_fail(plan->ctx, SL_ERR_ARGUMENT,
-                       "window list %s: %d windows; it has room for %zu", info->output, list[0],
-                       windows);
-    for (int32_t i = 0, last = -1; i < list[0]; last = list[4 + i], i++)
-        if (list[4 + i] <= last || (size_t)list[4 + i] >= windows)
-            return sl_fail(plan->ctx, SL_ERR_ARGUMENT,
-                           "window list %s: entry %d is %d; entries ascend and stay below %zu",
-                           info->output, i, list[4 + i], windows);
-    return SL_OK;
-}
-
 static sl_status plan_write(sl_plan *plan, sl_value value, const void *data)
 {
-    const sl_value_info *info = &plan->graph->values[value];
-    if (info->dtype == SL_I32 && info->bytes >= 4 * sizeof(int32_t)) {
-        sl_status st = check_list(plan, info, data);
-        if (st != SL_OK)
-            return st;
-    }
-    memcpy(value_at((cpu_plan *)plan, value), data, info->bytes);
+    memcpy(value_at((cpu_plan *)plan, value), data, plan->graph->values[value].bytes);
     return SL_OK;
 }
 

@@ -186,6 +186,10 @@ typedef struct sl_profile_entry {
     double bytes;   // moved at least (inputs read, outputs written, weights)
 } sl_profile_entry;
 
+// What a node moves at least when it computes `share` of its windows: that share of its inputs and
+// outputs, and its weights. bytes: of every value, as of sl_memory_plan_new.
+double sl_node_bytes(const sl_graph *g, const sl_node *node, const size_t *bytes, double share);
+
 typedef struct sl_plan sl_plan;
 
 typedef struct sl_plan_ops {
@@ -208,6 +212,7 @@ struct sl_plan { // a backend's plan begins with this
 };
 
 void sl_plan_free(sl_plan *plan);
+// A window list is checked: the ops behind it believe it.
 sl_status sl_plan_write(sl_plan *plan, sl_value value, const void *data);
 sl_status sl_plan_run(sl_plan *plan);
 sl_status sl_plan_read(sl_plan *plan, sl_value value, void *data);

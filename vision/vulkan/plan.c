@@ -93,18 +93,6 @@ static double kept_share(const vk_plan *p, uint32_t n, size_t *next)
     return sizes[3] / ((double)p->plan.graph->values[list].shape.dim[0] - 4);
 }
 
-static double bytes_of(const sl_graph *g, const sl_node *node, double share)
-{
-    double moved = 0, weights = 0;
-    for (unsigned i = 0; i < SL_MAX_INPUTS; i++)
-        moved += (double)g->values[node->in[i]].bytes; // values[0] has none
-    for (unsigned i = 0; i < SL_MAX_OUTPUTS; i++)
-        moved += (double)g->values[node->out[i]].bytes;
-    for (unsigned i = 0; i < SL_MAX_WEIGHTS; i++)
-        weights += node->weight[i] ? (double)node->weight[i]->bytes : 0;
-    return moved * share + weights;
-}
-
 static sl_status add_profile(vk_plan *p)
 {
     const sl_graph *g = p->plan.graph;
@@ -125,7 +113,7 @@ static sl_status add_profile(vk_plan *p)
         uint64_t ticks = (p->ticks[n + 1] - p->ticks[n]) & d->timestamp_mask;
         entry->seconds += 1e-9 * d->timestamp_ns * (double)ticks;
         entry->macs += sl_node_macs(g, node) * share;
-        entry->bytes += bytes_of(g, node, share);
+        entry->bytes += sl_node_bytes(g, node, p->program.value_bytes, share);
     }
     return SL_OK;
 }
