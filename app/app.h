@@ -26,7 +26,7 @@ typedef struct app_values {
     bool help, quiet, verbose, json;
     bool overwrite, dense, strip_metadata, allow_truncated, half, composed, graph;
     const char *output, *output_dir, *input, *model, *heat, *compare;
-    const char *device;
+    const char *device, *profile;
     const char *format, *simd, *precision; // one of the row's choices
     uint64_t quality, threads, tile, max_pixels, memory, repeats;
     float keep_threshold, keep_share;
@@ -100,6 +100,11 @@ extern const app_command *const app_commands[]; // ends with NULL
         .name = "precision", .kind = APP_CHOICE, .at = APP_AT(precision), .value = "P",            \
         .choices = "f32|f16",                                                                      \
         .help = "Compute in f32, or in f16 on a Vulkan device that has it (default: f32)"          \
+    }
+#define APP_PROFILE_OPTION                                                                         \
+    {                                                                                              \
+        .name = "profile", .kind = APP_FILE, .at = APP_AT(profile), .value = "FILE.json",          \
+        .help = "Also write when everything was done, to open in ui.perfetto.dev"                  \
     }
 #define APP_THRESHOLD_OPTION                                                                       \
     {                                                                                              \
@@ -181,6 +186,8 @@ void app_one_line(char *text);
 void app_error(const char *format, ...) APP_PRINTF(1, 2);
 // Same, for a wrong use of a command; points at its help. Returns APP_USAGE.
 app_exit app_usage(const app_command *command, const char *format, ...) APP_PRINTF(2, 3);
+// Refuses a --profile that would take the place of `path` (NULL is fine). Prints why.
+app_exit app_check_profile(const app_session *session, const char *path);
 // What --precision says.
 sl_precision app_precision(const app_session *session);
 // Prints the context's message. Returns the exit status that goes with it.

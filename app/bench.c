@@ -23,6 +23,7 @@ static const app_option rows[] = {
     APP_DENSE_OPTION,
     APP_DEVICE_OPTION,
     APP_PRECISION_OPTION,
+    APP_PROFILE_OPTION,
     APP_THREADS_OPTION,
     { .name = "simd",
       .kind = APP_CHOICE,
@@ -30,6 +31,7 @@ static const app_option rows[] = {
       .value = "LEVEL",
       .choices = "portable|avx2|avx512",
       .help = "At most portable, avx2 or avx512 (default: the best there is)" },
+    APP_OVERWRITE_OPTION,
     { .name = "json", .at = APP_AT(json), .help = "Print JSON" },
     APP_COMMON_OPTIONS,
 };

@@ -50,6 +50,7 @@ static const app_option rows[] = {
     APP_DENSE_OPTION,
     APP_DEVICE_OPTION,
     APP_PRECISION_OPTION,
+    APP_PROFILE_OPTION,
     APP_THREADS_OPTION,
     { .name = "memory",
       .kind = APP_BYTES,
@@ -221,6 +222,16 @@ static app_exit check_values(const app_session *session)
     return APP_DONE;
 }
 
+// The trace comes last, and must not take the place of what was done.
+static app_exit check_profile(const work *w)
+{
+    app_exit result = APP_DONE;
+    for (size_t i = 0; i < w->jobs.count; i++)
+        for (int t = 0; t < APP_TARGETS && result == APP_DONE; t++)
+            result = app_check_profile(w->session, w->jobs.job[i].output[t]);
+    return result;
+}
+
 static void report_refusals(work *w)
 {
     for (size_t i = 0; i < w->jobs.count; i++) {
@@ -273,6 +284,8 @@ static int deblur(app_session *session, int count, char **images)
     app_exit result = check_values(session);
     if (result == APP_DONE)
         result = app_jobs_plan(session, count, images, &w.jobs);
+    if (result == APP_DONE)
+        result = check_profile(&w);
     if (result != APP_DONE)
         goto done;
     report_refusals(&w);

@@ -4,6 +4,29 @@
 
 #include <string.h>
 
+// With --profile. Of work that failed as a whole there is no trace.
+static int run_traced(app_session *session, int count, char **operands)
+{
+    const app_values *values = &session->values;
+    sl_status status = SL_OK;
+    app_exit place = app_check_profile(session, values->input);
+    if (place == APP_DONE)
+        place = app_check_profile(session, values->model);
+    for (int i = 0; i < count && place == APP_DONE; i++)
+        place = app_check_profile(session, operands[i]);
+    if (place != APP_DONE)
+        return place;
+    if (values->profile)
+        status = sl_trace_begin(session->ctx, values->profile, values->overwrite);
+    if (status != SL_OK)
+        return app_fail(session, status);
+    int result = session->command->run(session, count, operands);
+    if (!values->profile || (result != APP_DONE && result != APP_SOME_FAILED))
+        return result;
+    status = sl_trace_write(session->ctx);
+    return status == SL_OK ? result : (int)app_fail(session, status);
+}
+
 static int run_command(const app_command *command, int argc, char **argv)
 {
     app_session session = { .command = command };
@@ -21,7 +44,7 @@ static int run_command(const app_command *command, int argc, char **argv)
     app_catch_signals();
     int result = app_session_open(&session);
     if (result == APP_DONE)
-        result = command->run(&session, argc - first, argv + first);
+        result = run_traced(&session, argc - first, argv + first);
     app_session_close(&session);
     return result;
 }

@@ -21,6 +21,7 @@ static const app_option rows[] = {
     APP_OVERWRITE_OPTION,
     APP_DEVICE_OPTION,
     APP_PRECISION_OPTION,
+    APP_PROFILE_OPTION,
     APP_THREADS_OPTION,
     APP_COMMON_OPTIONS,
 };

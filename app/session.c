@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // app/session.c: a command's context, and what it says when something goes wrong.
-#include "app.h"
+#include "jobs.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -81,6 +81,21 @@ void app_session_close(app_session *session)
 {
     sl_ctx_free(session->ctx);
     session->ctx = NULL;
+}
+
+app_exit app_check_profile(const app_session *session, const char *path)
+{
+    const char *profile = session->values.profile;
+    if (!profile || !path)
+        return APP_DONE;
+    char *a = app_place(profile), *b = app_place(path);
+    app_exit result = APP_DONE;
+    if (a && b && strcmp(a, b) == 0)
+        result =
+            app_usage(session->command, "--profile %s: is also read or written otherwise", profile);
+    free(a);
+    free(b);
+    return result;
 }
 
 sl_precision app_precision(const app_session *session)

@@ -23,6 +23,7 @@ _softlens_value() # option: completes its value; fails when it takes none
     case $1 in
         -o | --output | --output-dir) _softlens_files ;;
         --heat | --compare) _softlens_files 'png' ;;
+        --profile) _softlens_files 'json' ;;
         --input) _softlens_files 'npy' ;;
         --model) _softlens_files 'safetensors|pth|pt' ;;
         --format) _softlens_words png jpg ;;
@@ -57,18 +58,18 @@ _softlens()
     case $command:$_softlens_current in
         deblur:-*)
             _softlens_words "$common" -o --output --format --quality --strip-metadata --overwrite \
-                --model --heat --compare --keep-threshold --dense --device --precision \
+                --model --heat --compare --keep-threshold --dense --device --precision --profile \
                 --threads --memory --tile --max-pixels --allow-truncated --json
             ;;
         info:-*) _softlens_words "$common" --size --graph --json ;;
         convert:-*) _softlens_words "$common" -o --output --half --overwrite ;;
         run:-*)
             _softlens_words "$common" --input --output-dir --keep-threshold --dense --composed \
-                --overwrite --device --precision --threads
+                --overwrite --device --precision --profile --threads
             ;;
         bench:-*)
-            _softlens_words "$common" --size --repeats --keep-share --dense --device --precision \
-                --threads --simd --json
+            _softlens_words "$common" --size --repeats --keep-share --dense --device --precision --profile \
+                --threads --simd --overwrite --json
             ;;
         devices:-*) _softlens_words "$common" --json ;;
         deblur:*) _softlens_files 'png|jpe?g|jpe|jfif' ;;

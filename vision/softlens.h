@@ -239,6 +239,18 @@ typedef struct sl_bench_options {
 SL_API sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_bench_options *options,
                                 char **out);
 
+// ---- traces -------------------------------------------------------------------------------------
+
+// From here on the context keeps what it does and when: files, pictures, runs, and every operation
+// on its device. `path` is tried at once, so that it fails before any work: SL_ERR_EXISTS (without
+// overwrite), SL_ERR_IO. One at a time: SL_ERR_ARGUMENT.
+SL_API sl_status sl_trace_begin(sl_ctx *ctx, const char *path, bool overwrite);
+
+// Ends the trace and writes it, as JSON of Chrome's trace events: ui.perfetto.dev opens it. A
+// context that is freed before has written nothing. SL_ERR_ARGUMENT: none was begun. SL_ERR_IO,
+// SL_ERR_EXISTS, SL_ERR_NOMEM.
+SL_API sl_status sl_trace_write(sl_ctx *ctx);
+
 #ifdef __cplusplus
 }
 #endif

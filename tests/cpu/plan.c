@@ -189,8 +189,11 @@ START_TEST(runs_allocate_nothing)
     count_from_here();
     sl_plan *plan = compile(&n, weights);
     ck_assert_uint_gt(allocations, 0); // the counter counts
-    for (int on = 0; on < 2; on++) {
-        sl_plan_profile(plan, on);
+    for (int on = 0; on < 3; on++) {
+        sl_plan_profile(plan, on > 0);
+        if (on == 2)
+            ck_assert_int_eq(sl_trace_new(n.ctx, &n.ctx->trace), SL_OK);
+        sl_trace_reserve(n.ctx, 1000); // what a run reserves before it begins
         size_t before = allocations, failures = 0;
         for (int i = 0; i < 3; i++)
             failures += sl_plan_run(plan) != SL_OK;

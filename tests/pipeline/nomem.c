@@ -71,6 +71,45 @@ START_TEST(deblur_recovers)
 }
 END_TEST
 
+// A trace costs no work that goes on without it: only to begin and to write it may fail.
+static sl_status trace_once(void *arg)
+{
+    sl_image *out = NULL;
+    sl_deblur *d = NULL;
+    (void)arg;
+    sl_status st = sl_trace_begin(ctx, in_dir("trace.json"), true);
+    if (st == SL_OK)
+        st = sl_deblur_new(ctx, model, NULL, &d);
+    if (st == SL_OK)
+        st = sl_deblur_run(d, image, &out, NULL, NULL);
+    if (st == SL_OK)
+        st = sl_trace_write(ctx);
+    allow_all();
+    if (ctx->trace)
+        ck_ok(sl_trace_write(ctx));
+    sl_image_free(out);
+    sl_deblur_free(d);
+    return st;
+}
+
+START_TEST(traces_survive)
+{
+    make_inputs();
+    long lived_with = 0;
+    for (long n = 0;; n++) {
+        failures = 0;
+        allowed = n;
+        sl_status st = trace_once(NULL);
+        if (failures == 0)
+            break;
+        ck_assert(st == SL_OK || st == SL_ERR_NOMEM);
+        lived_with += st == SL_OK;
+    }
+    ck_assert_int_gt(lived_with, 0);
+    drop_inputs();
+}
+END_TEST
+
 static sl_status run_once(void *arg)
 {
     sl_run_options options = { .overwrite = true };
@@ -95,6 +134,7 @@ int main(void)
     TCase *tests = tcase_create("nomem");
     tcase_add_test(tests, deblur_survives);
     tcase_add_test(tests, deblur_recovers);
+    tcase_add_test(tests, traces_survive);
     tcase_add_test(tests, run_survives);
     return run_case("pipeline/nomem", tests);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // base/: what every room stands on: the context with its messages, checked arithmetic, memory,
-// files, and the one thread pool. May include softlens.h only.
+// files, the one thread pool, and the spans of traces. May include softlens.h only.
 #ifndef SL_BASE_BASE_H
 #define SL_BASE_BASE_H
 
@@ -15,11 +15,13 @@
 #define SL_ALIGN 64 // bytes: a cache line, and one AVX-512 vector
 
 typedef struct sl_pool sl_pool;
+typedef struct sl_trace sl_trace;
 
 struct sl_ctx {
     sl_ctx_options options; // threads resolved, simd copied into simd_name
     char simd_name[16];     // "" when the best of the machine is meant
     sl_pool *pool;          // never NULL
+    sl_trace *trace;        // NULL: no spans are kept
     char message[2048];
 };
 
@@ -117,5 +119,45 @@ unsigned sl_pool_size(const sl_pool *pool);
 // ---- clock
 
 double sl_seconds(void); // monotonic
+
+// ---- trace.c: spans of time on tracks. Nothing is kept, and next to nothing spent, while ctx has
+// no trace. Spans of a track nest; all times are sl_seconds.
+
+#define SL_TRACK_HOST 0u // what the program does; devices come behind it
+#define SL_MAX_TRACKS 8u
+#define SL_MAX_SPANS ((size_t)1 << 20)
+
+typedef struct sl_span {
+    char name[48];
+    const char *family; // of an op: its group and its work; NULL: no op
+    double start, seconds, macs;
+    unsigned track;
+} sl_span;
+
+typedef struct sl_track {
+    char name[64];
+    const char *clock; // how its times come onto the host's clock
+} sl_track;
+
+struct sl_trace {
+    char *path; // where it will be written
+    bool overwrite;
+    double started;
+    sl_track tracks[SL_MAX_TRACKS];
+    unsigned track_count;
+    sl_span *spans;
+    size_t count, capacity, dropped;
+};
+
+sl_status sl_trace_new(sl_ctx *ctx, sl_trace **out);
+void sl_trace_free(sl_trace *trace); // takes NULL
+// Room for so many spans more, which are then added without an allocation.
+void sl_trace_reserve(sl_ctx *ctx, size_t more);
+// Only where ctx has a trace: the track of that name, new or not, and a span where there is room.
+unsigned sl_trace_track(sl_ctx *ctx, const char *name, const char *clock);
+void sl_trace_add(sl_ctx *ctx, const sl_span *span);
+// A span of the host, from what sl_trace_start gave until now.
+double sl_trace_start(const sl_ctx *ctx);
+void sl_trace_end(sl_ctx *ctx, const char *name, double start);
 
 #endif

@@ -64,6 +64,7 @@ void sl_ctx_free(sl_ctx *ctx)
 {
     if (!ctx)
         return;
+    sl_trace_free(ctx->trace);
     sl_pool_free(ctx->pool);
     free(ctx);
 }

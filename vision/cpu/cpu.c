@@ -37,10 +37,12 @@ static void run_profiled(cpu_plan *p, size_t n)
     sl_profile_entry *entry = &p->plan.profile[n];
     double start = sl_seconds();
     sl_cpu_op_get(node->op)->run(&p->calls[n]);
-    entry->seconds += sl_seconds() - start;
-    double share = kept_share(p, node);
-    entry->macs += sl_node_macs(p->plan.graph, node) * share;
+    double seconds = sl_seconds() - start, share = kept_share(p, node);
+    double macs = sl_node_macs(p->plan.graph, node) * share;
+    entry->seconds += seconds;
+    entry->macs += macs;
     entry->bytes += sl_node_bytes(p->plan.graph, node, NULL, share);
+    sl_plan_trace(&p->plan, node, start, seconds, macs);
 }
 
 static sl_status plan_run(sl_plan *plan)
@@ -190,6 +192,7 @@ sl_status sl_cpu_compile(sl_ctx *ctx, const sl_graph *graph, sl_cpu_weights *wei
     if (!p)
         return SL_ERR_NOMEM;
     p->plan = (sl_plan) { .ops = &cpu_plan_ops, .ctx = ctx, .graph = graph };
+    p->plan.clock = "host";
     p->kernels = sl_kernels_get(level);
     st = plan_memory(ctx, graph, p->kernels, &memory);
     if (st == SL_OK)

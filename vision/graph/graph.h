@@ -206,6 +206,9 @@ struct sl_plan { // a backend's plan begins with this
     sl_ctx *ctx;
     const sl_graph *graph; // outlives the plan
     char device[64];
+    const char *clock;         // how the times of ops come onto the host's; a word for traces
+    unsigned track;            // of those ops, in a trace
+    bool is_traced;            // profiling was switched on for a trace
     size_t memory_bytes;       // activations and scratch
     size_t weight_bytes;       // packed weights
     sl_profile_entry *profile; // per node, or NULL when off
@@ -217,5 +220,8 @@ sl_status sl_plan_write(sl_plan *plan, sl_value value, const void *data);
 sl_status sl_plan_run(sl_plan *plan);
 sl_status sl_plan_read(sl_plan *plan, sl_value value, void *data);
 void sl_plan_profile(sl_plan *plan, bool on);
+// For backends, in a profiled run: a node took `seconds` from `start` on. Nothing without a trace.
+void sl_plan_trace(const sl_plan *plan, const sl_node *node, double start, double seconds,
+                   double macs);
 
 #endif

@@ -57,21 +57,60 @@ static sl_status check_list(const sl_plan *plan, const sl_value_info *info, cons
 
 sl_status sl_plan_write(sl_plan *plan, sl_value value, const void *data)
 {
+    double start = sl_trace_start(plan->ctx);
     sl_status st = check_value(plan, value);
     if (st == SL_OK)
         st = check_list(plan, &plan->graph->values[value], data);
-    return st == SL_OK ? plan->ops->write(plan, value, data) : st;
+    if (st == SL_OK)
+        st = plan->ops->write(plan, value, data);
+    sl_trace_end(plan->ctx, "write", start);
+    return st;
+}
+
+// What a trace wants of a run: a profile, which has the times, and room for every op and the run.
+static void prepare_trace(sl_plan *plan)
+{
+    if (!plan->ctx->trace)
+        return;
+    if (!plan->is_traced && !plan->profile)
+        sl_plan_profile(plan, true); // once: a device without timestamps has none
+    plan->is_traced = true;
+    plan->track = sl_trace_track(plan->ctx, plan->device, plan->clock);
+    sl_trace_reserve(plan->ctx, plan->graph->node_count + 1);
 }
 
 sl_status sl_plan_run(sl_plan *plan)
 {
-    return plan->ops->run(plan);
+    prepare_trace(plan);
+    double start = sl_trace_start(plan->ctx);
+    sl_status st = plan->ops->run(plan);
+    sl_trace_end(plan->ctx, "run", start);
+    return st;
+}
+
+void sl_plan_trace(const sl_plan *plan, const sl_node *node, double start, double seconds,
+                   double macs)
+{
+    const sl_op_info *info = sl_op_get(node->op);
+    if (!plan->ctx->trace)
+        return;
+    sl_span span = { .family = info->family,
+                     .start = start,
+                     .seconds = seconds,
+                     .macs = macs,
+                     .track = plan->track };
+    snprintf(span.name, sizeof(span.name), "%s", node->label ? node->label : info->name);
+    sl_trace_add(plan->ctx, &span);
 }
 
 sl_status sl_plan_read(sl_plan *plan, sl_value value, void *data)
 {
+    double start = sl_trace_start(plan->ctx);
     sl_status st = check_value(plan, value);
-    return st == SL_OK ? plan->ops->read(plan, value, data) : st;
+    if (st == SL_OK)
+        st = plan->ops->read(plan, value, data);
+    sl_trace_end(plan->ctx, "read", start);
+    return st;
 }
 
 void sl_plan_profile(sl_plan *plan, bool on)

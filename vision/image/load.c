@@ -117,11 +117,13 @@ sl_status sl_image_load(sl_ctx *ctx, const char *path, const sl_load_options *op
     const uint64_t metadata = 64u << 20;
     uint64_t pixels = options && options->max_pixels ? options->max_pixels : SL_DEFAULT_MAX_PIXELS;
     uint64_t most = pixels < (SIZE_MAX - metadata) / 8 ? pixels * 8 + metadata : SIZE_MAX;
+    double start = sl_trace_start(ctx);
     sl_blob file;
     *out = NULL;
     sl_status st = sl_file_read(ctx, path, (size_t)most, &file);
     if (st == SL_OK)
         st = sl_image_decode(ctx, file.data, file.size, path, options, out);
     sl_blob_free(&file);
+    sl_trace_end(ctx, "decode", start);
     return st;
 }

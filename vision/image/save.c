@@ -78,6 +78,7 @@ sl_status sl_image_save(sl_ctx *ctx, const sl_image *image, const char *path,
     sl_save_options o = options ? *options : (sl_save_options) { 0 };
     sl_output *output = NULL;
     sl_blob coded = { NULL, 0 };
+    double start = sl_trace_start(ctx);
     sl_status st = choose_format(ctx, image, path, &o);
     // Opened first: no picture is encoded for a place where it cannot go.
     if (st == SL_OK)
@@ -92,5 +93,6 @@ sl_status sl_image_save(sl_ctx *ctx, const sl_image *image, const char *path,
     }
     sl_output_discard(output);
     sl_blob_free(&coded);
+    sl_trace_end(ctx, "encode", start);
     return st;
 }

@@ -134,7 +134,9 @@ static sl_status run_tile(sl_deblur *d, sl_composite *c, uint32_t row, uint32_t 
                           sl_window_count *count)
 {
     const sl_network *n = &d->network;
+    double start = sl_trace_start(d->ctx);
     sl_composite_begin(c, row, column);
+    sl_trace_end(d->ctx, "cut", start);
     sl_status st = sl_plan_write(n->plan, n->image, c->input);
     if (st == SL_OK)
         st = sl_plan_run(n->plan);
@@ -142,8 +144,10 @@ static sl_status run_tile(sl_deblur *d, sl_composite *c, uint32_t row, uint32_t 
         st = sl_coverage_read(&d->coverage, n, count);
     if (st == SL_OK && !d->coverage.is_empty)
         st = sl_plan_read(n->plan, n->output, c->result);
+    start = sl_trace_start(d->ctx);
     if (st == SL_OK)
         sl_composite_end(c, &d->coverage);
+    sl_trace_end(d->ctx, "composite", start);
     return st;
 }
 
@@ -224,7 +228,7 @@ static void fill_report(const sl_deblur *d, const sl_composite *c, const sl_wind
 sl_status sl_deblur_run(sl_deblur *d, const sl_image *image, sl_image **out, sl_image **heat,
                         sl_deblur_report *report)
 {
-    double start = sl_seconds();
+    double start = sl_seconds(), traced = sl_trace_start(d->ctx);
     sl_composite c = { 0 };
     sl_window_count count;
     sl_image *result = NULL, *drawn = NULL;
@@ -249,5 +253,6 @@ done:
     sl_composite_free(&c);
     sl_image_free(result);
     sl_image_free(drawn);
+    sl_trace_end(d->ctx, "deblur", traced);
     return st;
 }

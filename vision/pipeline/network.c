@@ -67,6 +67,7 @@ static sl_status build(sl_ctx *ctx, const sl_model *model, const sl_lmd_build *o
 sl_status sl_network_new(sl_ctx *ctx, const sl_model *model, sl_device *device,
                          const sl_lmd_build *options, sl_network *out)
 {
+    double start = sl_trace_start(ctx);
     *out =
         (sl_network) { .config = model->lmd, .height = options->height, .width = options->width };
     sl_status st = build(ctx, model, options, &out->graph);
@@ -83,6 +84,7 @@ sl_status sl_network_new(sl_ctx *ctx, const sl_model *model, sl_device *device,
 done:
     if (st != SL_OK)
         sl_network_free(out);
+    sl_trace_end(ctx, "compile", start);
     return st;
 }
 

@@ -212,12 +212,16 @@ sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *input,
         st = sl_threshold_check(ctx, options->keep_threshold);
     if (st == SL_OK)
         st = check_targets(&r, &model->lmd);
+    double decoding = sl_trace_start(ctx);
     if (st == SL_OK)
         st = read_input(&r, input);
+    sl_trace_end(ctx, "decode", decoding);
     if (st == SL_OK)
         st = compute(&r, model, device, options);
+    double start = sl_trace_start(ctx);
     if (st == SL_OK)
         st = write_files(&r);
+    sl_trace_end(ctx, "encode", start);
     drop_network(&r);
     sl_device_close(device);
     sl_blob_free(&r.storage);

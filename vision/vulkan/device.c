@@ -160,6 +160,12 @@ static sl_status make_device(sl_ctx *ctx, sl_vk_device *d)
                                 .pNext = &f11,
                                 .queueCreateInfoCount = 1,
                                 .pQueueCreateInfos = &queue };
+    const char *clock;
+    sl_status st = sl_vk_clock_extension(ctx, d, &clock);
+    if (st != SL_OK)
+        return st;
+    info.enabledExtensionCount = clock ? 1 : 0;
+    info.ppEnabledExtensionNames = &clock;
     VkResult result = d->loader.vkCreateDevice(d->physical, &info, NULL, &d->device);
     if (result != VK_SUCCESS) {
         d->device = VK_NULL_HANDLE;
@@ -171,6 +177,7 @@ static sl_status make_device(sl_ctx *ctx, sl_vk_device *d)
         return sl_fail(ctx, SL_ERR_DEVICE, "vulkan:%u %s: its driver lacks %s", d->info.index,
                        d->info.name, missing);
     d->vk.vkGetDeviceQueue(d->device, d->queue_family, 0, &d->queue);
+    sl_vk_clock_open(d, clock);
     return SL_OK;
 }
 

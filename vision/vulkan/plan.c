@@ -93,7 +93,8 @@ static double kept_share(const vk_plan *p, uint32_t n, size_t *next)
     return sizes[3] / ((double)p->plan.graph->values[list].shape.dim[0] - 4);
 }
 
-static sl_status add_profile(vk_plan *p)
+// ended: when the host learned that all is done.
+static sl_status add_profile(vk_plan *p, double ended)
 {
     const sl_graph *g = p->plan.graph;
     const sl_vk_device *d = p->device;
@@ -103,6 +104,9 @@ static sl_status add_profile(vk_plan *p)
         VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
     if (result != VK_SUCCESS)
         return sl_vk_fail(p->plan.ctx, result, "reading timestamps");
+    sl_vk_moment last = { p->ticks[g->node_count], ended };
+    if (p->plan.ctx->trace)
+        sl_vk_clock_read(d, &last);
     size_t next = 0;
     for (uint32_t n = 0; n < g->node_count; n++) {
         const sl_node *node = &g->nodes[n];
@@ -111,9 +115,12 @@ static sl_status add_profile(vk_plan *p)
         if (node->op == SL_OP_INPUT)
             continue;
         uint64_t ticks = (p->ticks[n + 1] - p->ticks[n]) & d->timestamp_mask;
-        entry->seconds += 1e-9 * d->timestamp_ns * (double)ticks;
-        entry->macs += sl_node_macs(g, node) * share;
+        double seconds = 1e-9 * d->timestamp_ns * (double)ticks;
+        double macs = sl_node_macs(g, node) * share;
+        entry->seconds += seconds;
+        entry->macs += macs;
         entry->bytes += sl_node_bytes(g, node, p->program.value_bytes, share);
+        sl_plan_trace(&p->plan, node, sl_vk_clock_seconds(d, &last, p->ticks[n]), seconds, macs);
     }
     return SL_OK;
 }
@@ -130,9 +137,10 @@ static sl_status plan_run(sl_plan *plan)
         st = sl_vk_buffer_flush(plan->ctx, p->device, &p->upload);
     if (st == SL_OK)
         st = sl_vk_submit(plan->ctx, p->device, p->recording.commands, limit);
+    double ended = sl_seconds();
     if (st == SL_OK)
         st = sl_vk_buffer_invalidate(plan->ctx, p->device, &p->readback);
-    return st == SL_OK && p->queries && plan->profile ? add_profile(p) : st;
+    return st == SL_OK && p->queries && plan->profile ? add_profile(p, ended) : st;
 }
 
 // ---- profiling: the same commands with timestamps between them
@@ -285,7 +293,9 @@ sl_status sl_vk_compile(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph
     vk_plan *p = sl_alloc(ctx, 1, sizeof(*p));
     if (!p)
         return SL_ERR_NOMEM;
-    p->plan = (sl_plan) { .ops = &vk_plan_ops, .ctx = ctx, .graph = graph };
+    p->plan = (sl_plan) {
+        .ops = &vk_plan_ops, .ctx = ctx, .graph = graph, .clock = sl_vk_clock_name(device)
+    };
     p->device = device;
     sl_status st = sl_vk_program_new(ctx, device, graph, precision, &p->program);
     if (st == SL_OK)

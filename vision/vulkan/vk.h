@@ -190,6 +190,7 @@ struct sl_vk_device {
     double timestamp_ns;     // of a tick; 0: no timestamps
     uint64_t timestamp_mask; // the bits of a time stamp that count
     sl_vk_functions vk;
+    PFN_vkGetCalibratedTimestampsEXT calibrate; // NULL: the driver does not
     VkCommandPool commands;
     VkFence fence;        // of the one submission under way
     bool is_hung;         // that submission may still be running
@@ -223,6 +224,22 @@ sl_status sl_vk_submit(sl_ctx *ctx, sl_vk_device *d, VkCommandBuffer commands, d
 // Waits a little more for a submission that outlived its time. False: it runs on, and nothing that
 // it uses may be freed: leave it to the end of the process. At once after the first time.
 bool sl_vk_settle(sl_vk_device *d);
+
+// ---- clock.c: the device's ticks on the host's clock
+
+// The same moment on both clocks.
+typedef struct sl_vk_moment {
+    uint64_t ticks;
+    double seconds; // as of sl_seconds
+} sl_vk_moment;
+
+// *out: the extension to open the device with, NULL where it has none that serves.
+sl_status sl_vk_clock_extension(sl_ctx *ctx, sl_vk_device *d, const char **out);
+void sl_vk_clock_open(sl_vk_device *d, const char *extension);
+bool sl_vk_clock_read(const sl_vk_device *d, sl_vk_moment *out); // false: not calibrated
+const char *sl_vk_clock_name(const sl_vk_device *d);             // for traces
+// When that was, given a later moment.
+double sl_vk_clock_seconds(const sl_vk_device *d, const sl_vk_moment *later, uint64_t ticks);
 
 // ---- pipeline.c
 
