@@ -18,6 +18,7 @@ BEGIN, END = "<!-- tools/bench/run.sh writes this -->", "<!-- up to here -->"
 # For PyTorch a malloc that keeps its memory: otherwise half of its time goes into page faults.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000",
                "MALLOC_TOP_PAD_": "100000000"}
+HEADER = ["| what | softlens | PyTorch | ratio | command |", "|---|---|---|---|---|"]
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 
 
@@ -182,6 +183,20 @@ def machine():
     return f"{names[0] if names else platform.machine()}, {THREADS} threads"
 
 
+def write_table(path, begin, lines):
+    """Puts lines between the marks in the file; one that is missing is made."""
+    text = f"{begin}\n{END}\n"
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    before, mark, rest = text.partition(begin)
+    _, end, after = rest.partition(END)
+    if not mark or not end:
+        sys.exit(f"{path}: put two lines where the table is to go, {begin} and {END}")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(before + begin + "\n" + "\n".join(lines) + "\n" + END + after)
+
+
 def main():
     root, output = sys.argv[1:3]
     version = measured([sys.executable, "-c", "import torch; print(torch.__version__)"])[2].strip()
@@ -190,13 +205,7 @@ def main():
         bench.official()
         bench.shipped()
         bench.start()
-    table = [f"{machine()}; PyTorch {version}.", "", "| what | softlens | PyTorch | ratio | command |",
-             "|---|---|---|---|---|", *bench.rows]
-    with open(output, encoding="utf-8") as file:
-        before, rest = file.read().split(BEGIN)
-    _, after = rest.split(END)
-    with open(output, "w", encoding="utf-8") as file:
-        file.write(before + BEGIN + "\n" + "\n".join(table) + "\n" + END + after)
+    write_table(output, BEGIN, [f"{machine()}; PyTorch {version}.", "", *HEADER, *bench.rows])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""softlens on a graphics card beside PyTorch on the same one: same weights, same minutes. See
+gpu.sh.
+
+The peer is tools/golden/lmd_vit.py, eager, in f32 (without TF32) and f16. It runs in a process of
+its own (gpu.py torch ...): neither's memory is in the other's way. What softlens is timed for
+includes the picture's way to the card and back; the peer's picture lies on the card already."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import peers
+
+BEGIN = "<!-- tools/bench/gpu.sh writes this -->"
+SIZE = 1664, 1280       # 2.1 megapixels, multiples of the network's 128
+SHARE = 0.3
+NUMBERS = 1 << 25       # of the larger matrix of a product: 128 MiB, which any card binds
+REPEATS = 10
+PRECISIONS = "f32", "f16"
+
+
+# ---- the peer's process
+
+def start_torch(precision, where):
+    lmd_vit, torch = peers.import_peer()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    if where == "cuda":
+        torch.set_default_device(where)
+    return lmd_vit, torch, torch.float16 if precision == "f16" else torch.float32
+
+
+def median_seconds(torch, where, repeats, run):
+    def wait():
+        if where == "cuda":
+            torch.cuda.synchronize()
+
+    times = []
+    for _ in range(repeats + 3):        # the first ones choose kernels and take memory
+        wait()
+        start = time.perf_counter()
+        run()
+        wait()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[3:])
+
+
+def spread(torch, scores, share):
+    """The windows that softlens bench --keep-share keeps: as many, at the same places."""
+    n = scores.shape[0] * scores.shape[1]
+    kept = min(max(int(share * n + 0.5), 1), n)
+    i = torch.arange(n)
+    steps = torch.div((i + 1) * kept, n, rounding_mode="floor")
+    return (steps > torch.div(i * kept, n, rounding_mode="floor")).view(scores.shape[:2])
+
+
+def torch_network(model_path, precision, share, width, height, repeats, where):
+    """Prints the median seconds. share 0: every window and no predictors."""
+    lmd_vit, torch, dtype = start_torch(precision, where)
+    model = lmd_vit.load_model(model_path).to(where).to(dtype)
+    x = torch.rand(int(height), int(width), 3).to(where).to(dtype)
+    model.decide = lambda scores, threshold: spread(torch, scores, float(share))
+
+    def run_layer(name, x):
+        for block in getattr(model, name).blocks:
+            x = block(model, x, None)
+        return x
+
+    def run():
+        if float(share) > 0:
+            return model.infer(x)
+        return model.gated(x[None], model.features(x[None], run_layer))
+
+    with torch.inference_mode():
+        print(median_seconds(torch, where, int(repeats), run))
+
+
+def torch_products(precision, shapes, where):
+    """shapes: "ROWSxKxN,...". Prints GFLOP/s for each, a line each."""
+    _, torch, dtype = start_torch(precision, where)
+    for shape in shapes.split(","):
+        rows, k, n = (int(number) for number in shape.split("x"))
+        a, b = torch.rand(rows, k).to(where).to(dtype), torch.rand(k, n).to(where).to(dtype)
+        many = 20       # launched in one go: a single one measures the launch
+        with torch.inference_mode():
+            seconds = median_seconds(torch, where, REPEATS,
+                                     lambda: [torch.matmul(a, b) for _ in range(many)]) / many
+        print(2e-9 * rows * k * n / seconds)
+
+
+# ---- softlens, and the table
+
+def check(root, device):
+    """Ends with a sentence where there is no card, or no PyTorch that can use one."""
+    program = os.path.join(root, "build", "softlens")
+    bench = subprocess.run([program, "bench", "--device", device, "--size", "64x64", "--repeats",
+                            "1", "--json", "--quiet"], capture_output=True, text=True, check=False)
+    if bench.returncode != 0:
+        sys.exit(f"gpu.sh: {device} cannot compute: {bench.stderr.strip()}")
+    name = json.loads(bench.stdout)["device"]
+    listed = json.loads(peers.measured([program, "devices", "--json"])[2])["devices"]
+    types = {d["device"]: d["type"] for d in listed}
+    if types.get(name.split(" ")[0]) in ("software", None):
+        sys.exit(f"gpu.sh: no graphics card: {name} computes on the processor; install the card's "
+                 "Vulkan driver, or name a card with DEVICE")
+    try:
+        import torch
+    except ImportError:
+        sys.exit(f"gpu.sh: {sys.executable} has no PyTorch; name an interpreter that has, with "
+                 "PYTHON")
+    if not torch.cuda.is_available():
+        sys.exit(f"gpu.sh: PyTorch {torch.__version__} has no CUDA device here; install one that "
+                 "is built for this card")
+
+
+class Bench(peers.Bench):
+    def __init__(self, root, scratch, device):
+        super().__init__(root, scratch)
+        self.root, self.device = root, device
+
+    def torch(self, *args):
+        command = [sys.executable, os.path.abspath(__file__), "torch", *args]
+        return peers.measured(command)[2]
+
+    def network(self):
+        model = self.path("official.safetensors")
+        peers.measured([sys.executable, os.path.abspath(peers.__file__), "torch", "write", model])
+        size = "x".join(map(str, SIZE))
+        for precision in PRECISIONS:
+            for share, what, options in [(0, "every window, no predictors", ["--dense"]),
+                                         (SHARE, f"{SHARE:.0%} of the windows, predictors at work",
+                                          ["--keep-share", str(SHARE)])]:
+                here = self.bench(model, "--device", self.device, "--precision", precision,
+                                  "--size", size, "--repeats", str(REPEATS), *options)
+                there = float(self.torch("network", model, precision, str(share),
+                                         *map(str, SIZE), str(REPEATS), "cuda"))
+                seconds = here["median_seconds"]
+                self.row(f"published configuration, {size}, {precision}, {what}",
+                         f"{seconds * 1e3:.1f} ms, {here.get('gflops', 0):.0f} GFLOP/s, "
+                         f"{here.get('share_of_peak', 0):.0%} of the peak",
+                         f"{there * 1e3:.1f} ms", f"{there / seconds:.2f}x",
+                         " ".join(["softlens bench OFFICIAL --size", size, "--precision", precision,
+                                   *options]))
+        return here
+
+    def products(self):
+        program = os.path.join(self.root, "build", "tools", "bench", "gemm-gpu")
+        for precision in PRECISIONS:
+            lines = peers.measured([program, self.device, precision, str(NUMBERS)])[2].split("\n")
+            mine = [line.split() for line in lines if line]
+            shapes = ",".join("x".join(line[:3]) for line in mine)
+            theirs = self.torch("products", precision, shapes, "cuda").split()
+            for (rows, k, n, rate), other in zip(mine, theirs):
+                self.row(f"{rows}x{k} times {k}x{n}, {precision}", f"{float(rate):.0f} GFLOP/s",
+                         f"{float(other):.0f} GFLOP/s", f"{float(rate) / float(other):.2f}x",
+                         f"gemm-gpu {self.device} {precision} {NUMBERS}")
+
+
+def write_all(root, device, output):
+    import torch
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(root, scratch, device)
+        last = bench.network()
+        bench.products()
+    peak = last["peak"]
+    head = [f"{last['device']}, measured peak {peak['gflops']:.0f} GFLOP/s in f32 and "
+            f"{peak['gbytes_per_second']:.0f} GB/s; PyTorch {torch.__version__}, eager, on "
+            f"{torch.cuda.get_device_name()}. Times of softlens include the picture's way to the card "
+            "and back.", ""]
+    peers.write_table(output, BEGIN, head + peers.HEADER + bench.rows)
+    print(f"written to {output}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "torch":
+        {"network": torch_network, "products": torch_products}[sys.argv[2]](*sys.argv[3:])
+    else:
+        {"check": check, "time": write_all}[sys.argv[1]](*sys.argv[2:])
