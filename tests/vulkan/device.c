@@ -2,6 +2,8 @@
 // tests/vulkan/device.c: which devices there are, by which names they open, and why they do not.
 #include "run.h"
 
+#include "pipeline/pipeline.h"
+
 #include <ctype.h>
 
 static sl_vk_info first; // what vulkan:0 is here
@@ -168,6 +170,28 @@ START_TEST(weak_devices_are_refused)
 }
 END_TEST
 
+// Such a device computes, in f32; who asks it for f16 is told.
+START_TEST(f16_is_refused_where_there_is_none)
+{
+    sl_device *device;
+    spy.no_f16 = true;
+    list();
+    ck_assert(!first.f16 && !*first.refusal);
+    ck_ok(sl_device_open(ctx, "vulkan:0", &device));
+    ck_ok(sl_device_set_precision(device, SL_PRECISION_F32));
+    ck_fails(sl_device_set_precision(device, SL_PRECISION_F16), SL_ERR_DEVICE, "has no f16");
+    ck_assert_int_eq(sl_device_precision(device), SL_PRECISION_F32);
+    sl_device_close(device);
+    spy.no_f16 = false;
+    if (list() && first.f16) {
+        ck_ok(sl_device_open(ctx, "vulkan:0", &device));
+        ck_ok(sl_device_set_precision(device, SL_PRECISION_F16));
+        ck_assert_int_eq(sl_device_precision(device), SL_PRECISION_F16);
+        sl_device_close(device);
+    }
+}
+END_TEST
+
 static void has_strange_name(VkPhysicalDeviceProperties2 *p)
 {
     snprintf(p->properties.deviceName, sizeof(p->properties.deviceName), "A\n\x1b[31m\xff%%s");
@@ -246,6 +270,7 @@ int main(void)
     tcase_add_test(tests, several_at_once);
     tcase_add_test(tests, unknown_names_are_refused);
     tcase_add_test(tests, weak_devices_are_refused);
+    tcase_add_test(tests, f16_is_refused_where_there_is_none);
     tcase_add_test(tests, names_become_printable);
     tcase_add_test(tests, no_driver);
     tcase_add_test(tests, no_loader);

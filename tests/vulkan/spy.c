@@ -19,6 +19,7 @@ void *__wrap_dlsym(void *library, const char *name);
 static PFN_vkGetInstanceProcAddr real_instance_proc;
 static PFN_vkGetDeviceProcAddr real_device_proc;
 static PFN_vkGetPhysicalDeviceProperties2 real_properties;
+static PFN_vkGetPhysicalDeviceFeatures2 real_features;
 
 static bool is_due(const char *name)
 {
@@ -125,6 +126,14 @@ static VKAPI_ATTR void VKAPI_CALL spy_properties(VkPhysicalDevice p,
         spy.change(out);
 }
 
+static VKAPI_ATTR void VKAPI_CALL spy_features(VkPhysicalDevice p, VkPhysicalDeviceFeatures2 *out)
+{
+    real_features(p, out);
+    for (VkBaseOutStructure *at = out->pNext; at && spy.no_f16; at = at->pNext)
+        if (at->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES)
+            ((VkPhysicalDeviceVulkan12Features *)(void *)at)->shaderFloat16 = VK_FALSE;
+}
+
 // ---- looking functions up
 
 static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice device, const char *name)
@@ -158,6 +167,10 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL instance_proc(VkInstance instanc
     if (strcmp(name, "vkGetPhysicalDeviceProperties2") == 0) {
         real_properties = (PFN_vkGetPhysicalDeviceProperties2)real;
         return (PFN_vkVoidFunction)spy_properties;
+    }
+    if (strcmp(name, "vkGetPhysicalDeviceFeatures2") == 0) {
+        real_features = (PFN_vkGetPhysicalDeviceFeatures2)real;
+        return (PFN_vkVoidFunction)spy_features;
     }
     return real;
 }

@@ -12,6 +12,7 @@ typedef struct spy_state {
     const char *library; // what is opened instead of the loader; "": nothing is found
     const char *missing; // a function that is not there
     void (*change)(VkPhysicalDeviceProperties2 *properties); // what a device says of itself
+    bool no_f16;                                             // no device has it
     VkResult failure;                                        // what failing calls return
     const char *fails;     // the one function that fails; NULL: any that spy.c knows
     atomic_long countdown; // calls until one fails; negative: none does

@@ -134,7 +134,7 @@ sl_status sl_device_set_precision(sl_device *device, sl_precision precision)
 
 sl_precision sl_device_precision(const sl_device *device)
 {
-    return device->precision;
+    return device->vulkan ? device->precision : SL_PRECISION_F32; // whatever was asked before
 }
 
 static sl_dtype dtype_of(const sl_device *device)
