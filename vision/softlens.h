@@ -88,7 +88,7 @@ SL_API const char *sl_ctx_message(const sl_ctx *ctx);
 SL_API sl_status sl_devices_describe(sl_ctx *ctx, char **out);
 
 // What activations and matrices are kept in while a network runs. Sums, means and scores are f32
-// always. One that the device cannot do is SL_ERR_DEVICE: the processor does f32 alone.
+// always. One that the device cannot do is SL_ERR_ARGUMENT: the processor does f32 alone.
 typedef enum sl_precision {
     SL_PRECISION_F32 = 0,
     SL_PRECISION_F16, // half the memory; Vulkan devices that have it

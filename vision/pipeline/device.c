@@ -121,10 +121,10 @@ sl_status sl_device_set_precision(sl_device *device, sl_precision precision)
                        (int)precision);
     if (precision == SL_PRECISION_F16 && !device->vulkan)
         return sl_fail(
-            device->ctx, SL_ERR_DEVICE,
+            device->ctx, SL_ERR_ARGUMENT,
             "the cpu computes in f32 only; name a Vulkan device for f16, or ask for f32");
     if (precision == SL_PRECISION_F16 && !sl_vk_device_info(device->vulkan)->f16)
-        return sl_fail(device->ctx, SL_ERR_DEVICE,
+        return sl_fail(device->ctx, SL_ERR_ARGUMENT,
                        "vulkan:%u %s has no f16; name another device, or ask for f32",
                        sl_vk_device_info(device->vulkan)->index,
                        sl_vk_device_info(device->vulkan)->name);

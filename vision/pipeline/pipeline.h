@@ -27,8 +27,8 @@ bool sl_device_may_fall_back(const sl_device *device, sl_status failure);
 sl_status sl_device_fall_back(sl_device *device, sl_status failure);
 bool sl_device_fell_back(const sl_device *device);
 
-// Of the plans compiled from now on, f32 at first. SL_ERR_DEVICE: this device cannot.
-// SL_ERR_ARGUMENT: no precision that we know.
+// Of the plans compiled from now on, f32 at first. SL_ERR_ARGUMENT: this device cannot, or no
+// precision that we know.
 sl_status sl_device_set_precision(sl_device *device, sl_precision precision);
 sl_precision sl_device_precision(const sl_device *device);
 
