@@ -282,10 +282,10 @@ def arguments():
     parser.add_argument("--lr", type=float, default=2e-3, help="of AdamW")
     parser.add_argument("--muon-lr", type=float, default=2e-3)
     parser.add_argument("--ema", type=float, default=0.995)
-    parser.add_argument("--gate-from", type=float, default=0.6, help="share of the time")
+    parser.add_argument("--gate-from", type=float, default=0.45, help="share of the time")
     parser.add_argument("--threshold", type=float, default=0.3, help="of keeping, when gated")
     parser.add_argument("--sharp-share", type=float, default=0.1)
-    parser.add_argument("--outside-weight", type=float, default=0.1)
+    parser.add_argument("--outside-weight", type=float, default=0.2)
     parser.add_argument("--pruning-weight", type=float, default=0.3)
     parser.add_argument("--crop-mix", type=float, nargs=3, default=[0.5, 0.3, 0.2],
                         help="shares of batches of 128, 192 and 256 pixels")
