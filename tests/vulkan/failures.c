@@ -137,6 +137,37 @@ START_TEST(memory_runs_out)
 }
 END_TEST
 
+START_TEST(runs_submit_once_and_allocate_nothing)
+{
+    const long many = 1000000;
+    sl_vk_device *d;
+    sl_plan *plan;
+    fill();
+    sl_graph *g = build();
+    ck_ok(sl_vk_open(ctx, "vulkan", &d));
+    ck_ok(sl_vk_compile(ctx, d, g, SL_F32, &plan));
+    for (int run = 0; run < 3; run++) { // already the first one
+        allowed = many;
+        atomic_store(&spy.countdown, many);
+        sl_status st = use_plan(plan, g);
+        long allocations = many - allowed, calls = many - atomic_load(&spy.countdown);
+        allow_all();
+        ck_ok(st);
+        ck_assert_int_eq(allocations, 0);
+        ck_assert_int_eq(calls, 2); // of those that spy.c counts: a submission, and its end
+    }
+    spy.fails = "vkQueueSubmit";
+    atomic_store(&spy.countdown, many);
+    ck_ok(use_plan(plan, g));
+    ck_assert_int_eq(atomic_load(&spy.countdown), many - 1);
+    spy_reset();
+    check_result();
+    sl_plan_free(plan);
+    sl_vk_close(d);
+    sl_graph_free(g);
+}
+END_TEST
+
 // One device in each of two threads' contexts.
 typedef struct side {
     sl_ctx *ctx;
@@ -183,6 +214,7 @@ int main(void)
     TCase *tests = tcase_create("failures");
     tcase_add_test(tests, calls_fail);
     tcase_add_test(tests, memory_runs_out);
+    tcase_add_test(tests, runs_submit_once_and_allocate_nothing);
     tcase_add_test(tests, contexts_side_by_side);
     return run_vulkan("vulkan-failures", tests);
 }
