@@ -134,8 +134,8 @@ class Bench(peers.Bench):
             for share, what, options in [(0, "every window, no predictors", ["--dense"]),
                                          (SHARE, f"{SHARE:.0%} of the windows, predictors at work",
                                           ["--keep-share", str(SHARE)])]:
-                here = self.bench(model, "--device", self.device, "--precision", precision,
-                                  "--size", size, "--repeats", str(REPEATS), *options)
+                here = self.bench(model, "--precision", precision, "--size", size,
+                                  "--repeats", str(REPEATS), *options)
                 there = float(self.torch("network", model, precision, str(share),
                                          *map(str, SIZE), str(REPEATS), "cuda"))
                 seconds = here["median_seconds"]

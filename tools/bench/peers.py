@@ -86,6 +86,8 @@ def measured(command, **environment):
 
 
 class Bench:
+    device = "cpu"      # a card that "auto" may find is gpu.py's
+
     def __init__(self, root, scratch):
         self.softlens = os.path.join(root, "build", "softlens")
         self.model = os.path.join(root, "models", "lmd-vit-small.safetensors")
@@ -101,11 +103,13 @@ class Bench:
         return measured(command, **KEEP_MEMORY)
 
     def bench(self, model, *args):
-        text = measured([self.softlens, "bench", model, "--json", "--quiet", "--device", "cpu",
-                         "--threads", str(THREADS), *args])[2]
+        text = measured([self.softlens, "bench", model, "--json", "--quiet", "--device",
+                         self.device, "--threads", str(THREADS), *args])[2]
         return json.loads(text)
 
     def row(self, what, here, there, ratio, command):
+        if command.startswith("softlens "):
+            command += f" --device {self.device}"
         self.rows.append(f"| {what} | {here} | {there} | {ratio} | `{command}` |")
         print(self.rows[-1], flush=True)
 
@@ -130,7 +134,7 @@ class Bench:
                  "softlens bench OFFICIAL --size 512x512 --keep-share 0.3")
         out = self.path("run")
         measured([self.softlens, "run", model, "--input", x, "--output-dir", out, "--dense",
-                  "--threads", str(THREADS)])
+                  "--device", self.device, "--threads", str(THREADS)])
         error = np.abs(np.load(os.path.join(out, "output.npy")) - np.load(self.path("y.npy"))).max()
         self.row("largest difference of a sample between the two, of 1", f"{error:.1e}", "", "",
                  "softlens run OFFICIAL --input x.npy --output-dir out --dense")
@@ -154,7 +158,7 @@ class Bench:
         for what, *options in [("as the model decides",), ("every window", "--dense")]:
             seconds, mib, text = measured(
                 [self.softlens, "deblur", self.path("12mp.jpg"), "-o", self.path("out.jpg"),
-                 "--overwrite", "--json", "--quiet", "--model", self.model, "--device", "cpu",
+                 "--overwrite", "--json", "--quiet", "--model", self.model, "--device", self.device,
                  "--threads", str(THREADS), *options])
             kept = json.loads(text)["kept_share"]
             command = " ".join(["softlens deblur 12mp.jpg", *options])
@@ -167,7 +171,7 @@ class Bench:
         photo, out = self.path("256.jpg"), self.path("256-out.jpg")
         Image.open(self.sample).crop((128, 0, 384, 256)).save(photo, quality=92)
         command = [self.softlens, "deblur", photo, "-o", out, "--overwrite", "--quiet", "--model",
-                   self.model, "--device", "cpu", "--threads", str(THREADS)]
+                   self.model, "--device", self.device, "--threads", str(THREADS)]
         here = min((measured(command)[:2] for _ in range(5)))
         there = min((self.torch("deblur", self.model, photo, out)[:2] for _ in range(3)))
         self.row("shipped model, a 256x256 JPEG from file to file, start-up included",
