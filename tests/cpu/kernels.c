@@ -15,6 +15,8 @@ static double activated(double x, sl_act act, double slope)
         return x > 0 ? x : x * slope;
     case SL_ACT_GELU:
         return 0.5 * x * (1 + erf(x / sqrt(2)));
+    case SL_ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
     case SL_ACT_NONE:
         break;
     }
@@ -38,7 +40,7 @@ static gemm_case random_gemm(test_rng *rng, uint64_t seed)
                     .rows = rows[test_range(rng, 0, SL_ARRAY_LEN(rows) - 1)],
                     .n = columns[test_range(rng, 0, SL_ARRAY_LEN(columns) - 1)],
                     .k = test_range(rng, 1, seed % 7 ? 70 : 700),
-                    .act = (sl_act)test_range(rng, 0, 3),
+                    .act = (sl_act)test_range(rng, 0, 4),
                     .bias = test_range(rng, 0, 3) > 0 };
     size_t residual = test_range(rng, 0, 2);
     c.residual = residual > 0;
@@ -228,6 +230,9 @@ START_TEST(activations_agree_with_libm)
     check_activation(kernels, SL_ACT_GELU, -12, 12, 1e-7);
     check_activation(kernels, SL_ACT_GELU, -0.01f, 0.01f, 1e-7);
     check_activation(kernels, SL_ACT_GELU, -1e6f, 1e6f, 1e-7);
+    check_activation(kernels, SL_ACT_GELU_TANH, -12, 12, 1e-7);
+    check_activation(kernels, SL_ACT_GELU_TANH, -0.01f, 0.01f, 1e-7);
+    check_activation(kernels, SL_ACT_GELU_TANH, -1e6f, 1e6f, 1e-7);
     check_activation(kernels, SL_ACT_RELU, -12, 12, 0);
     check_activation(kernels, SL_ACT_LEAKY_RELU, -12, 12, 0);
     check_activation(kernels, SL_ACT_NONE, -12, 12, 0);
@@ -237,7 +242,7 @@ END_TEST
 START_TEST(activations_keep_what_is_not_finite)
 {
     const sl_kernels *kernels = sl_kernels_get((sl_simd)_i);
-    static const sl_act acts[] = { SL_ACT_RELU, SL_ACT_LEAKY_RELU, SL_ACT_GELU };
+    static const sl_act acts[] = { SL_ACT_RELU, SL_ACT_LEAKY_RELU, SL_ACT_GELU, SL_ACT_GELU_TANH };
     if (_i > (int)sl_cpu_simd_best())
         return;
     for (size_t k = 0; k < SL_ARRAY_LEN(acts); k++) {

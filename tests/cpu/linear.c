@@ -13,6 +13,8 @@ static double activated(double x, sl_act act)
         return x > 0 ? x : 0.125 * x;
     case SL_ACT_GELU:
         return 0.5 * x * (1 + erf(x / sqrt(2)));
+    case SL_ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
     case SL_ACT_NONE:
         break;
     }

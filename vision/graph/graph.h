@@ -35,10 +35,27 @@ typedef enum sl_op {
                             //   shift mask needs `rows`, `columns` of windows
     SL_OP_WINDOW_DWCONV,    // x [R*N,C], list -> same; 3x3 inside each window, reflected without
                             //   repeating the edge; weights [C,1,3,3],[C]; act
+    SL_OP_ADD_POSITION, // x [h,w,C] -> same, in place: plus a grid of position embeddings, resized
+                        //   bilinearly to h x w; weight [1,P,C], see sl_position_grid
+    SL_OP_CLASS_TOKENS, // x [h,w,C] -> [1+h*w,C]: cls + the embedding's first row, then x plus the
+                        //   others as above; weights [1,1+g*g,C], cls [1,1,C]
+    SL_OP_SOFT_ATTENTION, // q [h,w,C], not yet scaled, v [h,w,C] -> [h,w,C]; `heads`, `factor` r,
+                          //   `landmarks`, `inverse`, `iterations`, eps; 4 weights, sl_soft_weight
+    SL_OP_ATTENTION,      // q [..,C], kv [..,2C] (all K, then all V) -> [..,C]: over all rows,
+                          //   softmax(q k^T * d^-1/2) v per head of d = C / `heads` channels
+    SL_OP_ROWS, // x [..,C] -> [rows,columns,C], from row `first` on; columns 0: that row, [C]
+    SL_OP_MEAN, // x [..,C] -> [C]: mean over all rows
+    SL_OP_UNIT, // x [..,C] -> same: every row divided by its length, at least 1e-12
     SL_OP_COUNT,
 } sl_op;
 
-typedef enum sl_act { SL_ACT_NONE, SL_ACT_RELU, SL_ACT_LEAKY_RELU, SL_ACT_GELU } sl_act;
+typedef enum sl_act {
+    SL_ACT_NONE,
+    SL_ACT_RELU,
+    SL_ACT_LEAKY_RELU,
+    SL_ACT_GELU,
+    SL_ACT_GELU_TANH, // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+} sl_act;
 
 // Order of the weights of SL_OP_WINDOW_BLOCK. MODULATOR [N,C] may be missing (NULL).
 typedef enum sl_block_weight {
@@ -81,16 +98,34 @@ typedef enum sl_predict_weight {
     SL_PREDICT_WEIGHTS,
 } sl_predict_weight;
 
+// Order of the weights of SL_OP_SOFT_ATTENTION, for heads of d = C / heads channels.
+typedef enum sl_soft_weight {
+    SL_SOFT_LANDMARK_W, // [d,d,r,r], stride r, no pad, no bias, the same for all heads
+    SL_SOFT_NORM_W,     // [d]; GELU behind
+    SL_SOFT_NORM_B,
+    SL_SOFT_CONV_W, // [heads,1,k,k], k odd: of V, zeros around, the same for a head's channels
+    SL_SOFT_WEIGHTS,
+} sl_soft_weight;
+
+// How SL_OP_SOFT_ATTENTION inverts the kernel matrix of the landmarks, by a fixed number of Newton
+// iterations: SOFT adds a ridge and starts each head by itself, SOFT-Norm starts all heads of a
+// picture alike and scales the result by the square roots of the row sums.
+typedef enum sl_inverse { SL_INVERSE_SOFT, SL_INVERSE_NORM } sl_inverse;
+
 // Attributes of every op in one plain struct; an op reads its own.
 typedef struct sl_attr {
     uint32_t stride, pad;   // CONV2D
-    uint32_t factor;        // PIXEL_UNSHUFFLE, GATE: f
+    uint32_t factor;        // PIXEL_UNSHUFFLE, GATE: f; SOFT_ATTENTION: r
     uint32_t window, shift; // window ops: w, and 0 or w/2
     uint32_t heads;
-    uint32_t rows, columns; // WINDOW_ATTENTION: the grid of windows
+    uint32_t rows, columns; // WINDOW_ATTENTION: the grid of windows; ROWS: the map taken out
+    uint32_t first;         // ROWS
+    uint32_t landmarks;     // SOFT_ATTENTION: a square number, or 0: as the factor gives, "ratio"
+    uint32_t iterations;    // SOFT_ATTENTION
+    sl_inverse inverse;     // SOFT_ATTENTION
     sl_act act;
     float slope;     // LEAKY_RELU
-    float eps;       // LAYER_NORM, WINDOW_BLOCK, PREDICT
+    float eps;       // LAYER_NORM, WINDOW_BLOCK, PREDICT, SOFT_ATTENTION
     float threshold; // SELECT: keep where softmax(z0,z1)[0] > threshold
 } sl_attr;
 
@@ -161,6 +196,18 @@ typedef struct sl_op_info {
 
 const sl_op_info *sl_op_get(sl_op op);
 double sl_node_macs(const sl_graph *g, const sl_node *node);
+double sl_node_inverse_macs(const sl_graph *g,
+                            const sl_node *node); // of these, Newton's iterations
+
+// ops_soft.c: rows and columns of the landmarks of a map of height x width. A fixed number pools
+// the map to rows * r x columns * r first, as adaptive average pooling does: cell i of n covers
+// rows floor(i * height / n) to ceil((i + 1) * height / n) - 1.
+void sl_landmark_grid(const sl_attr *attr, uint64_t height, uint64_t width, uint64_t grid[2]);
+// The side g of the square grid in a position embedding [1,P,C]; 0: it holds none. P is g*g, or
+// g*g + 1 with a row for the class token in front. Resized to h rows, row i lies at
+// max((i + 0.5) * g / h - 0.5, 0) between the grid's rows, of which the last goes on for ever.
+uint64_t sl_position_grid(const sl_tensor *embedding, bool *has_class_row);
+uint64_t sl_square_root(uint64_t n); // of a square number, up to 2^32; else 0
 
 // ---- memory planner (memory_plan.c): every value's place in one arena
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // graph/ops.c: the op table: names, shape rules, costs. A new op begins with a row here.
-#include "graph/graph.h"
+#include "graph/rules.h"
 
-// A shape rule that fails says which op, where, and the shapes that it saw.
-static sl_status refuse(sl_graph *g, const sl_node *node, const char *why)
+sl_status sl_rule_refuse(sl_graph *g, const sl_node *node, const char *why)
 {
     char text[256] = "";
     for (unsigned i = 0; i < SL_MAX_INPUTS; i++) {
@@ -16,52 +15,6 @@ static sl_status refuse(sl_graph *g, const sl_node *node, const char *why)
     }
     return sl_fail(g->ctx, SL_ERR_FORMAT, "%s %s: %s (inputs %s)", sl_op_get(node->op)->name,
                    node->label, why, text);
-}
-
-static const sl_value_info *input(const sl_graph *g, const sl_node *node, unsigned i)
-{
-    return &g->values[node->in[i]];
-}
-
-static uint64_t elements(const sl_shape *shape)
-{
-    size_t n = 0;
-    return sl_shape_elements(shape, &n) ? n : 0;
-}
-
-// Does weight i exist with this shape? rank 0 ends the list of sides.
-static bool weight_is(const sl_node *node, unsigned i, unsigned rank, uint64_t a, uint64_t b,
-                      uint64_t c, uint64_t d)
-{
-    const sl_tensor *w = node->weight[i];
-    const uint64_t side[4] = { a, b, c, d };
-    if (!w || w->shape.rank != rank)
-        return false;
-    for (unsigned k = 0; k < rank; k++)
-        if (w->shape.dim[k] != side[k])
-            return false;
-    return true;
-}
-
-static bool is_vector(const sl_node *node, unsigned i, uint64_t n)
-{
-    return weight_is(node, i, 1, n, 0, 0, 0);
-}
-
-static bool is_matrix(const sl_node *node, unsigned i, uint64_t rows, uint64_t columns)
-{
-    return weight_is(node, i, 2, rows, columns, 0, 0);
-}
-
-static bool is_map(const sl_value_info *v) // [H,W,C], f32, nothing empty
-{
-    return v->dtype == SL_F32 && v->shape.rank == 3 && v->shape.dim[0] > 0 && v->shape.dim[1] > 0 &&
-           v->shape.dim[2] > 0;
-}
-
-static sl_shape map_shape(uint64_t h, uint64_t w, uint64_t c)
-{
-    return (sl_shape) { .rank = 3, .dim = { h, w, c } };
 }
 
 static bool is_list(const sl_graph *g, const sl_node *node, unsigned i, uint64_t windows)
@@ -89,7 +42,7 @@ static sl_status shape_unshuffle(sl_graph *g, sl_node *node, sl_shape out[], sl_
     uint64_t f = node->attr.factor;
     (void)dtype;
     if (!is_map(x) || f < 1 || f > 64 || x->shape.dim[0] % f || x->shape.dim[1] % f)
-        return refuse(g, node, "wants a map whose sides are multiples of the factor");
+        return sl_rule_refuse(g, node, "wants a map whose sides are multiples of the factor");
     out[0] = map_shape(x->shape.dim[0] / f, x->shape.dim[1] / f, x->shape.dim[2] * f * f);
     return SL_OK;
 }
@@ -101,13 +54,13 @@ static sl_status shape_conv2d(sl_graph *g, sl_node *node, sl_shape out[], sl_dty
     uint64_t stride = node->attr.stride, pad = node->attr.pad;
     (void)dtype;
     if (!is_map(x) || !w || w->shape.rank != 4 || stride < 1)
-        return refuse(g, node, "wants a map, a weight [Cout,Cin,k,k] and a stride");
+        return sl_rule_refuse(g, node, "wants a map, a weight [Cout,Cin,k,k] and a stride");
     uint64_t cout = w->shape.dim[0], k = w->shape.dim[2];
     if (cout < 1 || k < 1 || k > 64 || pad > k || w->shape.dim[3] != k ||
         w->shape.dim[1] != x->shape.dim[2] || !is_vector(node, 1, cout))
-        return refuse(g, node, "weight, bias and channels do not fit together");
+        return sl_rule_refuse(g, node, "weight, bias and channels do not fit together");
     if (x->shape.dim[0] + 2 * pad < k || x->shape.dim[1] + 2 * pad < k)
-        return refuse(g, node, "the map is smaller than the kernel");
+        return sl_rule_refuse(g, node, "the map is smaller than the kernel");
     out[0] = map_shape((x->shape.dim[0] + 2 * pad - k) / stride + 1,
                        (x->shape.dim[1] + 2 * pad - k) / stride + 1, cout);
     return SL_OK;
@@ -120,10 +73,10 @@ static sl_status shape_upconv(sl_graph *g, sl_node *node, sl_shape out[], sl_dty
     (void)dtype;
     if (!is_map(x) || !is_map(skip) || skip->shape.dim[0] != 2 * x->shape.dim[0] ||
         skip->shape.dim[1] != 2 * x->shape.dim[1])
-        return refuse(g, node, "wants a skip map of twice the sides");
+        return sl_rule_refuse(g, node, "wants a skip map of twice the sides");
     if (!w || !weight_is(node, 0, 4, x->shape.dim[2], w->shape.dim[1], 2, 2) ||
         w->shape.dim[1] < 1 || !is_vector(node, 1, w->shape.dim[1]))
-        return refuse(g, node, "wants a weight [Cin,Cout,2,2] and its bias");
+        return sl_rule_refuse(g, node, "wants a weight [Cin,Cout,2,2] and its bias");
     out[0] =
         map_shape(skip->shape.dim[0], skip->shape.dim[1], w->shape.dim[1] + skip->shape.dim[2]);
     return SL_OK;
@@ -137,7 +90,7 @@ static sl_status shape_gate(sl_graph *g, sl_node *node, sl_shape out[], sl_dtype
     if (!is_map(image) || !is_map(y) || f < 1 || f > 64 || image->shape.dim[2] != 3 ||
         y->shape.dim[2] != 4 * f * f || y->shape.dim[0] * f != image->shape.dim[0] ||
         y->shape.dim[1] * f != image->shape.dim[1])
-        return refuse(g, node, "wants an image [H,W,3] and a map [H/f,W/f,4*f*f]");
+        return sl_rule_refuse(g, node, "wants an image [H,W,3] and a map [H/f,W/f,4*f*f]");
     out[0] = image->shape;
     return SL_OK;
 }
@@ -147,7 +100,7 @@ static sl_status shape_predict(sl_graph *g, sl_node *node, sl_shape out[], sl_dt
     const sl_value_info *x = input(g, node, 0);
     (void)dtype;
     if (!is_map(x) || window_count(&x->shape, &node->attr) == 0)
-        return refuse(g, node, "wants a map whose sides are multiples of the window");
+        return sl_rule_refuse(g, node, "wants a map whose sides are multiples of the window");
     uint64_t c = x->shape.dim[2], w = node->attr.window;
     bool fits =
         c >= 4 && is_matrix(node, SL_PREDICT_IN0_W, c, c) && is_vector(node, SL_PREDICT_IN0_B, c) &&
@@ -158,7 +111,7 @@ static sl_status shape_predict(sl_graph *g, sl_node *node, sl_shape out[], sl_dt
         is_vector(node, SL_PREDICT_OUT2_B, c / 4) && is_matrix(node, SL_PREDICT_OUT4_W, 2, c / 4) &&
         is_vector(node, SL_PREDICT_OUT4_B, 2);
     if (!fits)
-        return refuse(g, node, "the predictor's weights do not fit the channels");
+        return sl_rule_refuse(g, node, "the predictor's weights do not fit the channels");
     out[0] = map_shape(x->shape.dim[0] / w, x->shape.dim[1] / w, 2);
     return SL_OK;
 }
@@ -167,10 +120,10 @@ static sl_status shape_select(sl_graph *g, sl_node *node, sl_shape out[], sl_dty
 {
     const sl_value_info *s = input(g, node, 0);
     if (!is_map(s) || s->shape.dim[2] != 2)
-        return refuse(g, node, "wants scores [rows,columns,2]");
+        return sl_rule_refuse(g, node, "wants scores [rows,columns,2]");
     uint64_t windows = s->shape.dim[0] * s->shape.dim[1];
     if (windows > INT32_MAX - 4)
-        return refuse(g, node, "too many windows");
+        return sl_rule_refuse(g, node, "too many windows");
     out[0] = (sl_shape) { .rank = 1, .dim = { windows + 4 } };
     out[1] = (sl_shape) { .rank = 2, .dim = { s->shape.dim[0], s->shape.dim[1] } };
     dtype[0] = SL_I32;
@@ -203,11 +156,11 @@ static sl_status shape_block(sl_graph *g, sl_node *node, sl_shape out[], sl_dtyp
     (void)dtype;
     uint64_t windows = is_map(x) ? window_count(&x->shape, &node->attr) : 0;
     if (windows == 0 || !is_list(g, node, 1, windows))
-        return refuse(g, node, "wants a map of whole windows and a list for it");
+        return sl_rule_refuse(g, node, "wants a map of whole windows and a list for it");
     uint64_t tokens = (uint64_t)node->attr.window * node->attr.window, c = x->shape.dim[2];
     if (node->attr.window < 2 || node->attr.heads < 1 || c % node->attr.heads ||
         !block_weights_fit(node, c, tokens))
-        return refuse(g, node, "the block's weights do not fit channels, heads and window");
+        return sl_rule_refuse(g, node, "the block's weights do not fit channels, heads and window");
     out[0] = x->shape;
     return SL_OK;
 }
@@ -218,7 +171,7 @@ static sl_status shape_gather(sl_graph *g, sl_node *node, sl_shape out[], sl_dty
     (void)dtype;
     uint64_t windows = is_map(x) ? window_count(&x->shape, &node->attr) : 0;
     if (windows == 0 || !is_list(g, node, 1, windows))
-        return refuse(g, node, "wants a map of whole windows and a list for it");
+        return sl_rule_refuse(g, node, "wants a map of whole windows and a list for it");
     uint64_t tokens = (uint64_t)node->attr.window * node->attr.window;
     out[0] = (sl_shape) { .rank = 2, .dim = { windows * tokens, x->shape.dim[2] } };
     return SL_OK;
@@ -232,7 +185,7 @@ static sl_status shape_scatter(sl_graph *g, sl_node *node, sl_shape out[], sl_dt
     uint64_t tokens = (uint64_t)node->attr.window * node->attr.window;
     if (windows == 0 || !is_list(g, node, 2, windows) || t->shape.rank != 2 ||
         t->shape.dim[0] != windows * tokens || t->shape.dim[1] != x->shape.dim[2])
-        return refuse(g, node, "wants a map, its windows' rows and a list for them");
+        return sl_rule_refuse(g, node, "wants a map, its windows' rows and a list for them");
     out[0] = x->shape;
     return SL_OK;
 }
@@ -253,14 +206,14 @@ static sl_status shape_layer_norm(sl_graph *g, sl_node *node, sl_shape out[], sl
     const sl_value_info *x = input(g, node, 0);
     (void)dtype;
     if (x->dtype != SL_F32 || x->shape.rank < 1 || elements(&x->shape) == 0)
-        return refuse(g, node, "wants rows of channels");
+        return sl_rule_refuse(g, node, "wants rows of channels");
     uint64_t c = x->shape.dim[x->shape.rank - 1], rows = elements(&x->shape) / c;
     const sl_tensor *add = node->weight[2];
     if (!is_vector(node, 0, c) || !is_vector(node, 1, c) ||
         (add && (!is_matrix(node, 2, add->shape.dim[0], c) || add->shape.dim[0] < 1 ||
                  rows % add->shape.dim[0])) ||
         !rows_fit_list(g, node, 1, rows))
-        return refuse(g, node, "weights do not fit the channels");
+        return sl_rule_refuse(g, node, "weights do not fit the channels");
     out[0] = x->shape;
     return SL_OK;
 }
@@ -272,16 +225,16 @@ static sl_status shape_linear(sl_graph *g, sl_node *node, sl_shape out[], sl_dty
     (void)dtype;
     if (x->dtype != SL_F32 || x->shape.rank < 1 || elements(&x->shape) == 0 || !w ||
         w->shape.rank != 2 || w->shape.dim[0] < 1)
-        return refuse(g, node, "wants rows of channels and a weight [M,K]");
+        return sl_rule_refuse(g, node, "wants rows of channels and a weight [M,K]");
     uint64_t k = x->shape.dim[x->shape.rank - 1];
     if (w->shape.dim[1] != k || !is_vector(node, 1, w->shape.dim[0]) ||
         !rows_fit_list(g, node, 2, elements(&x->shape) / k))
-        return refuse(g, node, "weight, bias and channels do not fit together");
+        return sl_rule_refuse(g, node, "weight, bias and channels do not fit together");
     out[0] = x->shape;
     out[0].dim[x->shape.rank - 1] = w->shape.dim[0];
     if (node->in[1] != SL_NO_VALUE &&
         (input(g, node, 1)->dtype != SL_F32 || !sl_shape_equal(&input(g, node, 1)->shape, &out[0])))
-        return refuse(g, node, "the residual has another shape than the result");
+        return sl_rule_refuse(g, node, "the residual has another shape than the result");
     return SL_OK;
 }
 
@@ -296,7 +249,8 @@ static sl_status shape_attention(sl_graph *g, sl_node *node, sl_shape out[], sl_
         kv->shape.dim[0] != q->shape.dim[0] || kv->shape.dim[1] != 2 * q->shape.dim[1] ||
         q->shape.dim[1] % a->heads || !is_list(g, node, 2, windows) ||
         !is_matrix(node, 0, (2 * w - 1) * (2 * w - 1), a->heads))
-        return refuse(g, node, "queries, keys, heads, windows and bias do not fit together");
+        return sl_rule_refuse(g, node,
+                              "queries, keys, heads, windows and bias do not fit together");
     out[0] = q->shape;
     return SL_OK;
 }
@@ -310,17 +264,12 @@ static sl_status shape_dwconv(sl_graph *g, sl_node *node, sl_shape out[], sl_dty
         x->shape.dim[0] < tokens || x->shape.dim[0] % tokens ||
         !weight_is(node, 0, 4, x->shape.dim[1], 1, 3, 3) || !is_vector(node, 1, x->shape.dim[1]) ||
         !is_list(g, node, 1, x->shape.dim[0] / tokens))
-        return refuse(g, node, "wants whole windows of rows and a weight [C,1,3,3]");
+        return sl_rule_refuse(g, node, "wants whole windows of rows and a weight [C,1,3,3]");
     out[0] = x->shape;
     return SL_OK;
 }
 
 // ---- costs: multiply-accumulates as the specification counts them
-
-static double size_of(const sl_graph *g, sl_value v)
-{
-    return (double)elements(&g->values[v].shape);
-}
 
 static double macs_conv2d(const sl_graph *g, const sl_node *node)
 {
@@ -389,6 +338,17 @@ static const sl_op_info ops[SL_OP_COUNT] = {
                                  .shape = shape_attention, .macs = macs_attention },
     [SL_OP_WINDOW_DWCONV] = { "window_dwconv", "dwconv", 1, 2, 1, 2, 2, .takes_list = true,
                               .shape = shape_dwconv, .macs = macs_dwconv },
+    [SL_OP_ADD_POSITION] = { "add_position", "pixel", 1, 1, 1, 1, 1, .in_place = true,
+                             .shape = sl_shape_add_position },
+    [SL_OP_CLASS_TOKENS] = { "class_tokens", "pixel", 1, 1, 1, 2, 2,
+                             .shape = sl_shape_class_tokens },
+    [SL_OP_SOFT_ATTENTION] = { "soft_attention", "soft_attention", 2, 2, 1, 4, 4,
+                               .shape = sl_shape_soft_attention, .macs = sl_macs_soft_attention },
+    [SL_OP_ATTENTION] = { "attention", "attention", 2, 2, 1, 0, 0,
+                          .shape = sl_shape_global_attention, .macs = sl_macs_global_attention },
+    [SL_OP_ROWS] = { "rows", "pixel", 1, 1, 1, 0, 0, .shape = sl_shape_rows },
+    [SL_OP_MEAN] = { "mean", "pixel", 1, 1, 1, 0, 0, .shape = sl_shape_mean },
+    [SL_OP_UNIT] = { "unit", "norm", 1, 1, 1, 0, 0, .shape = sl_shape_unit },
 };
 
 const sl_op_info *sl_op_get(sl_op op)
