@@ -60,12 +60,96 @@ typedef struct sl_lmd_build {
 sl_status sl_lmd_vit_build(sl_graph *g, const sl_tensor_set *set, const sl_lmd_config *config,
                            const sl_lmd_build *options);
 
+// ---- SOFT (soft.c): "Softmax-free Linear Transformers", and its classification heads
+
+#define SL_SOFT_STAGES 4      // the last one has softmax attention
+#define SL_SOFT_FREE_STAGES 3 // softmax-free
+
+typedef enum sl_soft_head {
+    SL_SOFT_HEAD_NONE,   // a backbone
+    SL_SOFT_HEAD_LINEAR, // logits = W e + b
+    SL_SOFT_HEAD_EBV,    // logits = s * cosines with fixed directions, equiangular basis vectors
+    SL_SOFT_HEAD_HYPERSPHERICAL, // same, directions learnt
+} sl_soft_head;
+
+typedef struct sl_soft_config {
+    uint32_t dims[SL_SOFT_STAGES], heads[SL_SOFT_STAGES], depths[SL_SOFT_STAGES];
+    uint32_t ratios[SL_SOFT_FREE_STAGES];  // r: side of a landmark, in tokens
+    uint32_t kernels[SL_SOFT_FREE_STAGES]; // side of the convolution of V
+    uint32_t stem;                         // channels inside the first patch embedding
+    uint32_t landmarks;                    // 0: "ratio"; else their number, a square
+    uint32_t iterations;                   // of Newton's
+    bool has_inverse;                      // false: neither the file nor its shapes say which
+    sl_inverse inverse;
+    bool class_token;
+    uint32_t classes; // 0: no head
+    sl_soft_head head;
+    uint32_t embedding;    // d of the heads with directions; else 0
+    float scale;           // s of these heads
+    float temperature;     // logits are divided by it before a softmax; the graph does not
+    uint32_t image;        // side of the square crop
+    uint32_t resize;       // short side before the crop
+    float mean[3], std[3]; // of pixels in 0..1
+} sl_soft_config;
+
+// From metadata where there is any, else from names and shapes; the two must agree (SL_ERR_FORMAT).
+sl_status sl_soft_config_read(sl_ctx *ctx, const sl_tensor_set *set, sl_soft_config *out);
+char *sl_soft_config_json(sl_ctx *ctx, const sl_soft_config *config); // as in metadata; malloc'ed
+
+// Names, shapes and types of every tensor: none missing, none unknown, all values finite. Tensors
+// "reject.*" may be there, of any shape.
+sl_status sl_soft_check(sl_ctx *ctx, const sl_tensor_set *set, const sl_soft_config *config);
+
+// Whether a picture of that size has landmarks in every stage, and for SOFT-Norm two in each:
+// SL_ERR_ARGUMENT says what is the least.
+sl_status sl_soft_check_size(sl_ctx *ctx, const sl_soft_config *config, uint32_t height,
+                             uint32_t width);
+
+// What is made of the tensors at load (soft_weights.c): normalisations folded into the convolutions
+// before them, directions of unit length times the scale.
+typedef struct sl_soft_weights {
+    sl_arena arena;
+    sl_tensor embed[3 + SL_SOFT_FREE_STAGES][2]; // weight and bias: three of the stem, then stages
+    sl_tensor head_bias;                         // of head.weight
+    sl_tensor logits[2];                         // of the heads with directions
+} sl_soft_weights;
+
+sl_status sl_soft_weights_make(sl_ctx *ctx, const sl_tensor_set *set, const sl_soft_config *config,
+                               sl_soft_weights *out);
+void sl_soft_weights_free(sl_soft_weights *weights);
+
+// Outputs of the graph besides "logits" and "embedding", which are there always if the model has
+// them.
+typedef enum sl_soft_output {
+    SL_SOFT_STAGE1 = 1,
+    SL_SOFT_STAGE2 = 2,
+    SL_SOFT_STAGE3 = 4,
+    SL_SOFT_STAGE4 = 8,
+    SL_SOFT_POOL3 = 16,
+    SL_SOFT_POOL4 = 32,
+    SL_SOFT_ALL = 63,
+} sl_soft_output;
+
+typedef struct sl_soft_options {
+    uint32_t height, width; // of the picture, any that sl_soft_check_size lets pass
+    unsigned outputs;       // bits of sl_soft_output
+} sl_soft_options;
+
+// Appends the network of a model whose architecture is "soft". Input "image" [H,W,3], normalised.
+// Outputs, f32: "logits" [classes]; "embedding" [C4] (linear head: the class token behind the last
+// norm) or [d] (other heads: of unit length); "stage1".."stage4" [h,w,C], the last before the norm
+// and without the class token; "pool3", "pool4": the means of the last two over their pixels.
+// SL_ERR_ARGUMENT: the size is too small, or nothing says which inverse.
+sl_status sl_soft_build(sl_graph *g, const struct sl_model *model, const sl_soft_options *options);
+
 // ---- models (model.c)
 
 struct sl_model {
     sl_tensor_set *set;
-    const char *architecture; // "lmd-vit"
-    sl_lmd_config lmd;
+    const char *architecture;     // "lmd-vit" or "soft": which of the following hold
+    sl_lmd_config lmd;            // "lmd-vit"
+    sl_soft_config soft;          // "soft"
+    sl_soft_weights soft_weights; // "soft"
 };
 
 #endif
