@@ -6,12 +6,12 @@ import torch
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)   # Jordan et al.: fast, singular values end in 0.7..1.2
 
 
-def orthogonalised(g, steps=5):
-    """The orthogonal factor of a stack of matrices [n, rows, columns], approximately; in bf16."""
+def orthogonalised(g, steps=5, dtype=torch.bfloat16):
+    """The orthogonal factor of a stack of matrices [n, rows, columns], approximately; in `dtype`."""
     a, b, c = NEWTON_SCHULZ
     turned = g.shape[1] > g.shape[2]
     x = g.transpose(1, 2) if turned else g
-    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)).bfloat16()
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)).to(dtype)
     for _ in range(steps):
         s = x @ x.transpose(1, 2)
         x = a * x + (b * s + c * s @ s) @ x
@@ -24,12 +24,13 @@ class Muon:
     Every worker orthogonalises its share of the matrices; `gather` adds up the workers' updates.
     """
 
-    def __init__(self, params, momentum=0.95, weight_decay=0.01, share=(0, 1), gather=None):
+    def __init__(self, params, momentum=0.95, weight_decay=0.01, share=(0, 1), gather=None,
+                 dtype=torch.bfloat16):
         self.groups = {}        # equal shapes go through the iteration as one stack
         for p in params:
             self.groups.setdefault((p.shape[0], p.numel() // p.shape[0]), []).append(p)
         self.momentum, self.weight_decay = momentum, weight_decay
-        self.share, self.gather = share, gather
+        self.share, self.gather, self.dtype = share, gather, dtype
         self.state = {k: torch.zeros(len(g), *k) for k, g in self.groups.items()}
         self.total = sum(s.numel() for s in self.state.values())
 
@@ -45,7 +46,8 @@ class Muon:
             start, turn = start + grad.numel(), turn + 1
             mine = slice(turn % workers, None, workers)
             if len(grad[mine]):
-                update[mine] = orthogonalised(torch.lerp(grad[mine], mean[mine], self.momentum))
+                step = torch.lerp(grad[mine], mean[mine], self.momentum)
+                update[mine] = orthogonalised(step, dtype=self.dtype)
             updates.append(update)
         if workers > 1:
             self.gather(flat)

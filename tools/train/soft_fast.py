@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""SOFT-Norm's attention and GELU for training on a CPU: soft_kernels.c, compiled at first use.
+
+The gradient of the inverse is the closed form -Z dZ Z, as the official plain SOFT has it. Where
+the kernels do not fit (no compiler, other head widths, more than 16 landmarks), PyTorch runs.
+"""
+
+import ctypes
+import os
+import subprocess
+import tempfile
+
+import torch
+from torch.nn import functional as F
+
+import soft
+
+_FLAGS = ["-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-Wno-psabi"]
+WIDTH, MOST = 32, 16
+
+
+def _compile():
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "soft_kernels.c")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "soft_kernels.so")
+        try:
+            subprocess.run(["cc", *_FLAGS, source, "-o", path, "-lm"], check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return ctypes.CDLL(path)
+
+
+_library = _compile()
+
+
+def _call(name, *values):
+    """Tensors go as pointers, numbers as size_t."""
+    getattr(_library, name)(*(ctypes.c_size_t(v) if isinstance(v, int)
+                              else ctypes.c_void_p(v.data_ptr()) for v in values))
+
+
+class _Gelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        y = torch.empty_like(x)
+        _call("gelu_forward", x, y, x.numel())
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        dx = torch.empty_like(x)
+        _call("gelu_backward", x, dy.contiguous(), dx, x.numel())
+        return dx
+
+
+def gelu(x):
+    """tanh-GELU of a contiguous tensor whose size is a multiple of 8."""
+    if _library is None or x.numel() % 8:
+        return F.gelu(x, approximate="tanh")
+    return _Gelu.apply(x.contiguous())
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, q, v, marks, kernel, h, w, iterations):
+        b, n, c = q.shape
+        heads, m, size = marks.shape[1], marks.shape[2], kernel.shape[-1]
+        o = torch.empty_like(q)
+        k1 = torch.empty(b, heads, n, MOST)
+        k2, z = torch.empty(2, b, heads, MOST, MOST)
+        y = torch.empty(b, heads, MOST, WIDTH)
+        _call("attention_forward", q, v, marks, kernel, o, k1, k2, z, y, b, heads, h, w, m, size,
+              iterations)
+        ctx.save_for_backward(q, v, marks, kernel, k1, k2, z, y)
+        ctx.shape = b, heads, h, w, m, size
+        return o
+
+    @staticmethod
+    def backward(ctx, do):
+        q, v, marks, kernel, *kept = ctx.saved_tensors
+        gradients = [torch.zeros_like(t) for t in (q, v, marks, kernel)]
+        scratch = torch.empty(q.shape[1], MOST)
+        _call("attention_backward", q, v, marks, kernel, do.contiguous(), *kept, *gradients,
+              scratch, *ctx.shape)
+        return (*gradients, None, None, None)
+
+
+def landmark_patches(q, h, w, heads, r):
+    """[B, h*w, C] -> [B, heads, m, d*r*r], the order of the convolution's weights."""
+    b, _, c = q.shape
+    d, rows, columns = c // heads, h // r, w // r
+    grid = q.view(b, h, w, heads, d)[:, :rows * r, :columns * r]
+    grid = grid.reshape(b, rows, r, columns, r, heads, d).permute(0, 5, 1, 3, 6, 2, 4)
+    return grid.reshape(b, heads, rows * columns, d * r * r)
+
+
+def attend(mha, x, h, w):
+    """mha.forward, faster."""
+    attn, c = mha.attn, x.shape[-1]
+    fits = _library is not None and c == WIDTH * mha.heads and attn.landmarks == "ratio" \
+        and (h // attn.ratio) * (w // attn.ratio) <= MOST and attn.inverse is soft.inverse_norm
+    if not fits:
+        return type(mha).forward(mha, x, h, w)
+    q = mha.W_q(x) / WIDTH ** 0.25
+    patches = landmark_patches(q, h, w, mha.heads, attn.ratio)
+    marks = attn.Qnorm_act(F.linear(patches, attn.Qlandmark_op.weight.flatten(1)))
+    o = _Attention.apply(q, mha.W_v(x), marks.contiguous(), attn.conv.weight, h, w,
+                         attn.iterations)
+    return mha.ff(o)
+
+
+def layer(block, x, h, w):
+    """SoftLayer.forward with the fast pieces."""
+    m = block.norm1(x + attend(block.mha, x, h, w))
+    return block.norm2(m + block.ff2(gelu(block.ff1(m))))
+
+
+def install(model):
+    """Makes a model of soft.py run with these kernels."""
+    for s in (1, 2, 3):
+        for block in getattr(model, f"block{s}"):
+            block.forward = lambda x, h, w, own=block.att: layer(own, x, h, w)
