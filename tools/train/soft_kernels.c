@@ -13,9 +13,18 @@ typedef float square[M][M] __attribute__((aligned(32)));
 typedef float rows[M][D] __attribute__((aligned(32)));
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE lanes load(const float *p) { return *(const lanes *)p; }
-INLINE void store(float *p, lanes x) { *(lanes *)p = x; }
-INLINE lanes all(float x) { return (lanes){ x, x, x, x, x, x, x, x }; }
+INLINE lanes load(const float *p)
+{
+    return *(const lanes *)p;
+}
+INLINE void store(float *p, lanes x)
+{
+    *(lanes *)p = x;
+}
+INLINE lanes all(float x)
+{
+    return (lanes) { x, x, x, x, x, x, x, x };
+}
 
 INLINE lanes exponential(lanes x)
 {
@@ -210,7 +219,8 @@ typedef struct shape {
 } shape;
 
 // y += the convolution of x, or with `turned` its transpose. x, y: rows at a distance of `step`.
-static void convolve(float *y, const float *x, const float *kernel, shape s, size_t step, int turned)
+static void convolve(float *y, const float *x, const float *kernel, shape s, size_t step,
+                     int turned)
 {
     ptrdiff_t half = (ptrdiff_t)s.size / 2, h = (ptrdiff_t)s.h, w = (ptrdiff_t)s.w;
     for (ptrdiff_t i = 0; i < h; i++)
