@@ -325,6 +325,6 @@ def save_model(model, path, metadata=None, state=None, extra=None, half=False):
             continue
         value = np.asarray(value.detach() if torch.is_tensor(value) else value, np.float32)
         tensors[key] = value.astype(np.float16) if half and value.ndim > 1 else value
-    config = {k: v for k, v in model.config.items() if v != DEFAULTS.get(k)}
+    config = {k: v for k, v in model.config.items() if v != DEFAULTS.get(k) and v != "none"}
     metadata = {"architecture": "soft", "config": json.dumps(config), **(metadata or {})}
     safetensors.save(path, tensors, metadata)
