@@ -71,7 +71,7 @@ static void check_gemm(const sl_kernels *kernels, const gemm_case *c, test_rng r
     float *panels = sl_alloc(NULL, kernels->pack_floats(c->n, c->k), sizeof *panels);
     for (size_t r = 0; c->in_place && r < c->rows; r++)
         memcpy(out + r * c->ldc, residual + r * c->ldr, c->n * sizeof *out);
-    kernels->pack(w, c->n, c->k, panels);
+    kernels->pack(w, c->k, c->n, c->k, panels);
     const float *from = c->in_place ? out : residual;
     kernels->gemm(&(sl_gemm) { .a = a,
                                .lda = c->lda,

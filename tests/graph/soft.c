@@ -150,7 +150,7 @@ START_TEST(soft_attention)
     gives(add_soft(&c), SHAPE(3, 3, 64));
     c.attr.inverse = SL_INVERSE_NORM;
     add_soft(&c);
-    refused("single landmark");
+    refused("one or two landmarks");
 
     c = published;
     c.h = 7;
@@ -161,9 +161,12 @@ START_TEST(soft_attention)
     gives(add_soft(&c), SHAPE(8, 15, 64));
     c.attr.inverse = SL_INVERSE_NORM;
     add_soft(&c);
-    refused("single landmark");
-    c.w = 16;
-    gives(add_soft(&c), SHAPE(8, 16, 64));
+    refused("one or two landmarks");
+    c.w = 23;
+    add_soft(&c);
+    refused("one or two landmarks");
+    c.w = 24;
+    gives(add_soft(&c), SHAPE(8, 24, 64));
 }
 END_TEST
 

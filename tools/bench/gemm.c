@@ -98,7 +98,7 @@ static size_t enter(const problem *p, contender list[MAX_CONTENDERS])
         c->panels = sl_alloc(NULL, kernels->pack_floats(p->n, p->k), sizeof *c->panels);
         if (!c->panels)
             return 0;
-        kernels->pack(p->weight, p->n, p->k, c->panels);
+        kernels->pack(p->weight, p->k, p->n, p->k, c->panels);
         c->b.panels = c->panels;
         list[count + 1] = (contender) { .kernels = kernels, .is_peak = true };
         count += 2;

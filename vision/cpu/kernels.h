@@ -69,16 +69,59 @@ typedef struct sl_dwconv {
     size_t ldy;
 } sl_dwconv;
 
+// x[r,c] = exp(scale * x[r,c] - row[r] - column[c]): products of rows become Gaussian kernels
+typedef struct sl_gaussian {
+    float *x;
+    size_t ld, rows, columns;
+    float scale;
+    const float *row, *column; // half the squared lengths
+} sl_gaussian;
+
+// One block of columns in a softmax that goes over many: scores become exp(scale * x - top), top
+// and sum of each row go on from the blocks before, and what was summed up so far shrinks with
+// them.
+typedef struct sl_soften {
+    float *x; // [rows, columns]
+    size_t ld, rows, columns;
+    float scale;
+    float *top, *sum; // [rows]; at first SL_SOFTEN_START and 0
+    float *out;       // [rows, channels]
+    size_t ldo, channels;
+} sl_soften;
+#define SL_SOFTEN_START (-1e30f)
+
+// A k x k convolution of channels that share one kernel:
+//   y[r,c,:] = sum_ij taps[i,j] * x[r+i,c+j,:]      r < rows, c < columns
+typedef struct sl_shared_conv {
+    const float *x;        // [rows+k-1, columns+k-1, channels]
+    size_t x_pixel, x_row; // floats between pixels and rows; x_pixel in whole vectors of
+                           // 16 floats, all of which may be read
+    size_t rows, columns, channels, k;
+    const float *taps; // [k,k]
+    float *y;          // not x
+    size_t y_pixel, y_row;
+} sl_shared_conv;
+
 typedef struct sl_kernels {
     sl_simd level;
-    size_t (*pack_floats)(size_t n, size_t k);                            // room that pack needs
-    void (*pack)(const float *weight, size_t n, size_t k, float *panels); // weight [n,k] row-major
+    size_t (*pack_floats)(size_t n, size_t k); // room that pack needs
+    // weight [n,k], rows `ld` floats apart
+    void (*pack)(const float *weight, size_t ld, size_t n, size_t k, float *panels);
+    // scale * b + diagonal * I from b [k,n], so that gemm gives a (scale * b + diagonal * I)
+    void (*pack_rows)(const float *b, size_t ld, size_t n, size_t k, float scale, float diagonal,
+                      float *panels);
     void (*gemm)(const sl_gemm *g);
     void (*layer_norm)(const sl_norm *n);
     void (*activate)(float *x, size_t count, sl_act act, float slope);
     size_t (*attention_scratch)(size_t tokens, size_t head_dim);
     void (*attention)(const sl_attention *a);
     void (*dwconv)(const sl_dwconv *d);
+    // out[r] = scale * sum_c x[r,c]^2
+    void (*squares)(const float *x, size_t ld, size_t rows, size_t channels, float scale,
+                    float *out);
+    void (*gaussian)(const sl_gaussian *g);
+    void (*soften)(const sl_soften *s);
+    void (*shared_conv)(const sl_shared_conv *c);
     double (*multiply_add)(size_t rounds, float seed); // yardstick; returns the operations done
 } sl_kernels;
 

@@ -65,6 +65,13 @@ extern const sl_cpu_op sl_cpu_window_dwconv;    // dwconv.c
 extern const sl_cpu_op sl_cpu_window_block;     // block.c
 extern const sl_cpu_op sl_cpu_predict;          // predict.c
 extern const sl_cpu_op sl_cpu_select;           // select.c
+extern const sl_cpu_op sl_cpu_soft_attention;   // soft.c
+extern const sl_cpu_op sl_cpu_attention;        // softmax.c
+extern const sl_cpu_op sl_cpu_add_position;     // tokens.c
+extern const sl_cpu_op sl_cpu_class_tokens;     // tokens.c
+extern const sl_cpu_op sl_cpu_rows;             // tokens.c
+extern const sl_cpu_op sl_cpu_mean;             // tokens.c
+extern const sl_cpu_op sl_cpu_unit;             // tokens.c
 
 // Shared by window.c and block.c (window.c): token rows of window `index` of the map rolled by
 // -shift, between a map [height, width, channels] and rows [w*w, channels].

@@ -18,6 +18,13 @@ static const sl_cpu_op *const ops[SL_OP_COUNT] = {
     [SL_OP_LINEAR] = &sl_cpu_linear,
     [SL_OP_WINDOW_ATTENTION] = &sl_cpu_window_attention,
     [SL_OP_WINDOW_DWCONV] = &sl_cpu_window_dwconv,
+    [SL_OP_ADD_POSITION] = &sl_cpu_add_position,
+    [SL_OP_CLASS_TOKENS] = &sl_cpu_class_tokens,
+    [SL_OP_SOFT_ATTENTION] = &sl_cpu_soft_attention,
+    [SL_OP_ATTENTION] = &sl_cpu_attention,
+    [SL_OP_ROWS] = &sl_cpu_rows,
+    [SL_OP_MEAN] = &sl_cpu_mean,
+    [SL_OP_UNIT] = &sl_cpu_unit,
 };
 
 const sl_cpu_op *sl_cpu_op_get(sl_op op)

@@ -81,7 +81,7 @@ sl_status sl_cpu_weights_pack(sl_ctx *ctx, sl_cpu_weights *weights, const sl_ker
     float *panels = sl_cpu_weights_alloc(ctx, weights, kernels->pack_floats(n, k), sizeof *panels);
     if (!panels)
         return SL_ERR_NOMEM;
-    kernels->pack(matrix, n, k, panels);
+    kernels->pack(matrix, k, n, k, panels);
     *out = (sl_packed) { .n = n, .k = k, .panels = panels };
     return SL_OK;
 }

@@ -111,6 +111,9 @@ typedef enum sl_soft_weight {
 // iterations: SOFT adds a ridge and starts each head by itself, SOFT-Norm starts all heads of a
 // picture alike and scales the result by the square roots of the row sums.
 typedef enum sl_inverse { SL_INVERSE_SOFT, SL_INVERSE_NORM } sl_inverse;
+// With two, as with one, all row sums of the kernel matrix are equal: the start of SOFT-Norm then
+// lies on the edge of convergence, and rounding decides what comes out.
+#define SL_NORM_LEAST_LANDMARKS 3
 
 // Attributes of every op in one plain struct; an op reads its own.
 typedef struct sl_attr {

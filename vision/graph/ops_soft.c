@@ -4,6 +4,7 @@
 
 #define MAX_HEAD_DIM 128
 #define MAX_ITERATIONS 1000
+#define MAX_LANDMARKS 16384 // the inverse of more would take hours, and gigabytes
 
 uint64_t sl_square_root(uint64_t n)
 {
@@ -114,8 +115,10 @@ sl_status sl_shape_soft_attention(sl_graph *g, sl_node *node, sl_shape out[], sl
         return sl_rule_refuse(g, node,
                               "the map is too small for a landmark, or their number is no "
                               "square");
-    if (a->inverse == SL_INVERSE_NORM && grid[0] * grid[1] < 2)
-        return sl_rule_refuse(g, node, "SOFT-Norm is not defined for a single landmark");
+    if (grid[0] > MAX_LANDMARKS / grid[1])
+        return sl_rule_refuse(g, node, "more than 16384 landmarks; give a smaller picture");
+    if (a->inverse == SL_INVERSE_NORM && grid[0] * grid[1] < SL_NORM_LEAST_LANDMARKS)
+        return sl_rule_refuse(g, node, "SOFT-Norm is not defined for one or two landmarks");
     out[0] = q->shape;
     return SL_OK;
 }

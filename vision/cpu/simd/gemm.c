@@ -4,6 +4,7 @@
 // a slice of k that is short enough for the panel's part to stay in L1; between slices sums rest
 // in C.
 #include "cpu/simd/math.h"
+#include "cpu/simd/panels.h"
 #include "cpu/simd/simd.h"
 
 // Rows of a tile for a panel of 1, 2, 3 vectors: what fits the registers beside the panel's
@@ -17,7 +18,6 @@
 #define ROWS_2 6
 #define ROWS_3 4
 #endif
-#define MAX_VECTORS 3
 #define SLICE (VL == 16 ? 320 : 512) // of k, at most
 #define A_BLOCK_BYTES (192u << 10)   // rows of A that are multiplied by all panels before the next
 #define C_BLOCK_BYTES (512u << 10)   // sums that rest between slices, and should do so in L2
@@ -216,39 +216,6 @@ static const tile_fn tiles_3[ROWS_3] = { tile_1x3, tile_2x3, tile_3x3, tile_4x3 
 
 static const size_t tile_rows[MAX_VECTORS + 1] = { 0, ROWS_1, ROWS_2, ROWS_3 };
 static const tile_fn *const tile_table[MAX_VECTORS + 1] = { NULL, tiles_1, tiles_2, tiles_3 };
-
-// Width in vectors of the panel that starts where `left` vectors remain, out of `all`: threes where
-// they come out even, else twos with a three for an odd rest. Single vectors are slow (a load for
-// each product) and left for matrices that have no more.
-static size_t panel_vectors(size_t left, size_t all)
-{
-    if (all % 3 == 0 || left == 3)
-        return 3;
-    return left < 2 ? left : 2;
-}
-
-static size_t vectors_of(size_t n)
-{
-    return n / VL + (n % VL != 0);
-}
-
-size_t SL_LEVEL(sl_pack_floats)(size_t n, size_t k)
-{
-    return vectors_of(n) * VL * k;
-}
-
-void SL_LEVEL(sl_pack)(const float *weight, size_t n, size_t k, float *panels)
-{
-    size_t all = vectors_of(n), width;
-    for (size_t done = 0; done < all; done += width / VL) {
-        width = panel_vectors(all - done, all) * VL;
-        for (size_t i = 0; i < k; i++)
-            for (size_t j = 0; j < width; j++) {
-                size_t column = done * VL + j;
-                *panels++ = column < n ? weight[column * k + i] : 0.0f;
-            }
-    }
-}
 
 // Rows in tiles of nearly equal height: a last tile of one row would run at a fraction of the
 // speed.

@@ -12,6 +12,7 @@ const sl_kernels SL_LEVEL(sl_kernels) = {
 #endif
     .pack_floats = SL_LEVEL(sl_pack_floats),
     .pack = SL_LEVEL(sl_pack),
+    .pack_rows = SL_LEVEL(sl_pack_rows),
     .gemm = SL_LEVEL(sl_gemm_run),
     .layer_norm = SL_LEVEL(sl_layer_norm_run),
     .activate = SL_LEVEL(sl_activate_run),
@@ -19,4 +20,8 @@ const sl_kernels SL_LEVEL(sl_kernels) = {
     .attention_scratch = SL_LEVEL(sl_attention_scratch),
     .attention = SL_LEVEL(sl_attention_run),
     .dwconv = SL_LEVEL(sl_dwconv_run),
+    .squares = SL_LEVEL(sl_squares_run),
+    .gaussian = SL_LEVEL(sl_gaussian_run),
+    .soften = SL_LEVEL(sl_soften_run),
+    .shared_conv = SL_LEVEL(sl_shared_conv_run),
 };
