@@ -27,7 +27,7 @@ typedef struct app_values {
     bool overwrite, dense, strip_metadata, allow_truncated, half, composed, graph;
     const char *output, *output_dir, *input, *model, *heat, *compare;
     const char *device, *profile;
-    const char *format, *simd, *precision; // one of the row's choices
+    const char *format, *simd, *precision, *inverse; // one of the row's choices
     uint64_t quality, threads, tile, max_pixels, memory, repeats;
     float keep_threshold, keep_share;
     uint32_t size[2]; // width, height
@@ -125,7 +125,8 @@ extern const app_command *const app_commands[]; // ends with NULL
 #define APP_SIZE_OPTION                                                                            \
     {                                                                                              \
         .name = "size", .kind = APP_EXTENT, .at = APP_AT(size), .value = "WxH", .min = 1,          \
-        .max = 65535, .help = "For a picture of W by H pixels (default: 512x512)"                  \
+        .max = 65535,                                                                              \
+        .help = "For a picture of W by H pixels (default: 512x512, or what a SOFT was trained on)" \
     }
 
 #define APP_ERROR_BYTES 1024

@@ -9,6 +9,12 @@ static const app_option rows[] = {
       .at = APP_AT(output),
       .value = "FILE",
       .help = "Write to FILE.safetensors; required" },
+    { .name = "inverse",
+      .kind = APP_CHOICE,
+      .at = APP_AT(inverse),
+      .value = "KIND",
+      .choices = "soft|norm",
+      .help = "What a SOFT computes, soft or norm (SOFT-Norm): needed where its file cannot say" },
     { .name = "half", .at = APP_AT(half), .help = "Store matrices as 16-bit floats" },
     APP_OVERWRITE_OPTION,
     APP_COMMON_OPTIONS,
@@ -20,7 +26,9 @@ static int convert(app_session *session, int count, char **operands)
     const app_values *values = &session->values;
     if (!values->output)
         return app_usage(session->command, "convert needs --output FILE.safetensors");
-    sl_convert_options how = { .half = values->half, .overwrite = values->overwrite };
+    sl_convert_options how = { .half = values->half,
+                               .overwrite = values->overwrite,
+                               .inverse = values->inverse };
     sl_model *model = NULL;
     app_exit result = app_open_model(session, operands[0], &model);
     if (result == APP_DONE) {
@@ -40,10 +48,12 @@ const app_command app_convert = {
     .operands = "MODEL",
     .operands_min = 1,
     .operands_max = 1,
-    .about = "Reads a .pth checkpoint, or a .safetensors model, of a known architecture and "
-             "writes it as one safetensors file with its hyper-parameters. Nothing in a "
-             "checkpoint is executed.",
+    .about = "Reads a .pth checkpoint, or a .safetensors model, of a known architecture (LMD-ViT, "
+             "SOFT) and writes it as one safetensors file with its hyper-parameters. Nothing in a "
+             "checkpoint is executed.\nThe official files of SOFT and SOFT-Norm are alike to the "
+             "last name: --inverse says which one a checkpoint is.",
     .examples = "softlens convert checkpoint.pth -o model.safetensors\n"
+                "softlens convert soft_norm_tiny.pth -o soft.safetensors --inverse norm\n"
                 "softlens convert model.safetensors -o small.safetensors --half\n",
     .options = rows,
     .run = convert,

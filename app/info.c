@@ -13,14 +13,12 @@ static int info(app_session *session, int count, char **operands)
 {
     (void)count; // the table says one
     const app_values *values = &session->values;
-    uint32_t width = values->size[0] ? values->size[0] : 512;
-    uint32_t height = values->size[1] ? values->size[1] : 512;
     sl_model *model = NULL;
     char *text = NULL;
     app_exit result = app_open_model(session, operands[0], &model);
     if (result == APP_DONE) {
-        sl_status status =
-            sl_model_describe(session->ctx, model, width, height, values->graph, &text);
+        sl_status status = sl_model_describe(session->ctx, model, values->size[0], values->size[1],
+                                             values->graph, &text);
         result = status == SL_OK ? app_print_report(session, text) : app_fail(session, status);
     }
     sl_model_free(model);

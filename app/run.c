@@ -7,12 +7,12 @@ static const app_option rows[] = {
       .kind = APP_FILE,
       .at = APP_AT(input),
       .value = "FILE.npy",
-      .help = "Picture as float32 [H,W,3], 0 to 1; required" },
+      .help = "Picture as float32 [H,W,3], 0 to 1, for a SOFT normalised; required" },
     { .name = "output-dir",
       .kind = APP_FILE,
       .at = APP_AT(output_dir),
       .value = "DIR",
-      .help = "Write output.npy and keep/LAYER.BLOCK.npy there; made if missing; required" },
+      .help = "Write the .npy files there; made if missing; required" },
     APP_THRESHOLD_OPTION,
     APP_DENSE_OPTION,
     { .name = "composed",
@@ -64,8 +64,9 @@ const app_command app_run = {
     .operands = "MODEL",
     .operands_min = 1,
     .operands_max = 1,
-    .about = "Pads the picture as the official evaluation does, runs the network on it whole, and "
-             "writes the result and every block's keep map as .npy files.",
+    .about = "Runs the network on a picture as it is, and writes .npy files. An LMD-ViT pads it as "
+             "the official evaluation does and writes output and keep/LAYER.BLOCK. A SOFT writes "
+             "stage1 to stage4, pool3, pool4, embedding and logits.",
     .examples = "softlens run model.safetensors --input x.npy --output-dir out\n"
                 "softlens run checkpoint.pth --input x.npy --output-dir out --composed\n",
     .options = rows,

@@ -29,6 +29,7 @@ _softlens_value() # option: completes its value; fails when it takes none
         --format) _softlens_words png jpg ;;
         --device) _softlens_words auto cpu vulkan ;;
         --precision) _softlens_words f32 f16 ;;
+        --inverse) _softlens_words soft norm ;;
         --simd) _softlens_words portable avx2 avx512 ;;
         --memory) _softlens_words 512M 1G 2G 4G ;;
         --size) _softlens_words 512x512 1024x1024 ;;
@@ -62,7 +63,7 @@ _softlens()
                 --threads --memory --tile --max-pixels --allow-truncated --json
             ;;
         info:-*) _softlens_words "$common" --size --graph --json ;;
-        convert:-*) _softlens_words "$common" -o --output --half --overwrite ;;
+        convert:-*) _softlens_words "$common" -o --output --inverse --half --overwrite ;;
         run:-*)
             _softlens_words "$common" --input --output-dir --keep-threshold --dense --composed \
                 --overwrite --device --precision --profile --threads

@@ -156,16 +156,19 @@ SL_API void sl_model_free(sl_model *model);
 SL_API sl_status sl_model_find(sl_ctx *ctx, const char *architecture, char **out);
 
 // JSON text (malloc'ed): architecture, config, parameters, file, metadata and, for a picture of
-// width x height, padded size and GMAC by part. With `graph`, also the ops as readable lines.
+// width x height (0: the model's usual side), padded size and GMAC by part; in these the inverses
+// of a SOFT stand apart. With `graph`, also the ops as readable lines.
 SL_API sl_status sl_model_describe(sl_ctx *ctx, const sl_model *model, uint32_t width,
                                    uint32_t height, bool graph, char **out);
 
 typedef struct sl_convert_options {
-    bool half;      // store matrices as f16
-    bool overwrite; // false: an existing file is SL_ERR_EXISTS
+    bool half;           // store matrices as f16
+    bool overwrite;      // false: an existing file is SL_ERR_EXISTS
+    const char *inverse; // "soft" or "norm": what a SOFT computes; NULL: the file says
 } sl_convert_options;
 
-// Writes the model as safetensors with metadata filled in.
+// Writes the model as safetensors with metadata filled in. SL_ERR_ARGUMENT: the files of SOFT and
+// SOFT-Norm are alike, and neither the file nor the options say which this is, or they contradict.
 SL_API sl_status sl_model_convert(sl_ctx *ctx, const sl_model *model, const char *path,
                                   const sl_convert_options *options);
 
@@ -218,15 +221,19 @@ typedef struct sl_run_options {
     sl_precision precision;
 } sl_run_options;
 
-// One raw tensor through a model, padded as in the official evaluation (zeros, centred). `input`:
-// .npy of float32 [H,W,3]. Writes output.npy [H,W,3] and keep/LAYER.BLOCK.npy (uint8) under
-// `output_dir`, which is made if missing. Where the device fails or is full the processor computes.
+// One raw tensor through a model. `input`: .npy of float32 [H,W,3]. Files go under `output_dir`,
+// which is made if missing. Where the device fails or is full the processor computes.
+// An LMD-ViT takes 0..1, padded as in the official evaluation (zeros, centred), and writes
+// output.npy [H,W,3] and keep/LAYER.BLOCK.npy (uint8). A SOFT takes pixels that are normalised
+// already, as many as they are, and writes stage1.npy to stage4.npy [h,w,C], pool3.npy and
+// pool4.npy [C] and, as far as it has them, embedding.npy and logits.npy; the options of windows
+// are SL_ERR_ARGUMENT then.
 SL_API sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *input,
                               const char *output_dir, const sl_run_options *options);
 
 typedef struct sl_bench_options {
     const char *device;
-    uint32_t width, height; // 0: 512
+    uint32_t width, height; // 0: 512, or what a SOFT was trained on
     unsigned repeats;       // 0: 5
     float keep_share; // in (0, 1]: this share of windows is kept, evenly; 0: by the predictors
     bool dense;

@@ -199,7 +199,7 @@ START_TEST(bad_metadata_is_refused)
         const char *key, *value, *says;
         sl_status status;
     } bad[] = {
-        { "architecture", "soft", "architecture \"soft\"", SL_ERR_UNSUPPORTED },
+        { "architecture", "hourglass", "architecture \"hourglass\"", SL_ERR_UNSUPPORTED },
         { "config", "[1]", "no JSON object", SL_ERR_FORMAT },
         { "config", "{", "no JSON object", SL_ERR_FORMAT },
         { "config", "{\"embed_dim\": 8}", "as many depths", SL_ERR_FORMAT },
@@ -237,7 +237,10 @@ START_TEST(description_is_json)
     ck_assert_uint_gt(json_array_size(json_object_get(root, "graph")), 10);
     json_decref(root);
     free(text);
-    ck_assert_int_eq(sl_model_describe(ctx, model, 0, 40, true, &text), SL_ERR_ARGUMENT);
+    ck_assert_int_eq(sl_model_describe(ctx, model, 40, 1u << 21, true, &text), SL_ERR_ARGUMENT);
+    ck_assert_int_eq(sl_model_describe(ctx, model, 0, 0, false, &text), SL_OK);
+    ck_assert_ptr_nonnull(strstr(text, "\"width\": 512"));
+    free(text);
     sl_model_free(model);
 }
 END_TEST

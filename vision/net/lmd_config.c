@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // net/lmd_config.c: the hyper-parameters of an LMD-ViT, from metadata and from the tensors' shapes.
-#include "net/net.h"
-
-#include <jansson.h>
+#include "net/parts.h"
 
 #define MAX_DEPTH 64
 
@@ -142,27 +140,11 @@ static sl_status infer(sl_ctx *ctx, const sl_tensor_set *set, sl_lmd_config *c)
 
 // ---- what metadata says
 
-static bool read_count(const json_t *value, uint32_t least, uint32_t most, uint32_t *out)
-{
-    if (!json_is_integer(value))
-        return false;
-    json_int_t n = json_integer_value(value);
-    if (n < least || n > most)
-        return false;
-    *out = (uint32_t)n;
-    return true;
-}
-
 static bool read_counts(const json_t *value, uint32_t most, uint32_t *out, uint32_t *count)
 {
     size_t n = json_array_size(value);
-    if (n < 3 || n > SL_LMD_MAX_LAYERS || n % 2 == 0)
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if (!read_count(json_array_get(value, i), 1, most, &out[i]))
-            return false;
     *count = (uint32_t)n;
-    return true;
+    return n >= 3 && n <= SL_LMD_MAX_LAYERS && n % 2 == 1 && sl_read_counts(value, 1, most, n, out);
 }
 
 static bool read_modulator(const json_t *value, sl_modulator *out)
@@ -181,19 +163,19 @@ static bool read_modulator(const json_t *value, sl_modulator *out)
 static bool read_key(const char *key, const json_t *value, sl_lmd_config *c, uint32_t *heads)
 {
     if (strcmp(key, "embed_dim") == 0)
-        return read_count(value, 4, 1024, &c->embed_dim);
+        return sl_read_count(value, 4, 1024, &c->embed_dim);
     if (strcmp(key, "depths") == 0)
         return read_counts(value, MAX_DEPTH, c->depths, &c->layers);
     if (strcmp(key, "heads") == 0)
         return read_counts(value, 4096, c->heads, heads);
     if (strcmp(key, "window") == 0)
-        return read_count(value, 2, 16, &c->window);
+        return sl_read_count(value, 2, 16, &c->window);
     if (strcmp(key, "mlp_ratio") == 0)
-        return read_count(value, 1, 16, &c->mlp_ratio);
+        return sl_read_count(value, 1, 16, &c->mlp_ratio);
     if (strcmp(key, "img_size") == 0)
-        return read_count(value, 1, 1u << 20, &c->img_size);
+        return sl_read_count(value, 1, 1u << 20, &c->img_size);
     if (strcmp(key, "unshuffle") == 0)
-        return read_count(value, 1, 16, &c->unshuffle);
+        return sl_read_count(value, 1, 16, &c->unshuffle);
     if (strcmp(key, "modulator") == 0)
         return read_modulator(value, &c->modulator);
     if (strcmp(key, "threshold") == 0) {
@@ -283,22 +265,14 @@ sl_status sl_lmd_config_read(sl_ctx *ctx, const sl_tensor_set *set, sl_lmd_confi
     return st;
 }
 
-static json_t *counts_json(const uint32_t *counts, uint32_t n)
-{
-    json_t *array = json_array();
-    for (uint32_t i = 0; i < n; i++)
-        json_array_append_new(array, json_integer(counts[i]));
-    return array;
-}
-
 char *sl_lmd_config_json(sl_ctx *ctx, const sl_lmd_config *c)
 {
     sl_lmd_config d;
     defaults(&d);
     json_t *root = json_object();
     json_object_set_new(root, "embed_dim", json_integer(c->embed_dim));
-    json_object_set_new(root, "depths", counts_json(c->depths, c->layers));
-    json_object_set_new(root, "heads", counts_json(c->heads, c->layers));
+    json_object_set_new(root, "depths", sl_counts_json(c->depths, c->layers));
+    json_object_set_new(root, "heads", sl_counts_json(c->heads, c->layers));
     if (c->window != d.window)
         json_object_set_new(root, "window", json_integer(c->window));
     if (c->mlp_ratio != d.mlp_ratio)

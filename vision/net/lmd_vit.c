@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // net/lmd_vit.c: LMD-ViT as a graph. "Adaptive Window Pruning for Efficient Local Motion
 // Deblurring", ICLR 2024, arXiv 2306.14268; tensor names are those of the official code.
-#include "net/net.h"
+#include "net/parts.h"
 
 #define NORM_EPS 1e-5f
 #define LEAKY_SLOPE 0.01f
+#define USUAL_SIDE 512
 
 typedef struct builder {
     sl_graph *g;
@@ -219,3 +220,46 @@ sl_status sl_lmd_vit_build(sl_graph *g, const sl_tensor_set *set, const sl_lmd_c
     sl_graph_output(g, x, "output");
     return g->status;
 }
+
+// ---- as one of the architectures
+
+static bool is_like(const sl_tensor_set *set)
+{
+    return sl_tensor_set_find(set, "input_proj.proj.0.weight") != NULL;
+}
+
+static sl_status open_model(sl_ctx *ctx, sl_model *model)
+{
+    sl_status st = sl_lmd_config_read(ctx, model->set, &model->lmd);
+    return st == SL_OK ? sl_lmd_check(ctx, model->set, &model->lmd) : st;
+}
+
+static sl_status config_json(sl_ctx *ctx, const sl_model *model, const char *inverse, bool is_final,
+                             char **out)
+{
+    (void)is_final;
+    if (inverse)
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: an LMD-ViT has no inverse to name",
+                       sl_tensor_set_path(model->set));
+    *out = sl_lmd_config_json(ctx, &model->lmd);
+    return *out ? SL_OK : SL_ERR_NOMEM;
+}
+
+static void sides(const sl_model *model, uint32_t *usual, uint32_t *multiple)
+{
+    *usual = USUAL_SIDE;
+    *multiple = sl_lmd_multiple(&model->lmd);
+}
+
+static sl_status build(sl_graph *g, const sl_model *model, uint32_t height, uint32_t width)
+{
+    const sl_lmd_build options = { .height = height, .width = width };
+    return sl_lmd_vit_build(g, model->set, &model->lmd, &options);
+}
+
+const sl_architecture sl_architecture_lmd = { .name = "lmd-vit",
+                                              .is_like = is_like,
+                                              .open = open_model,
+                                              .config_json = config_json,
+                                              .sides = sides,
+                                              .build = build };

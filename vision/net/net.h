@@ -140,7 +140,7 @@ typedef struct sl_soft_options {
 // norm) or [d] (other heads: of unit length); "stage1".."stage4" [h,w,C], the last before the norm
 // and without the class token; "pool3", "pool4": the means of the last two over their pixels.
 // SL_ERR_ARGUMENT: the size is too small, or nothing says which inverse.
-sl_status sl_soft_build(sl_graph *g, const struct sl_model *model, const sl_soft_options *options);
+sl_status sl_soft_build(sl_graph *g, const sl_model *model, const sl_soft_options *options);
 
 // ---- models (model.c)
 

@@ -29,6 +29,11 @@ typedef struct bench {
     size_t family_count;
 } bench;
 
+static bool is_soft(const sl_model *model)
+{
+    return strcmp(model->architecture, "soft") == 0;
+}
+
 // Edges, gradients and fine texture: something for every predictor to look at, on every machine
 // the same.
 static void draw_scene(float *image, size_t height, size_t width)
@@ -51,9 +56,20 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static sl_status make_soft(bench *b)
+{
+    const sl_soft_options build = { .height = b->height, .width = b->width };
+    double start = sl_seconds();
+    sl_status st = sl_network_new_soft(b->ctx, b->model, b->device, &build, &b->network);
+    b->compile_seconds = sl_seconds() - start;
+    return st;
+}
+
 static sl_status make_network(bench *b)
 {
     const sl_bench_options *o = b->options;
+    if (is_soft(b->model))
+        return make_soft(b);
     sl_lmd_build build = { .dense = o->dense, .given_lists = o->keep_share > 0 && !o->dense };
     sl_status st = sl_canvas_side(b->ctx, &b->model->lmd, b->height, &build.height);
     if (st == SL_OK)
@@ -181,13 +197,13 @@ static json_t *run_json(const bench *b, const sl_profile_entry *all)
     double median = (b->seconds[(n - 1) / 2] + b->seconds[n / 2]) / 2;
     double megapixels = 1e-6 * (double)b->network.width * b->network.height;
     double gmac = 1e-9 * all->macs / n, gflops = ratio(2 * gmac, median);
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:o*, s:o*, s:o*, s:f}", "compile_seconds",
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:o*, s:o*, s:o*, s:o*}", "compile_seconds",
                      b->compile_seconds, "first_run_seconds", b->first_seconds, "median_seconds",
                      median, "min_seconds", b->seconds[0], "ms_per_megapixel",
                      1e3 * median / megapixels, "gmac", known(gmac > 0, gmac), "gflops",
                      known(gmac > 0, gflops), "share_of_peak",
                      gmac > 0 ? share_of_peak(b, gflops) : NULL, "kept_share",
-                     ratio(b->windows.computed, b->windows.all));
+                     known(b->windows.all > 0, ratio(b->windows.computed, b->windows.all)));
 }
 
 static sl_status write_json(bench *b, char **out)
@@ -224,8 +240,12 @@ static sl_status write_json(bench *b, char **out)
                           sl_tensor_set_path(b->model->set));
 }
 
-static sl_status check_options(sl_ctx *ctx, const sl_bench_options *o)
+static sl_status check_options(sl_ctx *ctx, const sl_model *model, const sl_bench_options *o)
 {
+    if (is_soft(model) && (o->dense || o->keep_share != 0))
+        return sl_fail(ctx, SL_ERR_ARGUMENT,
+                       "%s: a SOFT has no windows; leave out what is said of them",
+                       sl_tensor_set_path(model->set));
     if (o->repeats > MAX_REPEATS)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "%u repeats; keep it under %u", o->repeats,
                        MAX_REPEATS + 1);
@@ -243,14 +263,15 @@ sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_bench_opti
     static const sl_bench_options defaults = { 0 };
     if (!options)
         options = &defaults;
+    uint32_t side = is_soft(model) ? model->soft.image : DEFAULT_SIDE;
     bench b = { .ctx = ctx,
                 .model = model,
                 .options = options,
-                .width = options->width ? options->width : DEFAULT_SIDE,
-                .height = options->height ? options->height : DEFAULT_SIDE,
+                .width = options->width ? options->width : side,
+                .height = options->height ? options->height : side,
                 .repeats = options->repeats ? options->repeats : DEFAULT_REPEATS };
     *out = NULL;
-    sl_status st = check_options(ctx, options);
+    sl_status st = check_options(ctx, model, options);
     if (st != SL_OK)
         return st;
     b.seconds = sl_alloc(ctx, b.repeats, sizeof(*b.seconds));

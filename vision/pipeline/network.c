@@ -88,6 +88,24 @@ done:
     return st;
 }
 
+sl_status sl_network_new_soft(sl_ctx *ctx, const sl_model *model, sl_device *device,
+                              const sl_soft_options *options, sl_network *out)
+{
+    double start = sl_trace_start(ctx);
+    *out = (sl_network) { .height = options->height, .width = options->width };
+    sl_status st = sl_graph_new(ctx, &out->graph);
+    if (st == SL_OK)
+        st = sl_soft_build(out->graph, model, options);
+    if (st == SL_OK)
+        st = sl_device_compile(device, out->graph, &out->plan);
+    if (st == SL_OK)
+        out->image = sl_graph_find_output(out->graph, "image");
+    else
+        sl_network_free(out);
+    sl_trace_end(ctx, "compile", start);
+    return st;
+}
+
 void sl_network_free(sl_network *network)
 {
     sl_plan_free(network->plan);

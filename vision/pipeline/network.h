@@ -31,6 +31,10 @@ sl_status sl_network_new(sl_ctx *ctx, const sl_model *model, sl_device *device,
                          const sl_lmd_build *build, sl_network *out);
 void sl_network_free(sl_network *network);
 
+// A SOFT: `output` and the maps of windows stay empty, its outputs are in the graph by their names.
+sl_status sl_network_new_soft(sl_ctx *ctx, const sl_model *model, sl_device *device,
+                              const sl_soft_options *options, sl_network *out);
+
 // The activation bytes of a network of that size. SL_ERR_LIMIT where it cannot be built at all.
 sl_status sl_network_memory(sl_ctx *ctx, const sl_model *model, const sl_device *device,
                             const sl_lmd_build *build, size_t *out);
@@ -52,6 +56,16 @@ sl_status sl_network_keep(const sl_network *network, const sl_block_map *map, ui
 
 // The canvas side that holds `length` pixels. SL_ERR_LIMIT where there is none.
 sl_status sl_canvas_side(sl_ctx *ctx, const sl_lmd_config *config, uint32_t length, uint32_t *out);
+
+// run_input.c: a picture from a .npy file, float32 [H,W,3], finite, not too large.
+sl_status sl_input_read(sl_ctx *ctx, const char *path, sl_blob *storage, sl_tensor *out);
+// SL_ERR_EXISTS where the file is there and may not be overwritten. Takes `path`, malloc'ed; NULL:
+// SL_ERR_NOMEM.
+sl_status sl_target_check(sl_ctx *ctx, char *path, bool overwrite);
+
+// run_soft.c: sl_model_run of a SOFT, whose arguments were not looked at yet.
+sl_status sl_soft_run(sl_ctx *ctx, const sl_model *model, const char *input, const char *output_dir,
+                      const sl_run_options *options);
 
 // SL_ERR_ARGUMENT unless 0 or inside (0, 1).
 sl_status sl_threshold_check(sl_ctx *ctx, float threshold);

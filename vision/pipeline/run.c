@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-// pipeline/run.c: one raw tensor through a model, the way the official evaluation does it.
+// pipeline/run.c: one raw tensor through a model; through an LMD-ViT the way the official
+// evaluation does it.
 #include "pipeline/network.h"
-
-#include <math.h>
 
 typedef struct run {
     sl_ctx *ctx;
@@ -19,32 +18,11 @@ typedef struct run {
 
 static sl_status read_input(run *r, const char *path)
 {
-    sl_status st = sl_npy_read(r->ctx, path, &r->storage, &r->input);
+    sl_status st = sl_input_read(r->ctx, path, &r->storage, &r->input);
     if (st != SL_OK)
         return st;
-    const sl_tensor *t = &r->input;
-    char shape[128];
-    sl_shape_text(&t->shape, shape, sizeof(shape));
-    if (t->dtype != SL_F32 || t->shape.rank != 3 || t->shape.dim[2] != 3)
-        return sl_fail(r->ctx, SL_ERR_FORMAT, "%s: %s %s; give float32 of shape [H, W, 3]", path,
-                       sl_dtype_name(t->dtype), shape);
-    uint64_t h = t->shape.dim[0], w = t->shape.dim[1];
-    if (h == 0 || w == 0)
-        return sl_fail(r->ctx, SL_ERR_FORMAT, "%s: %s has no pixels", path, shape);
-    if (h > SL_DEFAULT_MAX_PIXELS || w > SL_DEFAULT_MAX_PIXELS / h)
-        return sl_fail(r->ctx, SL_ERR_LIMIT, "%s: %s is more than %u pixels", path, shape,
-                       SL_DEFAULT_MAX_PIXELS);
-    r->height = (size_t)h;
-    r->width = (size_t)w;
-    const uint8_t *bytes = t->data;
-    for (size_t i = 0; i < r->height * r->width * 3; i++) {
-        float value;
-        memcpy(&value, bytes + i * sizeof(value), sizeof(value));
-        if (!isfinite(value))
-            return sl_fail(r->ctx, SL_ERR_FORMAT,
-                           "%s: the value of row %zu, column %zu, channel %zu is not finite", path,
-                           i / 3 / r->width, i / 3 % r->width, i % 3);
-    }
+    r->height = (size_t)r->input.shape.dim[0];
+    r->width = (size_t)r->input.shape.dim[1];
     return SL_OK;
 }
 
@@ -65,24 +43,12 @@ static char *keep_path(const run *r, const sl_lmd_config *config, uint32_t layer
     return sl_format(r->ctx, "%s/keep/%s.%u.npy", r->output_dir, name, block);
 }
 
-// Finds a file in the way before the time of a run is spent, and before any other is written.
-static sl_status check_absent(const run *r, char *path)
-{
-    sl_status st = SL_OK;
-    if (!path)
-        return SL_ERR_NOMEM;
-    if (!r->overwrite && sl_file_exists(path))
-        st = sl_fail(r->ctx, SL_ERR_EXISTS,
-                     "%s: already exists; name another directory or ask to overwrite", path);
-    free(path);
-    return st;
-}
-
 static sl_status check_targets(const run *r, const sl_lmd_config *config)
 {
-    sl_status st = check_absent(r, sl_format(r->ctx, "%s/output.npy", r->output_dir));
+    char *last = sl_format(r->ctx, "%s/output.npy", r->output_dir);
+    sl_status st = sl_target_check(r->ctx, last, r->overwrite);
     for (uint32_t layer = 0, block = 0; st == SL_OK && next_block(config, &layer, &block); block++)
-        st = check_absent(r, keep_path(r, config, layer, block));
+        st = sl_target_check(r->ctx, keep_path(r, config, layer, block), r->overwrite);
     return st;
 }
 
@@ -203,6 +169,8 @@ sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *input,
     static const sl_run_options defaults = { 0 };
     if (!options)
         options = &defaults;
+    if (strcmp(model->architecture, "soft") == 0)
+        return sl_soft_run(ctx, model, input, output_dir, options);
     run r = { .ctx = ctx, .output_dir = output_dir, .overwrite = options->overwrite };
     sl_device *device = NULL;
     sl_status st = sl_device_open(ctx, options->device, &device);

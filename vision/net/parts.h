@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// net/parts.h: what the architectures share among themselves: their table, and what they check
+// files with. For the files of net/ alone.
+#ifndef SL_NET_PARTS_H
+#define SL_NET_PARTS_H
+
+#include "net/net.h"
+
+#include <jansson.h>
+
+// ---- architectures: one row each, in the file that builds it; the table is in model.c
+
+typedef struct sl_architecture {
+    const char *name; // as in metadata
+    // Whether a file that does not say is one of these, by the names of its tensors.
+    bool (*is_like)(const sl_tensor_set *set);
+    // Reads the configuration, checks the tensors, makes what is made of them.
+    sl_status (*open)(sl_ctx *ctx, sl_model *model);
+    void (*close)(sl_model *model); // NULL: nothing to free; takes what open left half-done
+    // As in metadata, malloc'ed. inverse: what a user says of it, or NULL; with is_final everything
+    // must be known: SL_ERR_ARGUMENT.
+    sl_status (*config_json)(sl_ctx *ctx, const sl_model *model, const char *inverse, bool is_final,
+                             char **out);
+    // The side of a picture when none is named, and what sides of a canvas are multiples of.
+    void (*sides)(const sl_model *model, uint32_t *usual, uint32_t *multiple);
+    // The network as it costs, for a canvas of that size.
+    sl_status (*build)(sl_graph *g, const sl_model *model, uint32_t height, uint32_t width);
+} sl_architecture;
+
+const sl_architecture *sl_model_kind(const sl_model *model); // NULL: none was found yet
+
+extern const sl_architecture sl_architecture_lmd;  // lmd_vit.c
+extern const sl_architecture sl_architecture_soft; // soft.c
+
+// ---- checking tensors (check.c)
+
+typedef struct sl_checker {
+    sl_ctx *ctx;
+    const sl_tensor_set *set;
+    size_t seen;   // tensors that were expected and found
+    float *buffer; // a tensor as f32, to look for values that are not finite
+    size_t capacity;
+} sl_checker;
+
+void sl_checker_free(sl_checker *k);
+
+// NAME is there, floating point, of that shape, and finite.
+sl_status sl_expect(sl_checker *k, const char *name, sl_shape want);
+sl_status sl_check_finite(sl_checker *k, const sl_tensor *t);
+// PREFIX.weight of `shape`, and PREFIX.bias [biases] unless that is 0.
+sl_status sl_expect_pair(sl_checker *k, const char *prefix, sl_shape shape, uint64_t biases);
+
+typedef struct sl_pair {
+    const char *key;
+    sl_shape shape;
+    uint64_t biases;
+} sl_pair;
+// PREFIX.KEY.weight and PREFIX.KEY.bias for each pair.
+sl_status sl_expect_pairs(sl_checker *k, const char *prefix, const sl_pair *pairs, size_t count);
+
+static inline sl_shape vector(uint64_t n)
+{
+    return (sl_shape) { .rank = 1, .dim = { n } };
+}
+
+static inline sl_shape matrix(uint64_t rows, uint64_t columns)
+{
+    return (sl_shape) { .rank = 2, .dim = { rows, columns } };
+}
+
+static inline sl_shape kernel(uint64_t a, uint64_t b, uint64_t side)
+{
+    return (sl_shape) { .rank = 4, .dim = { a, b, side, side } };
+}
+
+// ---- reading configurations (config.c): false where the value is another type or out of range
+
+bool sl_read_count(const json_t *value, uint32_t least, uint32_t most, uint32_t *out);
+// An array of exactly `wanted` numbers.
+bool sl_read_counts(const json_t *value, uint32_t least, uint32_t most, size_t wanted,
+                    uint32_t *out);
+json_t *sl_counts_json(const uint32_t *counts, size_t count);
+
+#endif

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: MIT
+// net/soft_config.c: the hyper-parameters of a SOFT, from metadata and from the tensors' shapes.
+#include "net/parts.h"
+
+#include <math.h>
+
+#define MAX_DEPTH 64
+#define MAX_CHANNELS 8192
+#define MAX_CLASSES (1u << 20)
+#define LAST_HEAD_DIM 32 // of the last stage, where nothing says otherwise
+
+static void defaults(sl_soft_config *c)
+{
+    *c = (sl_soft_config) { .ratios = { 8, 4, 2 },
+                            .kernels = { 9, 5, 3 },
+                            .stem = 32,
+                            .iterations = 20,
+                            .class_token = true,
+                            .head = SL_SOFT_HEAD_LINEAR,
+                            .temperature = 1,
+                            .image = 224,
+                            .resize = 248,
+                            .mean = { 0.485f, 0.456f, 0.406f },
+                            .std = { 0.229f, 0.224f, 0.225f } };
+}
+
+// ---- what names and shapes say
+
+static const sl_tensor *find(const sl_tensor_set *set, uint32_t stage, uint32_t block,
+                             const char *key)
+{
+    char name[128];
+    snprintf(name, sizeof(name), "block%u.%u.%s", stage + 1, block, key);
+    return sl_tensor_set_find(set, name);
+}
+
+// Side `i` of a tensor of that rank; 0: there is none, or it is absurdly large.
+static uint32_t side_of(const sl_tensor *t, unsigned rank, unsigned i)
+{
+    if (!t || t->shape.rank != rank || t->shape.dim[i] > MAX_CLASSES)
+        return 0;
+    return (uint32_t)t->shape.dim[i];
+}
+
+static sl_status malformed(sl_ctx *ctx, const sl_tensor_set *set, const char *what)
+{
+    return sl_fail(ctx, SL_ERR_FORMAT, "%s: %s is missing or has an impossible shape",
+                   sl_tensor_set_path(set), what);
+}
+
+static bool infer_stage(const sl_tensor_set *set, sl_soft_config *c, uint32_t stage)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "patch_embed%u.proj.%u.weight", stage + 1, stage == 0 ? 6u : 0u);
+    c->dims[stage] = side_of(sl_tensor_set_find(set, name), 4, 0);
+    bool is_free = stage < SL_SOFT_FREE_STAGES;
+    const char *first = is_free ? "att.norm1.weight" : "norm1.weight";
+    while (c->depths[stage] <= MAX_DEPTH && find(set, stage, c->depths[stage], first))
+        c->depths[stage]++;
+    if (c->dims[stage] < 1 || c->dims[stage] > MAX_CHANNELS || c->depths[stage] < 1 ||
+        c->depths[stage] > MAX_DEPTH)
+        return false;
+    if (!is_free) {
+        c->heads[stage] = c->dims[stage] / LAST_HEAD_DIM;
+        return true;
+    }
+    const sl_tensor *conv = find(set, stage, 0, "att.mha.attn.conv.weight");
+    c->heads[stage] = side_of(conv, 4, 0);
+    c->kernels[stage] = side_of(conv, 4, 2);
+    c->ratios[stage] = side_of(find(set, stage, 0, "att.mha.attn.Qlandmark_op.weight"), 4, 2);
+    return c->heads[stage] >= 1 && c->kernels[stage] % 2 == 1 && c->kernels[stage] < 64 &&
+           c->ratios[stage] >= 1 && c->ratios[stage] <= 64;
+}
+
+static sl_status infer(sl_ctx *ctx, const sl_tensor_set *set, sl_soft_config *c)
+{
+    c->stem = side_of(sl_tensor_set_find(set, "patch_embed1.proj.0.weight"), 4, 0);
+    if (c->stem < 1 || c->stem > MAX_CHANNELS)
+        return malformed(ctx, set, "patch_embed1.proj.0.weight");
+    for (uint32_t stage = 0; stage < SL_SOFT_STAGES; stage++) {
+        char what[64];
+        snprintf(what, sizeof(what), "stage %u: its patch embedding or a block", stage + 1);
+        if (!infer_stage(set, c, stage))
+            return malformed(ctx, set, what);
+    }
+    c->class_token = sl_tensor_set_find(set, "cls_token") != NULL;
+    const sl_tensor *head = sl_tensor_set_find(set, "head.weight");
+    const sl_tensor *directions = sl_tensor_set_find(set, "directions");
+    c->head = head ? SL_SOFT_HEAD_LINEAR : SL_SOFT_HEAD_NONE;
+    c->classes = side_of(directions ? directions : head, 2, 0);
+    c->embedding = directions ? side_of(head, 2, 0) : 0;
+    if ((head && c->classes < 1) || (directions && c->embedding < 1))
+        return malformed(ctx, set, directions ? "directions or head.weight" : "head.weight");
+    return SL_OK;
+}
+
+// ---- what metadata says
+
+static bool read_word(const json_t *value, const char *const *words, size_t count, size_t *out)
+{
+    const char *text = json_string_value(value);
+    for (*out = 0; text && *out < count; ++*out)
+        if (strcmp(text, words[*out]) == 0)
+            return true;
+    return false;
+}
+
+static bool read_real(const json_t *value, double above, double most, float *out)
+{
+    double x = json_number_value(value);
+    *out = (float)x;
+    return json_is_number(value) && x > above && x <= most;
+}
+
+static bool read_reals(const json_t *value, double above, float out[3])
+{
+    bool fits = json_array_size(value) == 3;
+    for (size_t i = 0; fits && i < 3; i++)
+        fits = read_real(json_array_get(value, i), above, 1e6, &out[i]);
+    return fits;
+}
+
+static const char *const inverse_names[] = { "soft", "norm" }; // by sl_inverse
+static const char *const head_names[] = { "none", "linear", "ebv",
+                                          "hyperspherical" }; // by sl_soft_head
+
+static bool read_inverse(const json_t *value, sl_soft_config *c)
+{
+    size_t i;
+    c->has_inverse = read_word(value, inverse_names, SL_ARRAY_LEN(inverse_names), &i);
+    c->inverse = c->has_inverse ? (sl_inverse)i : SL_INVERSE_SOFT;
+    return c->has_inverse;
+}
+
+static bool read_head(const json_t *value, sl_soft_config *c)
+{
+    size_t i;
+    if (!read_word(value, head_names, SL_ARRAY_LEN(head_names), &i))
+        return false;
+    c->head = (sl_soft_head)i;
+    return true;
+}
+
+static bool read_landmarks(const json_t *value, sl_soft_config *c)
+{
+    if (json_is_string(value)) {
+        c->landmarks = 0;
+        return strcmp(json_string_value(value), "ratio") == 0;
+    }
+    return sl_read_count(value, 1, 16384, &c->landmarks) && sl_square_root(c->landmarks) > 0;
+}
+
+static bool read_flag(const json_t *value, bool *out)
+{
+    *out = json_is_true(value);
+    return json_is_boolean(value);
+}
+
+static bool read_shape_key(const char *key, const json_t *value, sl_soft_config *c)
+{
+    if (strcmp(key, "dims") == 0)
+        return sl_read_counts(value, 1, MAX_CHANNELS, SL_SOFT_STAGES, c->dims);
+    if (strcmp(key, "heads") == 0)
+        return sl_read_counts(value, 1, MAX_CHANNELS, SL_SOFT_STAGES, c->heads);
+    if (strcmp(key, "depths") == 0)
+        return sl_read_counts(value, 1, MAX_DEPTH, SL_SOFT_STAGES, c->depths);
+    if (strcmp(key, "ratios") == 0)
+        return sl_read_counts(value, 1, 64, SL_SOFT_FREE_STAGES, c->ratios);
+    if (strcmp(key, "kernels") == 0)
+        return sl_read_counts(value, 1, 63, SL_SOFT_FREE_STAGES, c->kernels);
+    if (strcmp(key, "stem") == 0)
+        return sl_read_count(value, 1, MAX_CHANNELS, &c->stem);
+    if (strcmp(key, "landmarks") == 0)
+        return read_landmarks(value, c);
+    if (strcmp(key, "inverse") == 0)
+        return read_inverse(value, c);
+    if (strcmp(key, "iterations") == 0)
+        return sl_read_count(value, 1, 1000, &c->iterations);
+    return false;
+}
+
+static bool read_key(const char *key, const json_t *value, sl_soft_config *c)
+{
+    if (strcmp(key, "class_token") == 0)
+        return read_flag(value, &c->class_token);
+    if (strcmp(key, "classes") == 0)
+        return sl_read_count(value, 0, MAX_CLASSES, &c->classes);
+    if (strcmp(key, "head") == 0)
+        return read_head(value, c);
+    if (strcmp(key, "embedding") == 0)
+        return sl_read_count(value, 1, MAX_CHANNELS, &c->embedding);
+    if (strcmp(key, "scale") == 0)
+        return read_real(value, 0, 1e6, &c->scale);
+    if (strcmp(key, "temperature") == 0)
+        return read_real(value, 0, 1e6, &c->temperature);
+    if (strcmp(key, "image") == 0)
+        return sl_read_count(value, 1, 65535, &c->image);
+    if (strcmp(key, "resize") == 0)
+        return sl_read_count(value, 1, 65535, &c->resize);
+    if (strcmp(key, "mean") == 0)
+        return read_reals(value, -1e6, c->mean);
+    if (strcmp(key, "std") == 0)
+        return read_reals(value, 0, c->std);
+    return read_shape_key(key, value, c);
+}
+
+static sl_status parse(sl_ctx *ctx, const char *path, const char *text, sl_soft_config *c)
+{
+    json_error_t error;
+    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error), *value;
+    const char *key;
+    sl_status st = SL_OK;
+    if (!json_is_object(root)) {
+        st = sl_fail(ctx, SL_ERR_FORMAT, "%s: metadata \"config\" is no JSON object: %s", path,
+                     root ? "another type" : error.text);
+        goto done;
+    }
+    json_object_foreach(root, key, value)
+    {
+        if (!read_key(key, value, c)) {
+            st = sl_fail(ctx, SL_ERR_FORMAT,
+                         "%s: metadata \"config\": key \"%s\" is unknown or out of range", path,
+                         key);
+            goto done;
+        }
+    }
+    if (c->dims[0] == 0 || c->heads[0] == 0 || c->depths[0] == 0)
+        st = sl_fail(ctx, SL_ERR_FORMAT, "%s: metadata \"config\" wants dims, heads and depths",
+                     path);
+    else if (c->resize < c->image)
+        st = sl_fail(ctx, SL_ERR_FORMAT,
+                     "%s: metadata \"config\": a crop of %u pixels out of a picture of %u", path,
+                     c->image, c->resize);
+done:
+    json_decref(root);
+    return st;
+}
+
+// ---- both together
+
+static bool differ(const uint32_t *a, const uint32_t *b, size_t count)
+{
+    return memcmp(a, b, count * sizeof(*a)) != 0;
+}
+
+// The first thing on which they disagree; NULL: none. Heads of the last stage show in no shape.
+static const char *find_difference(const sl_soft_config *stated, const sl_soft_config *seen)
+{
+    if (differ(stated->dims, seen->dims, SL_SOFT_STAGES))
+        return "dims";
+    if (differ(stated->heads, seen->heads, SL_SOFT_FREE_STAGES))
+        return "heads";
+    if (differ(stated->depths, seen->depths, SL_SOFT_STAGES))
+        return "depths";
+    if (differ(stated->ratios, seen->ratios, SL_SOFT_FREE_STAGES))
+        return "ratios";
+    if (differ(stated->kernels, seen->kernels, SL_SOFT_FREE_STAGES))
+        return "kernels";
+    if (stated->stem != seen->stem)
+        return "stem";
+    if (stated->class_token && !seen->class_token)
+        return "class_token";
+    return NULL;
+}
+
+static bool has_directions(const sl_soft_config *c)
+{
+    return c->head == SL_SOFT_HEAD_EBV || c->head == SL_SOFT_HEAD_HYPERSPHERICAL;
+}
+
+// A file without the tensors of a head is a backbone, unless it promises more.
+static const char *reconcile_head(sl_soft_config *stated, const sl_soft_config *seen)
+{
+    if (seen->head == SL_SOFT_HEAD_NONE) {
+        if (has_directions(stated))
+            return "head";
+        stated->head = SL_SOFT_HEAD_NONE;
+        stated->classes = 0;
+        return NULL;
+    }
+    if (has_directions(stated) != (seen->embedding > 0) || stated->head == SL_SOFT_HEAD_NONE)
+        return "head";
+    if (stated->classes != seen->classes)
+        return "classes";
+    return stated->embedding != seen->embedding ? "embedding" : NULL;
+}
+
+static sl_status check_heads(sl_ctx *ctx, const char *path, const sl_soft_config *c)
+{
+    for (uint32_t s = 0; s < SL_SOFT_STAGES; s++)
+        if (c->heads[s] < 1 || c->dims[s] % c->heads[s] || c->dims[s] / c->heads[s] > 128)
+            return sl_fail(ctx, SL_ERR_FORMAT,
+                           "%s: stage %u: %u channels for %u heads; heads are equal, of at most "
+                           "128 channels",
+                           path, s + 1, c->dims[s], c->heads[s]);
+    if (c->landmarks > 0 && c->landmarks < SL_NORM_LEAST_LANDMARKS && c->has_inverse &&
+        c->inverse == SL_INVERSE_NORM)
+        return sl_fail(ctx, SL_ERR_FORMAT,
+                       "%s: a SOFT-Norm with a single landmark, for which it is not defined", path);
+    if (has_directions(c) && !(c->scale > 0))
+        return sl_fail(ctx, SL_ERR_FORMAT, "%s: metadata \"config\" wants the scale of its head",
+                       path);
+    return SL_OK;
+}
+
+sl_status sl_soft_config_read(sl_ctx *ctx, const sl_tensor_set *set, sl_soft_config *out)
+{
+    const char *path = sl_tensor_set_path(set), *text = sl_tensor_set_meta(set, "config");
+    sl_soft_config seen;
+    defaults(&seen);
+    sl_status st = infer(ctx, set, &seen);
+    if (st != SL_OK)
+        return st;
+    *out = seen;
+    if (text) {
+        defaults(out);
+        out->class_token = seen.class_token;
+        st = parse(ctx, path, text, out);
+        const char *what = st == SL_OK ? find_difference(out, &seen) : NULL;
+        if (st == SL_OK && !what)
+            what = reconcile_head(out, &seen);
+        if (what)
+            st = sl_fail(ctx, SL_ERR_FORMAT,
+                         "%s: metadata and tensors disagree about %s; the file is damaged or was "
+                         "edited",
+                         path, what);
+    } else if (seen.embedding > 0) {
+        st = sl_fail(ctx, SL_ERR_FORMAT,
+                     "%s: it has directions of classes, but no metadata that says what they are",
+                     path);
+    }
+    return st == SL_OK ? check_heads(ctx, path, out) : st;
+}
+
+// ---- as JSON
+
+static bool is_other(float a, float b)
+{
+    return a < b || a > b;
+}
+
+static void set_reals(json_t *root, const char *key, const float *x, const float *usual)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < 3; i++)
+        json_array_append_new(array, json_real((double)x[i]));
+    if (is_other(x[0], usual[0]) || is_other(x[1], usual[1]) || is_other(x[2], usual[2]))
+        json_object_set(root, key, array);
+    json_decref(array);
+}
+
+static void set_count(json_t *root, const char *key, uint32_t x, uint32_t usual)
+{
+    if (x != usual)
+        json_object_set_new(root, key, json_integer(x));
+}
+
+static void set_head(json_t *root, const sl_soft_config *c, const sl_soft_config *d)
+{
+    json_object_set_new(root, "classes", json_integer(c->classes));
+    if (has_directions(c)) {
+        json_object_set_new(root, "head", json_string(head_names[c->head]));
+        json_object_set_new(root, "embedding", json_integer(c->embedding));
+        json_object_set_new(root, "scale", json_real((double)c->scale));
+    }
+    if (is_other(c->temperature, d->temperature))
+        json_object_set_new(root, "temperature", json_real((double)c->temperature));
+}
+
+char *sl_soft_config_json(sl_ctx *ctx, const sl_soft_config *c)
+{
+    sl_soft_config d;
+    defaults(&d);
+    json_t *root = json_object();
+    json_object_set_new(root, "dims", sl_counts_json(c->dims, SL_SOFT_STAGES));
+    json_object_set_new(root, "heads", sl_counts_json(c->heads, SL_SOFT_STAGES));
+    json_object_set_new(root, "depths", sl_counts_json(c->depths, SL_SOFT_STAGES));
+    if (c->has_inverse)
+        json_object_set_new(root, "inverse", json_string(inverse_names[c->inverse]));
+    set_head(root, c, &d);
+    if (differ(c->ratios, d.ratios, SL_SOFT_FREE_STAGES))
+        json_object_set_new(root, "ratios", sl_counts_json(c->ratios, SL_SOFT_FREE_STAGES));
+    if (differ(c->kernels, d.kernels, SL_SOFT_FREE_STAGES))
+        json_object_set_new(root, "kernels", sl_counts_json(c->kernels, SL_SOFT_FREE_STAGES));
+    set_count(root, "stem", c->stem, d.stem);
+    set_count(root, "landmarks", c->landmarks, d.landmarks);
+    set_count(root, "iterations", c->iterations, d.iterations);
+    if (!c->class_token)
+        json_object_set_new(root, "class_token", json_false());
+    set_count(root, "image", c->image, d.image);
+    set_count(root, "resize", c->resize, d.resize);
+    set_reals(root, "mean", c->mean, d.mean);
+    set_reals(root, "std", c->std, d.std);
+    char *text = json_dumps(root, JSON_REAL_PRECISION(9));
+    json_decref(root);
+    if (!text)
+        sl_fail(ctx, SL_ERR_NOMEM, "out of memory");
+    return text;
+}
