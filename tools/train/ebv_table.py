@@ -41,6 +41,13 @@ def generate(n, d, alpha, seed, steps=20000, lr=1e-2):
     return best.numpy()
 
 
+def facts(w, seed):
+    """What is worth storing beside a table [n, d]."""
+    (n, d), c = w.shape, cosines(w)
+    return {"classes": n, "dim": d, "seed": seed, "max_cos": round(c.max().item(), 4),
+            "mean_cos": round(c.sum().item() / (n * (n - 1)), 4), "welch": round(welch(n, d), 4)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--classes", type=int, default=100)
@@ -48,10 +55,8 @@ def main():
     parser.add_argument("--alpha", type=float, default=0.085)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    c = cosines(torch.from_numpy(generate(args.classes, args.dim, args.alpha, args.seed)))
-    n = args.classes
-    print(f"largest |cos| {c.max():.4f}, mean {c.sum() / (n * (n - 1)):.4f}, "
-          f"Welch bound {welch(n, args.dim):.4f}")
+    w = torch.from_numpy(generate(args.classes, args.dim, args.alpha, args.seed))
+    print(facts(w, args.seed))
 
 
 if __name__ == "__main__":
