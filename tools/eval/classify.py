@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""Measures classification models: base classes, few shots, joint ranking, and "unknown".
+
+    tools/eval/classify.py --data DATA --model linear=A.safetensors --model ebv=B.safetensors \
+        --model hyperspherical=C.safetensors --photographs FOLDER FOLDER
+
+Unknown: known pictures are the half of base/val by which nothing was fitted; unknown ones the novel
+classes' query pictures, the larger pictures of other sets, and photographs of another kind.
+"""
+
+import argparse
+import json
+import os
+import sys
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "golden"), os.path.join(HERE, "..", "train")]
+import episodes  # noqa: E402
+import features  # noqa: E402
+import reject  # noqa: E402
+import safetensors  # noqa: E402
+
+SETS = ("base-val", "novel-support", "novel-query")
+SCORES = ("softmax", "cosine", "pool3", "pool4", "embedding", "fused")
+
+
+class Pictures:
+    """All pictures of the measurement: {set: list of PIL} and {set: labels}."""
+
+    def __init__(self, args):
+        data = features.Data(args.data)
+        found = {name: data.labelled(name) for name in SETS}
+        self.sets = {name: pictures for name, (pictures, _) in found.items()}
+        self.labels = {name: labels for name, (_, labels) in found.items()}
+        self.sets["larger"] = data.large()
+        self.sets["photographs"] = features.photographs(args.photographs, args.photograph_limit)
+
+
+class Measured:
+    """A model's answers for all sets, with what its file says."""
+
+    def __init__(self, path, args, pictures):
+        self.tensors, metadata = safetensors.load(path)
+        self.reject = json.loads(metadata["reject"])
+        engine = features.TorchEngine(path) if args.engine == "pytorch" \
+            else features.SoftlensEngine(path, args.binary)
+        self.config = engine.config
+        self.answers = {name: features.of(engine, some) for name, some in pictures.sets.items()}
+
+    def directions(self):
+        """Of the trained classes: the file's; of a linear head the class means."""
+        own = self.tensors.get("directions")
+        means = self.tensors["reject.embedding.means"] if own is None else own
+        return episodes.unit(np.asarray(means, np.float32))
+
+    def scores(self, name):
+        """{kind: confidence [n]} of a set."""
+        answers = self.answers[name]
+        logits = answers["logits"] / self.config["temperature"]
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        found = {"softmax": (p / p.sum(1, keepdims=True)).max(1),
+                 "cosine": (episodes.unit(answers["embedding"]) @ self.directions().T).max(1)}
+        layers = reject.layer_scores(answers, (self.tensors, self.reject))
+        found.update(zip(self.reject["layers"], layers.T))
+        found["fused"] = reject.fused(layers, self.reject["bias"], self.reject["weights"])
+        return found
+
+
+def untrained(pictures):
+    """The default backbone before training, its batch statistics taken from pictures."""
+    import torch
+    import train_classify
+    sys.argv = ["", "--store", "", "--out", "", "--head", "linear", "--plain"]
+    model = train_classify.network(train_classify.arguments())
+    batch = np.stack([features.prepared(p, model.config) for p in pictures[::4]])
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None      # the plain mean of what it sees
+    with torch.no_grad():
+        model.train()(features.classify_data.normalised(batch))
+    return features.TorchEngine(model=model)
+
+
+def percent(value, half=None):
+    return f"{100 * value:.1f}" + ("" if half is None else f" +- {100 * half:.1f}")
+
+
+def table(title, columns, rows):
+    print(f"\n## {title}\n\n| | " + " | ".join(columns) + " |")
+    print("|---|" + "---|" * len(columns))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+def base_table(models, labels):
+    rows = [(f"top-{top}", *(percent(*episodes.accuracy(m.answers["base-val"]["logits"], labels,
+                                                        top)) for m in models.values()))
+            for top in (1, 5)]
+    first = next(iter(models.values())).answers["base-val"]["logits"]
+    rows.append(("top-1 against the first",
+                 *(percent(*episodes.difference(m.answers["base-val"]["logits"], first, labels))
+                   for m in models.values())))
+    table("Base classes, base/val (95 % intervals)", models, rows)
+
+
+def few_shot_table(kinds, pictures, args):
+    labels = [pictures.labels[name] for name in ("novel-support", "novel-query")]
+    rows = []
+    for name, (support, query) in kinds.items():
+        rows.append((name, *(percent(*episodes.few_shot(
+            (support, labels[0]), (query, labels[1]), 5, shots, args.episodes, args.seed))
+            for shots in (1, 5))))
+    table(f"Novel classes, 5-way, {args.episodes} episodes", ("1-shot", "5-shot"), rows)
+
+
+def joint_table(models, pictures, args):
+    rows = []
+    for name, m in models.items():
+        sets = [(m.answers[s]["embedding"], pictures.labels[s])
+                for s in ("novel-support", "base-val", "novel-query")]
+        cells = []
+        for shots in (5, 40):
+            base, novel = episodes.joint(m.directions(), *sets, shots, args.seed)
+            total = (base * len(sets[1][1]) + novel * len(sets[2][1])) \
+                / (len(sets[1][1]) + len(sets[2][1]))
+            cells.append(f"{percent(base)} / {percent(novel)} / {percent(total)}")
+        rows.append((name, *cells))
+    table("Trained and enrolled classes ranked together: base / novel / all pictures",
+          ("5 pictures a class", "40 pictures a class"), rows)
+
+
+def unknown_table(name, m, pictures):
+    _, half = features.halves(pictures.labels["base-val"])
+    known = {k: v[half] for k, v in m.scores("base-val").items()}
+    rows = []
+    for kind in ("novel-query", "larger", "photographs"):
+        unknown = m.scores(kind)
+        cells = [f"{reject.auroc(known[k], unknown[k]):.3f} / "
+                 f"{percent(reject.tnr_at(known[k], unknown[k]))} / "
+                 f"{percent(reject.detection_accuracy(known[k], unknown[k]))}"
+                 for k in SCORES if k in known]
+        rows.append((f"{kind} ({len(pictures.sets[kind])})", *cells))
+    used = "fused" if m.reject["score"] == "mahalanobis" else m.reject["score"]
+    table(f"Unknown, {name} (the program uses: {used}): AUROC / TNR at 95 % TPR / "
+          "detection accuracy", [k for k in SCORES if k in known], rows)
+
+
+def features_of(models, pictures, args):
+    """{kind of feature: (support, query)}"""
+    names = ("novel-support", "novel-query")
+    kinds = {"pixels": tuple(np.stack([features.prepared(p, {"image": 64, "resize": 64})
+                                       for p in pictures.sets[n]]).reshape(
+                                           len(pictures.sets[n]), -1) / 255.0 - 0.5
+                             for n in names)}
+    if args.untrained:
+        engine = untrained(pictures.sets["base-val"])
+        kinds["untrained backbone"] = tuple(
+            features.of(engine, pictures.sets[n])["embedding"] for n in names)
+    for name, m in models.items():
+        kinds[f"{name}, embedding"] = tuple(m.answers[n]["embedding"] for n in names)
+        kinds[f"{name}, pool4"] = tuple(m.answers[n]["pool4"] for n in names)
+    return kinds
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--model", action="append", required=True, metavar="NAME=FILE",
+                        help="several; the first is what the others are compared with")
+    parser.add_argument("--engine", choices=["pytorch", "softlens"], default="pytorch")
+    parser.add_argument("--binary", default="build/softlens")
+    parser.add_argument("--photographs", nargs="*", default=[], help="folders of other pictures")
+    parser.add_argument("--photograph-limit", type=int, default=200, help="of each folder")
+    parser.add_argument("--episodes", type=int, default=600)
+    parser.add_argument("--untrained", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
+    pictures = Pictures(args)
+    models = {}
+    for item in args.model:
+        name, path = item.split("=", 1)
+        models[name] = Measured(path, args, pictures)
+    base_table(models, pictures.labels["base-val"])
+    few_shot_table(features_of(models, pictures, args), pictures, args)
+    joint_table(models, pictures, args)
+    for name, m in models.items():
+        unknown_table(name, m, pictures)
+
+
+if __name__ == "__main__":
+    main()
