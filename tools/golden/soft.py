@@ -318,13 +318,13 @@ def load_model(path):
 
 
 def save_model(model, path, metadata=None, state=None, extra=None, half=False):
-    """`extra`: further {name: array}; `half`: matrices and kernels are stored in f16."""
-    tensors = {}
-    for key, value in {**(state or model.state_dict()), **(extra or {})}.items():
-        if key.endswith("num_batches_tracked"):
-            continue
-        value = np.asarray(value.detach() if torch.is_tensor(value) else value, np.float32)
-        tensors[key] = value.astype(np.float16) if half and value.ndim > 1 else value
+    """`extra`: further {name: f32 array}; `half`: matrices and kernels are stored in f16."""
+    tensors = dict(extra or {})
+    for key, value in (state or model.state_dict()).items():
+        if not key.endswith("num_batches_tracked"):
+            value = value.detach().to(torch.float32).numpy()
+            small = half and value.ndim > 1 and key != "directions"
+            tensors[key] = value.astype(np.float16) if small else value
     config = {k: v for k, v in model.config.items() if v != DEFAULTS.get(k) and v != "none"}
     metadata = {"architecture": "soft", "config": json.dumps(config), **(metadata or {})}
     safetensors.save(path, tensors, metadata)

@@ -49,15 +49,23 @@ def temperature(logits, labels):
     return round(float(steps[int(np.argmin(losses))]), 3)
 
 
-def cosine_confidence(model, answers, classes):
+def round_to_half(model):
+    """What storing matrices and kernels in f16 makes of the weights."""
+    for name, p in model.state_dict().items():
+        if p.ndim > 1 and name != "directions":
+            p.copy_(p.half().float())
+
+
+def cosine_confidence(answers, classes):
     """The largest cosine of an embedding with a class direction; linear heads: a class mean."""
     e = answers["embedding"]
     return (e / np.linalg.norm(e, axis=1, keepdims=True) @ classes.T).max(1)
 
 
-def rejection(engine, data, layers):
-    """({tensor: array}, metadata "reject", notes) of a model."""
+def rejection(engine, data, layers, every):
+    """({tensor: f32 array}, metadata "reject", temperature) of a model."""
     train, labels = data.labelled("base-train")
+    train, labels = train[::every], labels[::every]
     answers = pictures_of.of(engine, train)
     classes, tensors, shrinkage = engine.config["classes"], {}, []
     for layer in layers:
@@ -79,7 +87,7 @@ def rejection(engine, data, layers):
         directions = m / np.linalg.norm(m, axis=1, keepdims=True)
     else:
         directions = directions.detach().numpy()
-    cosine = [cosine_confidence(engine.model, a, directions) for a in (known, unknown)]
+    cosine = [cosine_confidence(a, directions) for a in (known, unknown)]
     areas = {"mahalanobis": reject.auroc(*fused), "cosine": reject.auroc(*cosine)}
     best = max(areas, key=areas.get)
     if engine.config["head"] == "linear":
@@ -103,11 +111,15 @@ def main():
     parser.add_argument("--image", type=int, default=64, help="side of the crop in use")
     parser.add_argument("--resize", type=int, default=64, help="short side before the crop")
     parser.add_argument("--half", action="store_true", help="matrices and kernels in f16")
+    parser.add_argument("--every", type=int, default=1, help="of the training pictures; a preview")
     args = parser.parse_args()
     model, step, seed = averaged(args.checkpoint)
+    if args.half:
+        round_to_half(model)
     model.config.update(image=args.image, resize=args.resize)
     data = pictures_of.Data(args.data)
-    tensors, found, divisor = rejection(pictures_of.TorchEngine(model=model), data, args.layers)
+    engine = pictures_of.TorchEngine(model=model)
+    tensors, found, divisor = rejection(engine, data, args.layers, args.every)
     model.config["temperature"] = divisor
     metadata = {"labels": json.dumps(data.names["base"]), "reject": json.dumps(found),
                 "trained_by": "tools/train/train_classify.py", "steps": step,
