@@ -147,6 +147,47 @@ def unknown_table(name, m, pictures):
           "detection accuracy", [k for k in SCORES if k in known], rows)
 
 
+def gallery_scores(m, support, labels, query):
+    """{kind: confidence [n]} when only the classes of `support` (answers) are known."""
+    enrolled = episodes.prototypes(support["embedding"], labels)
+    found = {"cosine": (episodes.unit(query["embedding"]) @ enrolled.T).max(1)}
+    layers = np.stack([reject.confidence(
+        query[layer], np.stack([support[layer][labels == c].mean(0) for c in np.unique(labels)]),
+        m.tensors[f"reject.{layer}.covariance"], g)
+        for layer, g in zip(m.reject["layers"], m.reject["shrinkage"])], 1)
+    found["fused"] = reject.fused(layers, m.reject["bias"], m.reject["weights"])
+    return found
+
+
+def gallery_unknown(m, pictures, ways, shots, args, draws=100):
+    """{kind: mean AUROC} of pictures of enrolled novel classes against those of the others."""
+    rng = np.random.default_rng([args.seed, ways, shots])
+    labels, asked = (pictures.labels[n] for n in ("novel-support", "novel-query"))
+    support, query = (m.answers[n] for n in ("novel-support", "novel-query"))
+    areas = []
+    for _ in range(draws):
+        classes = rng.choice(np.unique(labels), ways, replace=False)
+        chosen = np.concatenate([rng.choice(np.flatnonzero(labels == c), shots, replace=False)
+                                 for c in classes])
+        known = np.isin(asked, classes)
+        scores = gallery_scores(m, {k: v[chosen] for k, v in support.items()}, labels[chosen],
+                                query)
+        areas.append({k: reject.auroc(v[known], v[~known]) for k, v in scores.items()})
+    return {k: float(np.mean([a[k] for a in areas])) for k in areas[0]}
+
+
+def gallery_table(models, pictures, args):
+    rows = []
+    for name, m in models.items():
+        for shots in (5, 40):
+            cells = [gallery_unknown(m, pictures, ways, shots, args) for ways in (5, 10)]
+            rows.append((f"{name}, {shots} pictures a class",
+                         *(f"{c['cosine']:.3f} / {c['fused']:.3f}" for c in cells)))
+    table("Unknown to a gallery of novel classes alone: the other novel classes' query pictures, "
+          "AUROC of cosine / fused Mahalanobis, mean of 100 draws",
+          ("5 classes enrolled", "10 classes enrolled"), rows)
+
+
 def features_of(models, pictures, args):
     """{kind of feature: (support, query)}"""
     names = ("novel-support", "novel-query")
@@ -192,6 +233,7 @@ def main():
     joint_table(models, pictures, args)
     for name, m in models.items():
         unknown_table(name, m, pictures)
+    gallery_table(models, pictures, args)
 
 
 if __name__ == "__main__":

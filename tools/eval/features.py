@@ -20,7 +20,7 @@ BATCH = 100
 
 
 def prepared(picture, config):
-    """PIL picture -> uint8 [side, side, 3]: short side resized (Pillow, bicubic), centre cropped."""
+    """PIL picture -> uint8 [side, side, 3]: short side resized (bicubic), centre cropped."""
     short, side = config["resize"], config["image"]
     w, h = picture.size
     if min(w, h) != short:

@@ -29,7 +29,7 @@ QUANTILES = 1001
 
 
 def averaged(path):
-    """(model with the averaged weights in eval mode, step, seed) of a checkpoint of train_classify.py."""
+    """(model with the averaged weights, step, seed) of a checkpoint of train_classify.py."""
     c = torch.load(path)
     args = argparse.Namespace(**{**c["args"], "plain": True})
     model = train_classify.network(args).to(memory_format=torch.contiguous_format)

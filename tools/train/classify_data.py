@@ -34,7 +34,7 @@ def labels(data):
 
 
 def pictures(path, part):
-    """Yields (class id, PIL picture in RGB) of an archive, sorted by name, whose path has `part`."""
+    """Yields (class id, RGB picture) of an archive, sorted by name, whose path has `part`."""
     with tarfile.open(path) as archive:
         for member in sorted(archive.getmembers(), key=lambda m: m.name):
             folders = member.name.split("/")

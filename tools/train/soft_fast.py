@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 import soft
 
-_FLAGS = ["-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-Wno-psabi"]
+_FLAGS = ["-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC",
+          "-shared", "-Wno-psabi"]
 WIDTH, MOST = 32, 16
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Trains a small SOFT-Norm classifier with one of three heads. Run again to resume; see README.md."""
+"""Trains a small SOFT-Norm classifier with one of three heads. Run again to resume (README.md)."""
 
 import argparse
 import csv
@@ -272,7 +272,7 @@ def arguments():
     parser.add_argument("--ebv-alpha", type=float, default=0.085)
     parser.add_argument("--hold", type=int, default=0, 
                         help="pictures of a class left out, and tested instead of base-val")
-    parser.add_argument("--test-every", type=int, default=500, help="steps; nothing is chosen by it")
+    parser.add_argument("--test-every", type=int, default=500, help="steps; for the log alone")
     parser.add_argument("--plain", action="store_true", help="PyTorch alone, without soft_fast")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
