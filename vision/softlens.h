@@ -210,6 +210,145 @@ SL_API void sl_deblur_free(sl_deblur *deblur);
 SL_API sl_status sl_deblur_run(sl_deblur *deblur, const sl_image *image, sl_image **out,
                                sl_image **heat, sl_deblur_report *report);
 
+// ---- galleries ----------------------------------------------------------------------------------
+
+// Classes enrolled from photographs. A gallery belongs to the network that looked at them: another
+// one sees other numbers. A class is named by a label: 1 to 255 bytes of UTF-8 without control
+// characters, and no space at either end (SL_ERR_ARGUMENT).
+typedef struct sl_gallery sl_gallery;
+
+// *out: a gallery without classes, for what `model` sees. Hashes the model's weights. SL_ERR_NOMEM.
+SL_API sl_status sl_gallery_new(sl_ctx *ctx, const sl_model *model, sl_gallery **out);
+
+// *out: the gallery in the file, checked: shapes, counts, labels, finite numbers, unit norms. The
+// file is mapped and may be replaced, but not changed, while open. `model` may be NULL: any; else a
+// gallery of another model is SL_ERR_ARGUMENT, by name. SL_ERR_IO, SL_ERR_FORMAT (damaged),
+// SL_ERR_UNSUPPORTED (a newer version), SL_ERR_NOMEM.
+SL_API sl_status sl_gallery_open(sl_ctx *ctx, const char *path, const sl_model *model,
+                                 sl_gallery **out);
+SL_API void sl_gallery_free(sl_gallery *gallery);
+
+// Writes beside `path` and renames into place, over the gallery that is there. What is written
+// depends on classes and photographs alone, not on how often it was saved on the way.
+// SL_ERR_IO, SL_ERR_NOMEM: the file that was there is still there.
+SL_API sl_status sl_gallery_save(sl_ctx *ctx, const sl_gallery *gallery, const char *path);
+
+// Who changes a gallery's file opens, changes and saves it under its lock, so that of two writers
+// neither undoes the other's work. Waits while another process, or another holder in this one, has
+// it; the progress callback (0 of 0) may end the waiting: SL_ERR_CANCELLED. Readers need no lock.
+// A file .NAME.lock lies beside the gallery meanwhile. SL_ERR_IO: it cannot be made.
+typedef struct sl_gallery_hold sl_gallery_hold;
+SL_API sl_status sl_gallery_lock(sl_ctx *ctx, const char *path, sl_gallery_hold **out);
+SL_API void sl_gallery_unlock(sl_gallery_hold *hold); // takes NULL
+
+SL_API size_t sl_gallery_count(const sl_gallery *gallery);                // classes
+SL_API const char *sl_gallery_label(const sl_gallery *gallery, size_t i); // until it changes
+SL_API size_t sl_gallery_pictures(const sl_gallery *gallery, size_t i);   // of class i
+SL_API bool sl_gallery_find(const sl_gallery *gallery, const char *label, size_t *i); // i: or NULL
+
+// SL_ERR_ARGUMENT: no class of that label, or one that has the new one already.
+SL_API sl_status sl_gallery_rename(sl_ctx *ctx, sl_gallery *gallery, const char *label,
+                                   const char *to);
+SL_API sl_status sl_gallery_remove(sl_ctx *ctx, sl_gallery *gallery, const char *label);
+
+// Adds every photograph of `from`, another gallery: to the class of that label, or to a new one.
+// SL_ERR_ARGUMENT: made with another model.
+SL_API sl_status sl_gallery_merge(sl_ctx *ctx, sl_gallery *into, const sl_gallery *from);
+
+// JSON text (malloc'ed): file, version, model, its hash, dimension, pictures, and of each class
+// label, pictures, and the nearest other class with its angle in degrees. SL_ERR_NOMEM.
+SL_API sl_status sl_gallery_describe(sl_ctx *ctx, const sl_gallery *gallery, char **out);
+
+// JSON text (malloc'ed): the confidence below which enrolled classes become "unknown" when
+// `unknown_rate` of their own pictures may (0: 0.05), found by leaving out one picture at a time,
+// what the score is, how many pictures it rests on, and the threshold of the trained classes.
+// `model`: whose statistics the score uses; NULL: none, the score is the largest cosine.
+SL_API sl_status sl_gallery_threshold(sl_ctx *ctx, const sl_gallery *gallery, const sl_model *model,
+                                      float unknown_rate, char **out);
+
+// What opening does not check: that every prototype is what the pictures of its class give.
+// SL_ERR_FORMAT names the first class that is wrong.
+SL_API sl_status sl_gallery_check(sl_ctx *ctx, const sl_gallery *gallery);
+
+// ---- classify -----------------------------------------------------------------------------------
+
+// A network ready to name pictures.
+typedef struct sl_classify sl_classify;
+
+typedef struct sl_classify_options {
+    const char *device; // NULL: "auto"; see devices, above
+    sl_precision precision;
+    float unknown_rate; // share of known pictures that may be called unknown, below 1; 0: 0.05;
+                        // negative: none, nothing is called unknown
+} sl_classify_options;
+
+typedef struct sl_match {
+    const char *label;   // the network's or the gallery's: valid while both are
+    float cosine;        // of the picture's embedding and the class's direction; NAN: it has none
+    float angle_degrees; // arccos of it
+    float probability;   // over all classes, trained and enrolled
+    bool is_enrolled;
+} sl_match;
+
+typedef struct sl_classification {
+    size_t count;
+    sl_match *matches; // best first
+    bool is_unknown;
+    float confidence; // higher is surer; NAN where neither model nor gallery can tell
+    float threshold;  // below it the picture is unknown; NAN: there is none
+    size_t dimension;
+    float *embedding; // [dimension], unit norm; NULL: the network has none
+    double seconds;   // preprocessing, network and matching
+    char device[64];
+} sl_classification;
+
+SL_API void sl_classification_free(sl_classification *classification); // takes NULL
+
+// Prepares the network and, if there is one, the gallery, which must not change while *out lives.
+// Model, gallery and context must outlive *out. SL_ERR_ARGUMENT: a gallery of another model.
+SL_API sl_status sl_classify_new(sl_ctx *ctx, const sl_model *model, const sl_gallery *gallery,
+                                 const sl_classify_options *options, sl_classify **out);
+SL_API void sl_classify_free(sl_classify *classify);
+
+// *out: the `top` best classes (all, if there are fewer) of a picture.
+SL_API sl_status sl_classify_run(sl_classify *classify, const sl_image *image, size_t top,
+                                 sl_classification **out);
+
+// Adds one picture to the class of that label, which is made if it is new. `gallery`: any of this
+// model but the one that `classify` was made with.
+SL_API sl_status sl_classify_enroll(sl_classify *classify, sl_gallery *gallery, const char *label,
+                                    const sl_image *image);
+
+// ---- Equiangular Basis Vectors ------------------------------------------------------------------
+
+typedef struct sl_ebv_options {
+    size_t classes;   // N, 2 to 65536
+    size_t dimension; // d, 2 to 65536; N * d at most 2^28
+    float alpha;      // the largest |cosine| asked for, below 1; 0: a little above what can be
+    unsigned steps;   // 0: 20000
+    uint64_t seed;    // 0: 42
+    bool overwrite;   // false: an existing file is SL_ERR_EXISTS
+} sl_ebv_options;
+
+typedef struct sl_ebv_report {
+    double alpha;       // asked for, or chosen
+    double bound;       // Welch: no N vectors in d dimensions have a smaller largest |cosine|
+    double max_cosine;  // |cosine| of two vectors: the largest
+    double mean_cosine; // and the mean
+    unsigned steps;     // taken; 0: constructed
+    bool is_reached;    // max_cosine <= alpha + 0.0001
+    double seconds;
+} sl_ebv_report;
+
+// Makes `classes` unit vectors in `dimension` dimensions, as nearly orthogonal as `alpha` asks, and
+// writes them as tensor "directions" [N,d] f32 with seed, N, d and what was reached as metadata.
+// Where the steps run out the best set is written, and a warning says so; one about the bound comes
+// first where the request is below it. report may be NULL. Same seed, threads and machine: same
+// bytes. SL_ERR_ARGUMENT, SL_ERR_EXISTS, SL_ERR_IO, SL_ERR_NOMEM, SL_ERR_CANCELLED (no file).
+// Source: "Equiangular Basis Vectors", CVPR 2023, arXiv 2303.11637.
+SL_API sl_status sl_ebv_write(sl_ctx *ctx, const char *path, const sl_ebv_options *options,
+                              sl_ebv_report *report);
+
 // ---- for researchers ----------------------------------------------------------------------------
 
 typedef struct sl_run_options {

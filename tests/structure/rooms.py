@@ -18,7 +18,7 @@ ROOMS = {
     "vulkan": {"base", "tensor", "graph"},
     "net": {"base", "tensor", "graph"},
     "detect": {"base", "image", "tensor", "graph", "net"},
-    "classify": {"base", "image", "tensor", "graph", "net"},
+    "classify": {"base", "image", "tensor", "graph", "cpu", "net"},   # matrix products of its own
 }
 ROOMS["pipeline"] = set(ROOMS)
 
