@@ -6,7 +6,8 @@
 set -euo pipefail
 
 build=(gcc libc6-dev meson ninja-build pkg-config
-       glslang-tools libjansson-dev libjpeg-dev liblcms2-dev libpng-dev libvulkan-dev libzip-dev)
+       glslang-tools libjansson-dev libjpeg-dev liblcms2-dev libpng-dev libvulkan-dev libzip-dev
+       nettle-dev)
 tests=(check g++ mesa-vulkan-drivers vulkan-validationlayers)
 checks=(binutils clang clang-format libclang-rt-dev mandoc shellcheck)
 bench=(libopenblas0-openmp libopenblas-dev python3-numpy python3-pil python3-skimage python3-torch)
@@ -29,7 +30,7 @@ is_usable() {
     for tool in cc meson ninja pkg-config; do
         command -v "$tool" >/dev/null || return 1
     done
-    pkg-config --exists jansson libjpeg lcms2 libpng libzip || return 1
+    pkg-config --exists jansson libjpeg lcms2 libpng libzip nettle || return 1
     [ "${1-}" = "" ] || pkg-config --exists check || [ "$1" = --bench ]
 }
 
@@ -38,8 +39,8 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
         exit 0
     fi
     echo "setup: this is not Debian or Ubuntu; please install by hand: a C17 compiler, meson 1.0," \
-        "ninja, pkg-config, and the development files of jansson, libjpeg-turbo, lcms2, libpng" \
-        "and libzip; for Vulkan its headers and glslangValidator; for the tests also Check, a" \
+        "ninja, pkg-config, and the development files of jansson, libjpeg-turbo, lcms2, libpng," \
+        "libzip and nettle; for Vulkan its headers and glslangValidator; for the tests also Check, a" \
         "Vulkan driver such as lavapipe, and the validation layers; for all checks clang with its" \
         "sanitizer runtime, clang-format, mandoc and shellcheck." >&2
     exit 1

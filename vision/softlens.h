@@ -217,12 +217,13 @@ SL_API sl_status sl_deblur_run(sl_deblur *deblur, const sl_image *image, sl_imag
 // characters, and no space at either end (SL_ERR_ARGUMENT).
 typedef struct sl_gallery sl_gallery;
 
-// *out: a gallery without classes, for what `model` sees. Hashes the model's weights. SL_ERR_NOMEM.
+// *out: a gallery without classes, for what `model` sees, which must outlive it. Hashes the model's
+// weights. SL_ERR_NOMEM.
 SL_API sl_status sl_gallery_new(sl_ctx *ctx, const sl_model *model, sl_gallery **out);
 
 // *out: the gallery in the file, checked: shapes, counts, labels, finite numbers, unit norms. The
-// file is mapped and may be replaced, but not changed, while open. `model` may be NULL: any; else a
-// gallery of another model is SL_ERR_ARGUMENT, by name. SL_ERR_IO, SL_ERR_FORMAT (damaged),
+// file is mapped and may be replaced, but not changed, while open. `model` may be NULL: any; else it
+// must outlive *out, and a gallery of another model is SL_ERR_ARGUMENT, by name. SL_ERR_IO, SL_ERR_FORMAT (damaged),
 // SL_ERR_UNSUPPORTED (a newer version), SL_ERR_NOMEM.
 SL_API sl_status sl_gallery_open(sl_ctx *ctx, const char *path, const sl_model *model,
                                  sl_gallery **out);

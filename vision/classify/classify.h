@@ -70,7 +70,7 @@ sl_status sl_gallery_add(sl_ctx *ctx, sl_gallery *gallery, const char *label,
                          const sl_features *features);
 
 // Whether the gallery was made with this model. SL_ERR_ARGUMENT names both. Hashes the weights,
-// once for each gallery and model.
+// unless the gallery was made or opened with this very model.
 sl_status sl_gallery_belongs(sl_ctx *ctx, const sl_gallery *gallery, const sl_model *model);
 
 // The same on a model's tensors, with `name` for messages (tests, fuzz targets).

@@ -5,8 +5,6 @@
 
 #include "tensor/tensor.h"
 
-#define SL_TENSOR_NAME_BYTES 256
-
 struct sl_tensor_set {
     char *path;
     bool is_pth;
@@ -24,10 +22,5 @@ sl_status sl_tensor_set_new(sl_ctx *ctx, const char *path, sl_tensor_set **out);
 
 // Sorts by name. SL_ERR_FORMAT when two tensors have one name.
 sl_status sl_tensor_set_sort(sl_ctx *ctx, sl_tensor_set *set);
-
-bool sl_utf8_valid(const char *text, size_t size);
-
-// 1 to SL_TENSOR_NAME_BYTES bytes of UTF-8 without control characters: fit for any message or file.
-bool sl_tensor_name_valid(const char *text, size_t size);
 
 #endif

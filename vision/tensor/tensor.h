@@ -7,6 +7,7 @@
 #include "base/base.h"
 
 #define SL_MAX_RANK 8
+#define SL_TENSOR_NAME_BYTES 256
 
 typedef enum sl_dtype {
     SL_F32,
@@ -70,6 +71,15 @@ size_t sl_tensor_set_meta_count(const sl_tensor_set *set);
 const char *sl_tensor_set_meta(const sl_tensor_set *set, const char *key); // NULL: none
 void sl_tensor_set_meta_at(const sl_tensor_set *set, size_t i, const char **key,
                            const char **value);
+
+// ---- text from files (set.c)
+
+bool sl_utf8_valid(const char *text, size_t size);
+
+// 1 to SL_TENSOR_NAME_BYTES bytes of UTF-8 without control characters: fit for any message or file.
+bool sl_tensor_name_valid(const char *text, size_t size);
+
+// ---- writing
 
 typedef struct sl_meta {
     const char *key, *value;

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// classify/hash.c: which network a gallery belongs to.
+#include "classify/gallery.h"
+
+#include <nettle/sha2.h>
+
+static void add_text(struct sha256_ctx *hash, const char *text)
+{
+    sha256_update(hash, strlen(text) + 1, (const uint8_t *)text); // the 0 ends it
+}
+
+void sl_weights_hash(const sl_tensor_set *model, char out[SL_HASH_TEXT])
+{
+    struct sha256_ctx hash;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_init(&hash);
+    for (size_t i = 0; i < sl_tensor_set_count(model); i++) {
+        const sl_tensor *t = sl_tensor_set_at(model, i);
+        char shape[SL_MAX_RANK * 24 + 3];
+        if (strncmp(t->name, "reject.", 7) == 0)
+            continue;
+        sl_shape_text(&t->shape, shape, sizeof(shape));
+        add_text(&hash, t->name);
+        add_text(&hash, sl_dtype_name(t->dtype));
+        add_text(&hash, shape);
+        sha256_update(&hash, t->bytes, t->data);
+    }
+    sha256_digest(&hash, sizeof(digest), digest);
+    for (size_t i = 0; i < sizeof(digest); i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+static const char *model_name(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    return sl_tensor_name_valid(name, strlen(name)) ? name : "a model";
+}
+
+sl_status sl_gallery_belongs_to(sl_ctx *ctx, const sl_gallery *gallery, const sl_tensor_set *model)
+{
+    char hash[SL_HASH_TEXT];
+    if (gallery->model == model) // was made or opened with it
+        return SL_OK;
+    sl_weights_hash(model, hash);
+    if (strcmp(hash, gallery->hash) != 0)
+        return sl_fail(ctx, SL_ERR_ARGUMENT,
+                       "%s: was made with the model %s (%.12s), not with %s (%.12s); name that "
+                       "model, or enroll the pictures anew",
+                       gallery->path, gallery->model_name, gallery->hash,
+                       model_name(sl_tensor_set_path(model)), hash);
+    return SL_OK;
+}
+
+sl_status sl_gallery_belongs(sl_ctx *ctx, const sl_gallery *gallery, const sl_model *model)
+{
+    return sl_gallery_belongs_to(ctx, gallery, model->set);
+}
+
+sl_status sl_gallery_new_for(sl_ctx *ctx, const sl_tensor_set *model, sl_gallery **out)
+{
+    sl_gallery *gallery = NULL;
+    *out = NULL;
+    sl_status st = sl_gallery_make(ctx, "the new gallery", &gallery);
+    if (st != SL_OK)
+        return st;
+    sl_weights_hash(model, gallery->hash);
+    gallery->model = model;
+    gallery->model_name = sl_strdup(ctx, model_name(sl_tensor_set_path(model)));
+    if (!gallery->model_name) {
+        sl_gallery_free(gallery);
+        return SL_ERR_NOMEM;
+    }
+    *out = gallery;
+    return SL_OK;
+}
+
+sl_status sl_gallery_new(sl_ctx *ctx, const sl_model *model, sl_gallery **out)
+{
+    return sl_gallery_new_for(ctx, model->set, out);
+}
