@@ -222,9 +222,9 @@ typedef struct sl_gallery sl_gallery;
 SL_API sl_status sl_gallery_new(sl_ctx *ctx, const sl_model *model, sl_gallery **out);
 
 // *out: the gallery in the file, checked: shapes, counts, labels, finite numbers, unit norms. The
-// file is mapped and may be replaced, but not changed, while open. `model` may be NULL: any; else it
-// must outlive *out, and a gallery of another model is SL_ERR_ARGUMENT, by name. SL_ERR_IO, SL_ERR_FORMAT (damaged),
-// SL_ERR_UNSUPPORTED (a newer version), SL_ERR_NOMEM.
+// file is mapped and may be replaced, but not changed, while open. `model` may be NULL: any; else
+// it must outlive *out, and a gallery of another model is SL_ERR_ARGUMENT, by name. SL_ERR_IO,
+// SL_ERR_FORMAT (damaged), SL_ERR_UNSUPPORTED (a newer version), SL_ERR_NOMEM.
 SL_API sl_status sl_gallery_open(sl_ctx *ctx, const char *path, const sl_model *model,
                                  sl_gallery **out);
 SL_API void sl_gallery_free(sl_gallery *gallery);
@@ -324,9 +324,9 @@ SL_API sl_status sl_classify_enroll(sl_classify *classify, sl_gallery *gallery, 
 
 typedef struct sl_ebv_options {
     size_t classes;   // N, 2 to 65536
-    size_t dimension; // d, 2 to 65536; N * d at most 2^28
-    float alpha;      // the largest |cosine| asked for, below 1; 0: a little above what can be
-    unsigned steps;   // 0: 20000
+    size_t dimension; // d, 2 to 65536; N * d at most 2^26
+    float alpha;      // the largest |cosine| asked for, below 1; 0: a tenth above the bound
+    unsigned steps;   // at most; 0: 2000
     uint64_t seed;    // 0: 42
     bool overwrite;   // false: an existing file is SL_ERR_EXISTS
 } sl_ebv_options;
@@ -344,8 +344,9 @@ typedef struct sl_ebv_report {
 // Makes `classes` unit vectors in `dimension` dimensions, as nearly orthogonal as `alpha` asks, and
 // writes them as tensor "directions" [N,d] f32 with seed, N, d and what was reached as metadata.
 // Where the steps run out the best set is written, and a warning says so; one about the bound comes
-// first where the request is below it. report may be NULL. Same seed, threads and machine: same
-// bytes. SL_ERR_ARGUMENT, SL_ERR_EXISTS, SL_ERR_IO, SL_ERR_NOMEM, SL_ERR_CANCELLED (no file).
+// first where the request is below it. report may be NULL. Same seed and kind of processor: same
+// bytes, whatever the number of threads. Progress counts steps. SL_ERR_ARGUMENT, SL_ERR_EXISTS,
+// SL_ERR_IO, SL_ERR_NOMEM, SL_ERR_CANCELLED (no file).
 // Source: "Equiangular Basis Vectors", CVPR 2023, arXiv 2303.11637.
 SL_API sl_status sl_ebv_write(sl_ctx *ctx, const char *path, const sl_ebv_options *options,
                               sl_ebv_report *report);
