@@ -131,9 +131,11 @@ static void build(maker *m)
     const sl_attr down = { .stride = 2, .pad = 1 }, last = { .stride = 1, .pad = 1 };
     const sl_attr windows = { .window = WINDOW,
                               .shift = WINDOW / 2,
-                              .heads = 4,
+                              .heads = 5, // of four channels: a block as one kernel
                               .eps = 1e-5f,
                               .threshold = SL_SPECIMEN_THRESHOLD };
+    sl_attr chain = windows;
+    chain.heads = 4; // of ten: a block as a chain of kernels
     sl_value image = m->s->image = sl_graph_input(m->g, "image", &shape);
     sl_value x = sl_graph_add(m->g, SL_OP_PIXEL_UNSHUFFLE, "pixels", &pixels,
                               (sl_value[SL_MAX_INPUTS]) { image }, NULL, 0);
@@ -146,6 +148,7 @@ static void build(maker *m)
     sl_value skip = block(m, x, list, WIDE, &windows);
     tell(m, skip, "the block");
     x = upconv(m, conv(m, skip, WIDE, DEEP, &down, 1), skip);
+    x = block(m, x, list, 2 * WIDE, &chain);
     tell(m, x, "the way down and up");
     x = conv(m, x, 2 * WIDE, 4 * FACTOR * FACTOR, &last, 0.1f);
     x = sl_graph_add(m->g, SL_OP_GATE, "gate", &pixels, (sl_value[SL_MAX_INPUTS]) { image, x },

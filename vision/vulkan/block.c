@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// vulkan/block.c: an LMD-ViT block as eight kernels over packed windows. Wide maps go in chunks of
-// windows, which share the scratch memory.
+// vulkan/block.c: an LMD-ViT block, as one kernel (fused.c) or as eight over packed windows. Wide
+// maps go through the eight in chunks of windows, which share the scratch memory.
 #include "vulkan/program.h"
 
 #define SCRATCH_BYTES ((uint64_t)64 << 20) // of a chunk, about
+#define USUALLY_FUSED 64u                  // channels, where nothing was measured
 
 typedef struct block {
     const sl_node *node;
@@ -35,8 +36,33 @@ static block describe(const sl_vk_program *p, const sl_node *node)
     return b;
 }
 
-static size_t block_scratch(const sl_vk_program *p, const sl_node *node)
+// The ways of a block: the chain, or one kernel that takes so many hidden channels at a time.
+static const uint32_t slices[] = { 0, 32, 64 };
+
+static uint32_t slice_of(sl_vk_program *p, const sl_node *node)
 {
+    sl_vk_want want = { .question = { .question = SL_VK_WHICH_FORM }, .ways = 1, .node = node };
+    block b = describe(p, node);
+    uint32_t usual = 0;
+    for (uint32_t i = 1; i < SL_ARRAY_LEN(slices); i++)
+        if (p->device->block_form != SL_VK_CHAIN && sl_vk_fused_fits(p, node, slices[i]))
+            want.ways |= 1u << i;
+    if (b.channels <= USUALLY_FUSED || p->device->block_form == SL_VK_FUSED)
+        usual = want.ways >> 1 & 1;
+    if (p->device->block_form == SL_VK_FUSED && want.ways > 1)
+        want.ways &= ~1u;
+    want.windows = b.windows;
+    const uint32_t about[] = {
+        p->half, b.channels, b.hidden, node->attr.heads, sl_vk_size_class(b.windows), b.tokens
+    };
+    memcpy(want.question.about, about, sizeof(about));
+    return slices[sl_vk_choose(p, &want, usual)];
+}
+
+static size_t block_scratch(sl_vk_program *p, const sl_node *node)
+{
+    if (slice_of(p, node) && !p->is_draft)
+        return 0;
     block b = describe(p, node);
     return 2 * b.rows_bytes + b.wide_bytes + b.hidden_bytes;
 }
@@ -69,6 +95,13 @@ static sl_status fill_qkv_bias(sl_ctx *ctx, const sl_node *node, size_t first, f
     return SL_OK;
 }
 
+sl_status sl_vk_qkv(sl_vk_program *p, const sl_node *node, sl_vk_range *out)
+{
+    size_t c = (size_t)node->weight[SL_BLOCK_Q_W]->shape.dim[0];
+    return sl_vk_weight(p, node, SL_BLOCK_Q_W, SL_VK_QKV, sl_vk_matrix_numbers(3 * c, c), fill_qkv,
+                        out);
+}
+
 static sl_status find_weights(sl_vk_program *p, block *b)
 {
     static const struct {
@@ -94,8 +127,7 @@ static sl_status find_weights(sl_vk_program *p, block *b)
             st = sl_vk_plain(p, node, plain[i].weight,
                              (sl_vk_range *)(void *)((char *)b + plain[i].range));
     if (st == SL_OK)
-        st = sl_vk_weight(p, node, SL_BLOCK_Q_W, SL_VK_QKV, sl_vk_matrix_numbers(3 * c, c),
-                          fill_qkv, &b->qkv);
+        st = sl_vk_qkv(p, node, &b->qkv);
     if (st == SL_OK)
         st = sl_vk_weight(p, node, SL_BLOCK_Q_B, SL_VK_QKV_BIAS, 3 * c, fill_qkv_bias, &b->qkv_b);
     if (st == SL_OK)
@@ -214,7 +246,7 @@ static sl_status emit_feed_forward(sl_vk_program *p, const block *b, const chunk
     return st == SL_OK ? sl_vk_emit_gemm(p, &ff2) : st;
 }
 
-static sl_status block_emit(sl_vk_program *p, const sl_node *node, sl_vk_range scratch)
+static sl_status emit_chain(sl_vk_program *p, const sl_node *node, sl_vk_range scratch)
 {
     block b = describe(p, node);
     sl_status st = find_weights(p, &b);
@@ -232,6 +264,16 @@ static sl_status block_emit(sl_vk_program *p, const sl_node *node, sl_vk_range s
             st = emit_feed_forward(p, &b, &k);
     }
     return st;
+}
+
+static sl_status block_emit(sl_vk_program *p, const sl_node *node, sl_vk_range scratch)
+{
+    uint32_t slice = slice_of(p, node);
+    sl_status st = SL_OK;
+    if (slice)
+        st = sl_vk_emit_fused(p, node, slice);
+    // A draft takes both ways: how fast the chain is depends on what it wants to know itself.
+    return st == SL_OK && (!slice || p->is_draft) ? emit_chain(p, node, scratch) : st;
 }
 
 const sl_vk_op sl_vk_window_block = { .scratch = block_scratch, .emit = block_emit };

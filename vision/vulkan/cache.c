@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // vulkan/cache.c: what is worth keeping about a device from one start to the next: the driver's
-// compiled kernels, and the verdict of the self-test. What is read may be anything: only a file
-// that says it is ours, of this device, driver and program, whole and unchanged, is believed.
+// compiled kernels, what was measured, and the verdict of the self-test. What is read may be
+// anything: only a file that says it is ours, of this device, driver and program, whole and
+// unchanged, is believed.
 #include "vulkan/vk.h"
 
 #include <assert.h>
@@ -37,6 +38,7 @@ typedef struct kind {
 } kind;
 
 static const kind pipelines = { "pipelines", { 'S', 'L', 'V', 'K', 'P', 'C', '0', '1' } };
+static const kind choices = { "choices", { 'S', 'L', 'V', 'K', 'C', 'H', '0', '1' } };
 static const kind verdict = { "verdict", { 'S', 'L', 'V', 'K', 'S', 'T', '0', '1' } };
 
 static header make_header(const kind *k, const sl_vk_info *info, const uint8_t *data, size_t bytes)
@@ -184,4 +186,53 @@ void sl_vk_verdict_store(sl_ctx *ctx, const sl_vk_info *info, const char *why)
     memcpy(data, &kernels, sizeof(kernels));
     snprintf((char *)data + sizeof(kernels), SL_VK_WHY_BYTES, "%s", why);
     store(ctx, &verdict, info, data, sizeof(data));
+}
+
+// ---- choices: the checksum of all kernels, then the entries
+
+#define MAX_CHOICES 4096u
+
+void sl_vk_choices_load(sl_ctx *ctx, const sl_vk_info *info, sl_vk_choice **out, size_t *count)
+{
+    sl_blob blob;
+    uint64_t kernels = 0;
+    *out = NULL;
+    *count = 0;
+    load(ctx, &choices, info, &blob);
+    size_t bytes = blob.size > sizeof(kernels) ? blob.size - sizeof(kernels) : 0;
+    if (bytes)
+        memcpy(&kernels, blob.data, sizeof(kernels));
+    if (bytes && bytes % sizeof(**out) == 0 && bytes / sizeof(**out) <= MAX_CHOICES &&
+        kernels == checksum_of_kernels())
+        *out = sl_alloc(NULL, bytes, 1);
+    if (*out) {
+        memcpy(*out, blob.data + sizeof(kernels), bytes);
+        *count = bytes / sizeof(**out);
+    }
+    sl_blob_free(&blob);
+}
+
+void sl_vk_choices_store(sl_ctx *ctx, const sl_vk_info *info, const sl_vk_choice *own, size_t count)
+{
+    sl_vk_choice *kept;
+    size_t kept_count, total = 0, used = sizeof(uint64_t);
+    uint64_t kernels = checksum_of_kernels();
+    sl_vk_choices_load(ctx, info, &kept, &kept_count);
+    if (count > MAX_CHOICES || !sl_add(count, kept_count, &total))
+        count = kept_count = 0;
+    uint8_t *data = sl_alloc(NULL, total * sizeof(*own) + used, 1);
+    if (!data)
+        goto done;
+    memcpy(data, &kernels, sizeof(kernels));
+    memcpy(data + used, own, count * sizeof(*own));
+    used += count * sizeof(*own);
+    for (size_t i = 0; i < kept_count && count + i < MAX_CHOICES; i++)
+        if (!sl_vk_choice_find(own, count, &kept[i])) {
+            memcpy(data + used, &kept[i], sizeof(*kept));
+            used += sizeof(*kept);
+        }
+    store(ctx, &choices, info, data, used);
+done:
+    free(data);
+    free(kept);
 }

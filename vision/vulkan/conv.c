@@ -29,7 +29,7 @@ static bool wants_copy(const sl_vk_program *p, const sl_node *node)
     return p->half && !sl_vk_is_half(p, node->in[0]);
 }
 
-static size_t conv_scratch(const sl_vk_program *p, const sl_node *node)
+static size_t conv_scratch(sl_vk_program *p, const sl_node *node)
 {
     return wants_copy(p, node) ? p->graph->values[node->in[0]].bytes / 2 : 0;
 }

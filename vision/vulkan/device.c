@@ -247,6 +247,7 @@ static void close_device(sl_vk_device *d)
 {
     d->vk.vkDeviceWaitIdle(d->device); // all is idle already, or the device is lost
     sl_vk_weights_free(d);
+    free(d->choices.choices);
     sl_vk_pipelines_free(d);
     sl_vk_buffer_free(d, &d->staging);
     if (d->fence) {

@@ -51,19 +51,50 @@ sl_status sl_vk_matrix(sl_vk_program *p, const sl_node *node, size_t weight, sl_
     return sl_vk_weight(p, node, weight, SL_VK_MATRIX, numbers, fill_matrix, out);
 }
 
-// Large tiles use registers best, but a small matrix has to keep all of the device busy.
-static void choose_tile(const sl_vk_device *d, const sl_vk_gemm *g, uint64_t rows, uint32_t *tm,
+// What a workgroup makes. Large tiles use registers best, but a small matrix has to keep all of the
+// device busy: which serves is measured (choices.c).
+static const struct {
+    uint32_t rows, columns;
+} tiles[] = { { 64, 16 },  { 64, 32 },  { 128, 32 }, { 64, 64 },
+              { 128, 64 }, { 64, 128 }, { 128, 128 } };
+
+static uint32_t possible_tiles(const sl_vk_device *d, const sl_vk_gemm *g, uint64_t rows)
+{
+    uint32_t mask = 0, least = g->n <= 16 ? 16 : g->n <= 32 ? 32 : 64;
+    for (uint32_t i = 0; i < SL_ARRAY_LEN(tiles); i++) {
+        uint32_t tm = tiles[i].rows,
+                 tn = tiles[i].columns; // the last ones may not leave the matrix
+        bool fits = tn == least || (tn > least && tn < 2 * g->n);
+        fits = fits && up_to(g->n, N_STEP) % tn == 0;
+        fits = fits && K_STEP * (tm + 1 + tn) * sizeof(float) <= d->info.limits.shared_bytes;
+        if (fits && (tm == 64 || rows >= 2048))
+            mask |= 1u << i;
+    }
+    return mask;
+}
+
+static uint32_t usual_tile(uint32_t mask, const sl_vk_gemm *g, uint64_t rows)
+{
+    uint32_t tm = rows >= 16384 && g->n >= 32 ? 128 : 64, best = 0;
+    uint32_t tn = tm == 128 && g->n >= 256 ? 128 : 64;
+    for (uint32_t i = 0; i < SL_ARRAY_LEN(tiles); i++)
+        if ((mask >> i & 1) && tiles[i].rows <= tm && tiles[i].columns <= tn)
+            best = i; // they grow
+    return best;
+}
+
+static void choose_tile(sl_vk_program *p, const sl_vk_gemm *g, uint64_t rows, uint32_t *tm,
                         uint32_t *tn)
 {
-    *tm = *tn = 64;
-    if (g->n <= 16)
-        *tn = 16;
-    else if (g->n <= 32)
-        *tn = 32;
-    if (rows >= 16384 && g->n >= 32)
-        *tm = 128;
-    if (*tm == 128 && g->n >= 256 && d->info.limits.shared_bytes >= 32768)
-        *tn = 128;
+    sl_vk_want want = { .question = { .question = SL_VK_WHICH_TILE,
+                                      .about = { p->half, g->from, g->n, g->k,
+                                                 sl_vk_size_class(rows), g->side } },
+                        .ways = possible_tiles(p->device, g, rows),
+                        .gemm = *g };
+    want.gemm.rows = rows;
+    uint32_t tile = sl_vk_choose(p, &want, usual_tile(want.ways, g, rows));
+    *tm = tiles[tile].rows;
+    *tn = tiles[tile].columns;
 }
 
 static bool by_four(const sl_vk_gemm *g)
@@ -117,7 +148,7 @@ sl_status sl_vk_emit_gemm(sl_vk_program *p, const sl_vk_gemm *g)
     if (rows > UINT32_MAX)
         return sl_fail(p->ctx, SL_ERR_LIMIT, "a matrix of %llu rows: use smaller tiles",
                        (unsigned long long)rows);
-    choose_tile(p->device, g, rows, &tm, &tn);
+    choose_tile(p, g, rows, &tm, &tn);
     sl_vk_dispatch d = { .key = key_of(p, g, has_list, tm, tn),
                          .buffer = { g->a, g->a, g->b, g->bias, g->residual, g->c,
                                      has_list ? sl_vk_value(p, g->windows->list)

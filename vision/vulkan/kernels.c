@@ -5,6 +5,8 @@
 #include "vulkan/arguments.spv.h"
 #include "vulkan/attention.spv.h"
 #include "vulkan/attention-half.spv.h"
+#include "vulkan/block.spv.h"
+#include "vulkan/block-half.spv.h"
 #include "vulkan/columns.spv.h"
 #include "vulkan/columns-half.spv.h"
 #include "vulkan/copy.spv.h"
@@ -48,6 +50,7 @@ static const sl_vk_shader shaders[SL_VK_KERNEL_COUNT] = {
     [SL_VK_SKIP] = SHADER(skip, 2),
     [SL_VK_COPY] = SHADER(copy, 2),
     [SL_VK_MULTIPLY] = SHADER(multiply, 2),
+    [SL_VK_BLOCK] = SHADER(block, 8),
     [SL_VK_HALF + SL_VK_GEMM] = SHADER(gemm_half, 7),
     [SL_VK_HALF + SL_VK_NORM] = SHADER(norm_half, 6),
     [SL_VK_HALF + SL_VK_ATTENTION] = SHADER(attention_half, 5),
@@ -58,6 +61,7 @@ static const sl_vk_shader shaders[SL_VK_KERNEL_COUNT] = {
     [SL_VK_HALF + SL_VK_UNSHUFFLE] = SHADER(unshuffle_half, 2),
     [SL_VK_HALF + SL_VK_GATE] = SHADER(gate_half, 3),
     [SL_VK_HALF + SL_VK_SKIP] = SHADER(skip_half, 2),
+    [SL_VK_HALF + SL_VK_BLOCK] = SHADER(block_half, 8),
 };
 
 const sl_vk_shader *sl_vk_shader_get(sl_vk_kernel kernel)

@@ -297,6 +297,7 @@ sl_status sl_vk_compile(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph
         .ops = &vk_plan_ops, .ctx = ctx, .graph = graph, .clock = sl_vk_clock_name(device)
     };
     p->device = device;
+    sl_vk_measure(ctx, device, graph, precision);
     sl_status st = sl_vk_program_new(ctx, device, graph, precision, &p->program);
     if (st == SL_OK)
         st = make_pipelines(p);

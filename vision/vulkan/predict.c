@@ -29,7 +29,7 @@ static predict describe(const sl_vk_program *p, const sl_node *node)
     return s;
 }
 
-static size_t predict_scratch(const sl_vk_program *p, const sl_node *node)
+static size_t predict_scratch(sl_vk_program *p, const sl_node *node)
 {
     predict s = describe(p, node);
     return s.wide_bytes + s.half_bytes + s.sum_bytes + 2 * s.mean_bytes;

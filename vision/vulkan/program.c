@@ -107,21 +107,19 @@ static sl_status plan_memory(sl_vk_program *p)
 }
 
 // All that comes before the first dispatch.
-static sl_status prepare(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
-                         sl_vk_program *out)
+static sl_status prepare(sl_vk_program *p, sl_dtype precision)
 {
-    *out = (sl_vk_program) { .ctx = ctx, .device = d, .graph = g };
-    sl_status st = find_precisions(out, precision);
+    sl_status st = find_precisions(p, precision);
     if (st == SL_OK)
-        st = check_nodes(out);
-    return st == SL_OK ? plan_memory(out) : st;
+        st = check_nodes(p);
+    return st == SL_OK ? plan_memory(p) : st;
 }
 
 sl_status sl_vk_program_memory(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
                                size_t *out)
 {
-    sl_vk_program p;
-    sl_status st = prepare(ctx, d, g, precision, &p);
+    sl_vk_program p = { .ctx = ctx, .device = d, .graph = g };
+    sl_status st = prepare(&p, precision);
     *out = p.memory.total;
     sl_vk_program_free(&p);
     return st;
@@ -165,8 +163,7 @@ static sl_status check_dispatch(sl_vk_program *p, const sl_vk_dispatch *d)
     return SL_OK;
 }
 
-// Room for one more element; doubles.
-static sl_status grow(sl_ctx *ctx, void **array, size_t count, size_t *capacity, size_t size)
+sl_status sl_vk_grow(sl_ctx *ctx, void **array, size_t count, size_t *capacity, size_t size)
 {
     if (count < *capacity)
         return SL_OK;
@@ -186,7 +183,8 @@ sl_status sl_vk_emit(sl_vk_program *p, const sl_vk_dispatch *dispatch)
 {
     sl_status st = check_dispatch(p, dispatch);
     if (st == SL_OK)
-        st = grow(p->ctx, (void **)&p->dispatches, p->count, &p->capacity, sizeof(*p->dispatches));
+        st = sl_vk_grow(p->ctx, (void **)&p->dispatches, p->count, &p->capacity,
+                        sizeof(*p->dispatches));
     if (st != SL_OK)
         return st;
     p->dispatches[p->count] = *dispatch;
@@ -197,10 +195,12 @@ sl_status sl_vk_emit(sl_vk_program *p, const sl_vk_dispatch *dispatch)
 static sl_status add_slot(sl_vk_program *p, sl_value list, const sl_vk_slot *slot)
 {
     size_t capacity = p->slot_capacity;
-    sl_status st = grow(p->ctx, (void **)&p->slots, p->slot_count, &capacity, sizeof(*p->slots));
+    sl_status st =
+        sl_vk_grow(p->ctx, (void **)&p->slots, p->slot_count, &capacity, sizeof(*p->slots));
     capacity = p->slot_capacity;
     if (st == SL_OK)
-        st = grow(p->ctx, (void **)&p->slot_list, p->slot_count, &capacity, sizeof(*p->slot_list));
+        st = sl_vk_grow(p->ctx, (void **)&p->slot_list, p->slot_count, &capacity,
+                        sizeof(*p->slot_list));
     if (st != SL_OK)
         return st;
     p->slot_capacity = capacity;
@@ -326,16 +326,33 @@ static void drop_empty(sl_vk_program *p)
     p->count = kept;
 }
 
+static sl_status emit_all(sl_vk_program *p, sl_dtype precision)
+{
+    sl_status st = prepare(p, precision);
+    for (size_t n = 0; st == SL_OK && n < p->graph->node_count; n++)
+        st = emit_node(p, n);
+    return st;
+}
+
 sl_status sl_vk_program_new(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
                             sl_vk_program *out)
 {
-    sl_status st = prepare(ctx, d, g, precision, out);
-    for (size_t n = 0; st == SL_OK && n < g->node_count; n++)
-        st = emit_node(out, n);
+    *out = (sl_vk_program) { .ctx = ctx, .device = d, .graph = g };
+    sl_status st = emit_all(out, precision);
     if (st == SL_OK)
         st = place_slots(out);
     if (st == SL_OK)
         drop_empty(out);
+    if (st != SL_OK)
+        sl_vk_program_free(out);
+    return st;
+}
+
+sl_status sl_vk_program_draft(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
+                              sl_vk_program *out)
+{
+    *out = (sl_vk_program) { .ctx = ctx, .device = d, .graph = g, .is_draft = true };
+    sl_status st = emit_all(out, precision);
     if (st != SL_OK)
         sl_vk_program_free(out);
     return st;
@@ -349,5 +366,6 @@ void sl_vk_program_free(sl_vk_program *p)
     free(p->dispatches);
     free(p->slots);
     free(p->slot_list);
+    free(p->wants);
     *p = (sl_vk_program) { 0 };
 }

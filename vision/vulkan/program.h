@@ -40,6 +40,8 @@ typedef struct sl_vk_slot {
     uint32_t first, chunk, per_window, tile, y, z, pad0, pad1;
 } sl_vk_slot;
 
+typedef struct sl_vk_want sl_vk_want;
+
 typedef struct sl_vk_program {
     sl_ctx *ctx;
     sl_vk_device *device;
@@ -55,11 +57,14 @@ typedef struct sl_vk_program {
     size_t slot_count, slot_capacity;
     sl_blob weights; // new ones
     size_t weights_capacity;
+    bool is_draft; // only to see what it wants to know: weights are not made
+    sl_vk_want *wants;
+    size_t want_count, want_capacity;
 } sl_vk_program;
 
 // One op: the scratch memory that a node wants, and its dispatches.
 typedef struct sl_vk_op {
-    size_t (*scratch)(const sl_vk_program *p, const sl_node *node); // or NULL
+    size_t (*scratch)(sl_vk_program *p, const sl_node *node); // or NULL
     sl_status (*emit)(sl_vk_program *p, const sl_node *node, sl_vk_range scratch);
 } sl_vk_op;
 
@@ -76,7 +81,12 @@ extern const sl_vk_op sl_vk_window_gather, sl_vk_window_scatter, sl_vk_layer_nor
 
 sl_status sl_vk_program_new(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
                             sl_vk_program *out);
+// The same without weights, for what it wants to know.
+sl_status sl_vk_program_draft(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
+                              sl_vk_program *out);
 void sl_vk_program_free(sl_vk_program *p);
+// Room for one more element; doubles.
+sl_status sl_vk_grow(sl_ctx *ctx, void **array, size_t count, size_t *capacity, size_t size);
 sl_status sl_vk_program_memory(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
                                size_t *out); // only the arena's bytes
 
@@ -116,7 +126,8 @@ typedef enum sl_vk_form {
     SL_VK_FOLDED,   // the predictor: see predict.c
     SL_VK_MEAN_WEIGHT,
     SL_VK_MEAN_BASE,
-    SL_VK_LAST, // out_conv.4, weight and bias
+    SL_VK_LAST,          // out_conv.4, weight and bias
+    SL_VK_BLOCK_VECTORS, // all of a block but its matrices: see fused.c
 } sl_vk_form;
 
 // Writes the numbers of a form; `numbers` of them, zeroed before.
@@ -130,6 +141,9 @@ sl_status sl_vk_plain(sl_vk_program *p, const sl_node *node, size_t weight, sl_v
 
 sl_status sl_vk_weights_upload(sl_vk_program *p); // after the last emit: the new become old ones
 void sl_vk_weights_forget(sl_vk_device *d);       // those of a program that was given up
+// Those that came since `count` entries and `blocks` were there, whose plans are gone.
+void sl_vk_weights_count(const sl_vk_device *d, size_t *count, uint32_t *blocks);
+void sl_vk_weights_drop(sl_vk_device *d, size_t count, uint32_t blocks);
 const sl_vk_buffer *sl_vk_weights_block(const sl_vk_device *d, uint32_t block);
 size_t sl_vk_weights_bytes(const sl_vk_device *d);
 void sl_vk_weights_free(sl_vk_device *d);
@@ -164,6 +178,38 @@ void sl_vk_matrix_put(float *matrix, size_t n, size_t k, size_t row, size_t colu
 sl_status sl_vk_emit_gemm(sl_vk_program *p, const sl_vk_gemm *g);
 // A [N,K] weight of the node as a matrix.
 sl_status sl_vk_matrix(sl_vk_program *p, const sl_node *node, size_t weight, sl_vk_range *out);
+
+// ---- choices.c: ways of computing the same, chosen by measured speed
+
+// What a draft wants to know, and what a trial needs to find out.
+struct sl_vk_want {
+    sl_vk_choice question;
+    uint32_t ways; // bit i: answer i is possible
+    sl_vk_gemm gemm;
+    const sl_node *node;
+    uint32_t windows;
+};
+
+// A device that may be timed: not one in software, and one with timestamps.
+bool sl_vk_may_measure(const sl_vk_device *d);
+// What was found to be fastest among the ways; `fallback` where nothing is known, which a draft
+// then notes.
+uint32_t sl_vk_choose(sl_vk_program *p, const sl_vk_want *want, uint32_t fallback);
+uint32_t sl_vk_size_class(uint64_t size); // sizes that are measured as one
+
+// ---- trial.c
+
+// Times what the graph's program wants to know, for a fraction of a second at most, and keeps the
+// answers. Not on devices in software. What fails is left as it is.
+void sl_vk_measure(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision);
+
+// ---- block.c, fused.c: a block of LMD-ViT
+
+sl_status sl_vk_qkv(sl_vk_program *p, const sl_node *node, sl_vk_range *out); // as one matrix
+// Whether the block can be one kernel that takes `slice` hidden channels at a time; and that
+// kernel.
+bool sl_vk_fused_fits(const sl_vk_program *p, const sl_node *node, uint32_t slice);
+sl_status sl_vk_emit_fused(sl_vk_program *p, const sl_node *node, uint32_t slice);
 
 // ---- pixel.c
 

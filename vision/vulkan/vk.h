@@ -118,7 +118,8 @@ typedef enum sl_vk_kernel {
     SL_VK_SKIP, // a map into the last channels of a wider one
     SL_VK_COPY,
     SL_VK_MULTIPLY,
-    SL_VK_HALF, // + any of those above: with activations and matrices in f16
+    SL_VK_BLOCK, // a whole block of LMD-ViT
+    SL_VK_HALF,  // + any of those above: with activations and matrices in f16
     SL_VK_KERNEL_COUNT = 2 * SL_VK_HALF,
 } sl_vk_kernel;
 
@@ -168,6 +169,11 @@ typedef struct sl_vk_buffer {
 // *count is 0 and both are NULL where there are none.
 sl_status sl_vk_enumerate(sl_ctx *ctx, const sl_vk_loader *loader, VkPhysicalDevice **handles,
                           sl_vk_info **infos, size_t *count);
+// What a search leaves running.
+struct sl_vk_running {
+    sl_vk_loader loader;
+    VkPhysicalDevice *handles; // by device
+};
 void sl_vk_keep_printable(char *text); // what is not printable ASCII becomes '?'
 // The first queue family with compute; UINT32_MAX: none. timestamp_bits may be NULL.
 uint32_t sl_vk_compute_family(const sl_vk_loader *loader, VkPhysicalDevice physical,
@@ -177,6 +183,25 @@ uint32_t sl_vk_compute_family(const sl_vk_loader *loader, VkPhysicalDevice physi
 
 typedef struct sl_vk_weights sl_vk_weights; // weights.c: uploaded weights by tensor
 void sl_vk_weights_free(sl_vk_device *d);   // d->weights, at close; NULL is fine
+
+typedef enum sl_vk_block_form { SL_VK_ANY_FORM, SL_VK_CHAIN, SL_VK_FUSED } sl_vk_block_form;
+
+// A question of speed, and its answer: which of several ways, all of them right, is the fastest.
+typedef enum sl_vk_question { SL_VK_WHICH_TILE = 1, SL_VK_WHICH_FORM } sl_vk_question;
+typedef struct sl_vk_choice {
+    uint32_t question, about[6]; // a shape, and in which precision
+    uint32_t answer;             // up to 31
+} sl_vk_choice;
+
+// What was measured on a device: choices.c, trial.c.
+typedef struct sl_vk_choices {
+    sl_vk_choice *choices;
+    size_t count, capacity;
+    bool is_changed;           // since it was stored
+    bool is_loaded;            // what is kept of earlier starts is among them
+    bool is_forced;            // for tests: devices in software measure as well
+    const sl_vk_choice *trial; // while a way is timed: the answer, whatever is known
+} sl_vk_choices;
 
 struct sl_vk_device {
     sl_ctx *ctx;
@@ -205,6 +230,8 @@ struct sl_vk_device {
     sl_vk_pipeline *pipelines;
     size_t pipeline_count, pipeline_capacity;
     sl_vk_weights *weights;
+    sl_vk_choices choices;
+    sl_vk_block_form block_form; // what blocks have to be, for tests
 };
 
 // Every driver object that is made or destroyed is counted, for sl_vk_live_objects.
@@ -258,5 +285,18 @@ void sl_vk_pipelines_free(sl_vk_device *d); // also modules, layouts, cache
 void sl_vk_cache_load(sl_ctx *ctx, const sl_vk_device *d, sl_blob *out);
 // Writes atomically; a failure is only logged.
 void sl_vk_cache_store(sl_ctx *ctx, const sl_vk_device *d, const void *data, size_t bytes);
+
+// ---- choices.c
+
+const sl_vk_choice *sl_vk_choice_find(const sl_vk_choice *choices, size_t count,
+                                      const sl_vk_choice *question); // NULL: not among them
+
+// ---- cache.c
+
+// Choices that were stored under the same conditions, and for the same kernels; *count entries,
+// malloc'ed, NULL for none. Storing keeps what another process has stored since.
+void sl_vk_choices_load(sl_ctx *ctx, const sl_vk_info *info, sl_vk_choice **out, size_t *count);
+void sl_vk_choices_store(sl_ctx *ctx, const sl_vk_info *info, const sl_vk_choice *choices,
+                         size_t count);
 
 #endif

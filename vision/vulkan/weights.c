@@ -100,6 +100,10 @@ sl_status sl_vk_weight(sl_vk_program *p, const sl_node *node, size_t first, sl_v
     if (!w)
         return SL_ERR_NOMEM;
     bool half = p->half && is_matrix(form);
+    if (p->is_draft) {
+        *out = (sl_vk_range) { .space = SL_VK_NEW_WEIGHTS };
+        return SL_OK;
+    }
     const entry *known = find(w, node->weight[first], form, half);
     if (known) {
         *out = range_of(known);
@@ -187,6 +191,21 @@ void sl_vk_weights_forget(sl_vk_device *d)
             w->entries[kept++] = w->entries[i];
     if (w)
         w->count = kept;
+}
+
+void sl_vk_weights_count(const sl_vk_device *d, size_t *count, uint32_t *blocks)
+{
+    *count = d->weights ? d->weights->count : 0;
+    *blocks = d->weights ? d->weights->block_count : 0;
+}
+
+void sl_vk_weights_drop(sl_vk_device *d, size_t count, uint32_t blocks)
+{
+    sl_vk_weights *w = d->weights;
+    while (w && w->block_count > blocks)
+        sl_vk_buffer_free(d, &w->blocks[--w->block_count]);
+    if (w && w->count > count)
+        w->count = count;
 }
 
 const sl_vk_buffer *sl_vk_weights_block(const sl_vk_device *d, uint32_t block)

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+// tests/vulkan/choices.c: which way is the fastest is measured once and kept; whatever the answer,
+// the result is the same.
+#include "run.h"
+
+#include "vulkan/program.h"
+
+#include <math.h>
+
+typedef struct layer {
+    uint64_t rows, k, n;
+    sl_graph *graph;
+    sl_value x, y;
+    float *numbers; // weight, bias, input
+    sl_tensor weight, bias;
+} layer;
+
+static void make_layer(layer *l, uint64_t rows, uint64_t k, uint64_t n)
+{
+    size_t count = (size_t)(n * k + n + rows * k);
+    *l = (layer) { .rows = rows, .k = k, .n = n };
+    l->numbers = sl_alloc(ctx, count, sizeof(float));
+    for (size_t i = 0; i < count; i++)
+        l->numbers[i] = (float)(i * 2654435761u >> 7 & 15) - 7.5f; // products and sums are exact
+    l->weight = (sl_tensor) { "w", SL_F32, { 2, { n, k } }, l->numbers, n * k * sizeof(float) };
+    l->bias = (sl_tensor) { "b", SL_F32, { 1, { n } }, l->numbers + n * k, n * sizeof(float) };
+    const sl_tensor *weights[] = { &l->weight, &l->bias };
+    ck_ok(sl_graph_new(ctx, &l->graph));
+    l->x = sl_graph_input(l->graph, "x", &(sl_shape) { 2, { rows, k } });
+    l->y = sl_graph_add(l->graph, SL_OP_LINEAR, "linear", &(sl_attr) { 0 },
+                        (sl_value[SL_MAX_INPUTS]) { l->x }, weights, 2);
+    sl_graph_output(l->graph, l->y, "y");
+    ck_ok(l->graph->status);
+}
+
+static void free_layer(layer *l)
+{
+    sl_graph_free(l->graph);
+    free(l->numbers);
+}
+
+static void check_result(const layer *l, const float *y)
+{
+    const float *w = l->numbers, *bias = w + l->n * l->k, *x = bias + l->n;
+    for (uint64_t r = 0; r < l->rows; r += 1 + r / 64)
+        for (uint64_t n = 0; n < l->n; n++) {
+            float want = bias[n];
+            for (uint64_t k = 0; k < l->k; k++)
+                want += x[r * l->k + k] * w[n * l->k + k];
+            ck_assert_msg(y[r * l->n + n] == want, "row %d, column %d", (int)r, (int)n);
+        }
+}
+
+static void use_layer(sl_vk_device *d, const layer *l)
+{
+    sl_plan *plan;
+    float *y = sl_alloc(ctx, (size_t)(l->rows * l->n), sizeof(*y));
+    ck_ok(sl_vk_compile(ctx, d, l->graph, SL_F32, &plan));
+    ck_ok(sl_plan_write(plan, l->x, l->numbers + l->n * l->k + l->n));
+    ck_ok(sl_plan_run(plan));
+    ck_ok(sl_plan_read(plan, l->y, y));
+    check_result(l, y);
+    sl_plan_free(plan);
+    free(y);
+}
+
+// The one want of the layer, had it to be measured.
+static sl_vk_want want_of(sl_vk_device *d, const layer *l)
+{
+    sl_vk_program draft;
+    ck_ok(sl_vk_program_draft(ctx, d, l->graph, SL_F32, &draft));
+    ck_assert_uint_eq(draft.want_count, 1);
+    sl_vk_want want = draft.wants[0];
+    sl_vk_program_free(&draft);
+    return want;
+}
+
+START_TEST(every_way_computes_the_same)
+{
+    static const uint64_t columns[] = { 32, 130, 256 };
+    sl_vk_device *d;
+    ck_ok(sl_vk_open(ctx, "vulkan", &d));
+    for (size_t i = 0; i < SL_ARRAY_LEN(columns); i++) {
+        layer l;
+        make_layer(&l, 2050, 20, columns[i]);
+        sl_vk_want want = want_of(d, &l);
+        uint32_t tried = 0;
+        for (uint32_t way = 0; way < 32; way++)
+            if (want.ways >> way & 1) {
+                sl_vk_choice answer = want.question;
+                answer.answer = way;
+                d->choices.trial = &answer;
+                use_layer(d, &l);
+                tried++;
+            }
+        d->choices.trial = NULL;
+        ck_assert_uint_eq(tried, columns[i] == 256 ? 4 : 2);
+        sl_vk_weights_free(d);
+        free_layer(&l);
+    }
+    sl_vk_close(d);
+}
+END_TEST
+
+START_TEST(measured_once_and_kept)
+{
+    sl_vk_device *d;
+    layer l;
+    make_layer(&l, 64, 16, 128);
+    ck_ok(sl_vk_open(ctx, "vulkan", &d));
+    use_layer(d, &l);
+    ck_assert_uint_eq(d->choices.count, d->info.type == SL_VK_SOFTWARE ? 0 : 1);
+    d->choices.is_forced = true;
+    if (!sl_vk_may_measure(d)) { // without timestamps there is nothing to test
+        sl_vk_close(d);
+        free_layer(&l);
+        return;
+    }
+    size_t entries, entries_now;
+    uint32_t blocks, blocks_now;
+    sl_vk_want want = want_of(d, &l);
+    sl_vk_weights_count(d, &entries, &blocks);
+    use_layer(d, &l);
+    sl_vk_weights_count(d, &entries_now, &blocks_now);
+    ck_assert(entries == entries_now && blocks == blocks_now);
+    ck_assert_uint_eq(d->choices.count, 1);
+    const sl_vk_choice *known =
+        sl_vk_choice_find(d->choices.choices, d->choices.count, &want.question);
+    ck_assert(known && want.ways >> known->answer & 1);
+    d->choices.choices[0].answer = 17; // which is none
+    use_layer(d, &l);
+    ck_assert(d->choices.count == 1 && want.ways >> d->choices.choices[0].answer & 1);
+    sl_vk_close(d);
+    ck_ok(sl_vk_open(ctx, "vulkan", &d)); // which another process might do
+    d->choices.is_forced = true;
+    spy.fails = "vkQueueSubmit";
+    atomic_store(&spy.countdown, 1000);
+    use_layer(d, &l); // weights and slots go up, and one run: nothing is timed
+    ck_assert_int_ge(atomic_load(&spy.countdown), 1000 - 3);
+    ck_assert_uint_eq(d->choices.count, 1);
+    sl_vk_close(d);
+    free_layer(&l);
+}
+END_TEST
+
+// ---- the file
+
+static sl_vk_device *device;
+static char path[512];
+
+static void open_device(void)
+{
+    ck_ok(sl_vk_open(ctx, "vulkan", &device));
+    snprintf(path, sizeof(path), "%s/softlens/vulkan-%s.choices", dir, device->info.uuid);
+}
+
+// How many are kept, of which the one about `about` says `answer`; SIZE_MAX: it says something
+// else.
+static size_t kept(uint32_t about, uint32_t answer)
+{
+    sl_vk_choice *choices;
+    size_t count;
+    sl_vk_choices_load(ctx, &device->info, &choices, &count);
+    const sl_vk_choice question = { .question = SL_VK_WHICH_FORM, .about = { about } };
+    const sl_vk_choice *found = sl_vk_choice_find(choices, count, &question);
+    if (found ? found->answer != answer : count > 0)
+        count = SIZE_MAX;
+    free(choices);
+    return count;
+}
+
+static void keep(uint32_t about, uint32_t answer)
+{
+    const sl_vk_choice choice = { SL_VK_WHICH_FORM, { about }, answer };
+    sl_vk_choices_store(ctx, &device->info, &choice, 1);
+}
+
+START_TEST(choices_come_back)
+{
+    open_device();
+    ck_assert_uint_eq(kept(1, 0), 0);
+    keep(1, 2);
+    keep(2, 1); // by another process, which did not know of the first
+    ck_assert_uint_eq(kept(1, 2), 2);
+    ck_assert_uint_eq(kept(2, 1), 2);
+    keep(1, 0); // measured anew
+    ck_assert_uint_eq(kept(1, 0), 2);
+    device->info.driver_version++;
+    ck_assert_uint_eq(kept(1, 0), 0);
+    device->info.driver_version--;
+    setenv("XDG_CACHE_HOME", "/dev/null/nowhere", 1);
+    keep(3, 1);
+    ck_assert_uint_eq(kept(3, 1), 0);
+    sl_vk_close(device);
+    ck_assert_str_eq(sl_ctx_message(ctx), "");
+    ck_assert_int_eq(warnings, 0);
+}
+END_TEST
+
+START_TEST(damaged_choices_are_not_believed)
+{
+    open_device();
+    keep(1, 2);
+    sl_blob good;
+    ck_ok(sl_file_read(ctx, path, 1 << 20, &good));
+    for (size_t size = 0; size < good.size; size++) {
+        ck_ok(sl_file_write(ctx, path, true, good.data, size));
+        ck_assert_msg(kept(1, 2) == 0, "cut to %zu bytes", size);
+    }
+    for (size_t bit = 0; bit < 8 * good.size; bit += 3) {
+        good.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        ck_ok(sl_file_write(ctx, path, true, good.data, good.size));
+        ck_assert_msg(kept(1, 2) == 0, "bit %zu", bit);
+        good.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    sl_vk_verdict_store(ctx, &device->info, "");
+    char other[512];
+    snprintf(other, sizeof(other), "%s/softlens/vulkan-%s.verdict", dir, device->info.uuid);
+    ck_assert_int_eq(rename(other, path), 0);
+    ck_assert_uint_eq(kept(1, 2), 0);
+    keep(1, 1);
+    ck_assert_uint_eq(kept(1, 1), 1);
+    sl_blob_free(&good);
+    sl_vk_close(device);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("choices");
+    tcase_add_test(tests, every_way_computes_the_same);
+    tcase_add_test(tests, measured_once_and_kept);
+    tcase_add_test(tests, choices_come_back);
+    tcase_add_test(tests, damaged_choices_are_not_believed);
+    return run_vulkan("vulkan-choices", tests);
+}

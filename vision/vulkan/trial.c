@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+// vulkan/trial.c: times the ways of which choices.c tells: each want becomes a graph of one op on
+// zeros, compiled with each of its ways and run a few times under the device's own clock.
+#include "vulkan/program.h"
+
+#define MOST_SECONDS 0.4 // of one call; what is still open is measured with the next plan
+#define RUNS 3           // of each way, of which the best counts
+#define MOST_ROWS 131072u
+#define MOST_WINDOWS 2048u
+
+typedef struct trial {
+    sl_ctx *ctx;
+    sl_vk_device *device;
+    const sl_vk_want *want;
+    sl_dtype precision;
+    sl_graph *graph;
+    uint32_t node; // that is timed
+    sl_tensor weights[SL_MAX_WEIGHTS];
+    float *zeros; // of every weight
+} trial;
+
+// ---- the graph of one op
+
+// NULL for none; all weights are the same zeros.
+static const sl_tensor *weight(trial *t, size_t i, const sl_shape *shape)
+{
+    size_t count = 0;
+    if (!sl_shape_elements(shape, &count))
+        return NULL;
+    t->weights[i] = (sl_tensor) { "zeros", SL_F32, *shape, t->zeros, count * sizeof(float) };
+    return &t->weights[i];
+}
+
+static sl_status make_zeros(trial *t, size_t count)
+{
+    t->zeros = sl_alloc(t->ctx, count, sizeof(float));
+    return t->zeros ? SL_OK : SL_ERR_NOMEM;
+}
+
+static sl_status build_product(trial *t)
+{
+    const sl_vk_gemm *g = &t->want->gemm;
+    bool is_conv = g->from == SL_VK_FROM_PATCHES;
+    uint64_t rows = g->rows < MOST_ROWS ? g->rows : MOST_ROWS, height = g->in_height;
+    sl_status st = make_zeros(t, (size_t)g->n * g->k + g->n);
+    if (st != SL_OK)
+        return st;
+    if (is_conv && g->rows > MOST_ROWS)
+        height = (MOST_ROWS / g->out_width + 1) * g->stride;
+    const sl_shape x = is_conv ? (sl_shape) { 3, { height, g->in_width, g->channels } }
+                               : (sl_shape) { 2, { rows, g->k } };
+    const sl_shape matrix = is_conv ? (sl_shape) { 4, { g->n, g->channels, g->side, g->side } }
+                                    : (sl_shape) { 2, { g->n, g->k } };
+    const sl_tensor *w[] = { weight(t, 0, &matrix), weight(t, 1, &(sl_shape) { 1, { g->n } }) };
+    const sl_attr attr = { .stride = g->stride, .pad = g->pad };
+    sl_value in[SL_MAX_INPUTS] = { sl_graph_input(t->graph, "x", &x) };
+    sl_graph_output(
+        t->graph,
+        sl_graph_add(t->graph, is_conv ? SL_OP_CONV2D : SL_OP_LINEAR, "trial", &attr, in, w, 2),
+        "y");
+    return t->graph->status;
+}
+
+// A map of as many windows, all of them kept, in front of the block a copy, as it works in place.
+static sl_status build_block(trial *t)
+{
+    const sl_node *node = t->want->node;
+    uint64_t side = node->attr.window, channels = node->weight[SL_BLOCK_NORM1_W]->shape.dim[0];
+    uint64_t windows = t->want->windows < MOST_WINDOWS ? t->want->windows : MOST_WINDOWS;
+    size_t most = 0, count;
+    for (int i = 0; i < SL_BLOCK_WEIGHTS; i++)
+        if (node->weight[i] && sl_shape_elements(&node->weight[i]->shape, &count))
+            most = count > most ? count : most;
+    sl_status st = make_zeros(t, most);
+    if (st != SL_OK)
+        return st;
+    const sl_tensor *w[SL_MAX_WEIGHTS] = { NULL };
+    for (size_t i = 0; i < SL_BLOCK_WEIGHTS; i++)
+        w[i] = node->weight[i] ? weight(t, i, &node->weight[i]->shape) : NULL;
+    sl_value x =
+        sl_graph_input(t->graph, "x", &(sl_shape) { 3, { side, windows * side, channels } });
+    x = sl_graph_add(t->graph, SL_OP_PIXEL_UNSHUFFLE, "copy", &(sl_attr) { .factor = 1 },
+                     (sl_value[SL_MAX_INPUTS]) { x }, NULL, 0);
+    x = sl_graph_add(t->graph, SL_OP_WINDOW_BLOCK, "trial", &node->attr,
+                     (sl_value[SL_MAX_INPUTS]) { x }, w, SL_BLOCK_WEIGHTS);
+    sl_graph_output(t->graph, x, "y");
+    return t->graph->status;
+}
+
+static sl_status build(trial *t)
+{
+    sl_status st = sl_graph_new(t->ctx, &t->graph);
+    if (st == SL_OK)
+        st = t->want->question.question == SL_VK_WHICH_FORM ? build_block(t) : build_product(t);
+    if (st == SL_OK)
+        t->node = (uint32_t)t->graph->node_count - 1;
+    return st;
+}
+
+// ---- timing
+
+static sl_status time_plan(const trial *t, sl_plan *plan, double *best)
+{
+    sl_status st = SL_OK;
+    for (int i = 0; i < RUNS && st == SL_OK; i++) {
+        sl_plan_profile(plan, true); // zeroes
+        if (!plan->profile)
+            return SL_ERR_NOMEM;
+        st = sl_plan_run(plan);
+        double seconds = plan->profile ? plan->profile[t->node].seconds : 0;
+        *best = i == 0 || seconds < *best ? seconds : *best;
+    }
+    return st;
+}
+
+static sl_status time_way(const trial *t, uint32_t way, double *best)
+{
+    sl_vk_choices *choices = &t->device->choices;
+    sl_vk_choice answer = t->want->question;
+    sl_plan *plan = NULL;
+    size_t entries;
+    uint32_t blocks;
+    answer.answer = way;
+    sl_vk_weights_count(t->device, &entries, &blocks);
+    choices->trial = &answer;
+    sl_status st = sl_vk_compile(t->ctx, t->device, t->graph, t->precision, &plan);
+    choices->trial = NULL;
+    if (st == SL_OK)
+        st = time_plan(t, plan, best);
+    sl_plan_free(plan);
+    sl_vk_weights_drop(t->device, entries, blocks); // they are kept by tensor, and these end here
+    return st;
+}
+
+// In place of an answer that is not among the ways.
+static sl_status keep_answer(const trial *t, uint32_t answer)
+{
+    sl_vk_choices *c = &t->device->choices;
+    sl_vk_choice choice = t->want->question;
+    choice.answer = answer;
+    c->is_changed = true;
+    for (size_t i = 0; i < c->count; i++)
+        if (sl_vk_choice_find(&c->choices[i], 1, &choice)) {
+            c->choices[i] = choice;
+            return SL_OK;
+        }
+    sl_status st =
+        sl_vk_grow(t->ctx, (void **)&c->choices, c->count, &c->capacity, sizeof(*c->choices));
+    if (st == SL_OK)
+        c->choices[c->count++] = choice;
+    return st;
+}
+
+static sl_status answer_want(trial *t, double deadline)
+{
+    sl_status st = build(t);
+    double best = 0;
+    uint32_t answer = 0;
+    bool is_first = true;
+    for (uint32_t way = 0; way < 32 && st == SL_OK; way++) {
+        double seconds;
+        if (!(t->want->ways >> way & 1))
+            continue;
+        if (sl_seconds() > deadline) // half of the ways are no answer
+            goto done;
+        st = time_way(t, way, &seconds);
+        if (st == SL_OK && (is_first || seconds < best)) {
+            best = seconds;
+            answer = way;
+            is_first = false;
+        }
+    }
+    if (st == SL_OK)
+        st = keep_answer(t, answer);
+    sl_log(t->ctx, SL_LOG_DEBUG, "vulkan: measured %u about %u, %u, %u: %u (%.3g ms)",
+           t->want->question.question, t->want->question.about[2], t->want->question.about[3],
+           t->want->question.about[4], answer, 1e3 * best);
+done:
+    sl_graph_free(t->graph);
+    free(t->zeros);
+    t->graph = NULL;
+    t->zeros = NULL;
+    return st;
+}
+
+// ---- all that a graph wants to know
+
+static void load_kept(sl_ctx *ctx, sl_vk_device *d)
+{
+    sl_vk_choices *c = &d->choices;
+    if (c->is_loaded)
+        return;
+    c->is_loaded = true;
+    sl_vk_choices_load(ctx, &d->info, &c->choices, &c->count);
+    c->capacity = c->count;
+}
+
+void sl_vk_measure(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision)
+{
+    sl_vk_program draft;
+    double deadline = d->choices.is_forced ? 1e9 : sl_seconds() + MOST_SECONDS;
+    if (!sl_vk_may_measure(d) || d->choices.trial)
+        return;
+    load_kept(ctx, d);
+    sl_status st = sl_vk_program_draft(ctx, d, g, precision, &draft);
+    if (st != SL_OK) // which the real program will tell
+        return;
+    for (size_t i = 0; i < draft.want_count && st == SL_OK && sl_seconds() < deadline; i++) {
+        trial t = { .ctx = ctx, .device = d, .want = &draft.wants[i], .precision = precision };
+        st = answer_want(&t, deadline);
+    }
+    sl_vk_program_free(&draft);
+    if (d->choices.is_changed)
+        sl_vk_choices_store(ctx, &d->info, d->choices.choices, d->choices.count);
+    d->choices.is_changed = false;
+}
