@@ -31,31 +31,17 @@ bool sl_choose_judge(sl_ctx *ctx, sl_vk_info *info)
     return false;
 }
 
-// ", vulkan:0 NAME (unfit: WHY), ..."
-static void list_devices(const sl_vk_info *infos, size_t count, char *out, size_t size)
-{
-    out[0] = '\0';
-    for (size_t i = 0, used = 0; i < count && used < size; i++) {
-        bool is_unfit = *infos[i].refusal != '\0';
-        used += (size_t)snprintf(out + used, size - used, ", vulkan:%u %s%s%s%s", infos[i].index,
-                                 infos[i].name, is_unfit ? " (unfit: " : "", infos[i].refusal,
-                                 is_unfit ? ")" : "");
-    }
-}
-
 sl_status sl_choose_fail(sl_ctx *ctx, const char *name)
 {
     sl_vk_info *infos = NULL;
     size_t count = 0;
-    char *reason = NULL, list[1600];
+    char *reason = NULL, list[SL_VK_TELL_BYTES];
     sl_status st = sl_vk_list(ctx, &infos, &count, &reason);
     if (st != SL_OK)
         goto done;
-    list_devices(infos, count, list, sizeof(list));
-    if (count == 0)
-        snprintf(list, sizeof(list), " (%s)", reason);
-    st = sl_fail(ctx, SL_ERR_ARGUMENT, "unknown device \"%.64s\"; the devices are: auto, cpu%s",
-                 name, list);
+    sl_vk_tell_devices(infos, count, list, sizeof(list));
+    st = sl_fail(ctx, SL_ERR_ARGUMENT, "unknown device \"%.64s\"; the devices are: auto, cpu%s%s%s",
+                 name, count ? ", " : " (", count ? list : reason, count ? "" : ")");
 done:
     free(infos);
     free(reason);
@@ -79,38 +65,35 @@ static size_t choose(sl_ctx *ctx, sl_vk_info *infos, size_t count, bool real)
     }
 }
 
-static sl_status fail_unfit(sl_ctx *ctx, const sl_vk_info *infos, size_t count, const char *reason)
+static sl_status fail_unfit(sl_ctx *ctx, const sl_vk_search *search)
 {
-    char list[1600];
-    if (count == 0)
+    char list[SL_VK_TELL_BYTES];
+    if (search->count == 0)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "no device \"vulkan\": %s; compute on the cpu",
-                       reason);
-    list_devices(infos, count, list, sizeof(list));
+                       search->reason);
+    sl_vk_tell_devices(search->infos, search->count, list, sizeof(list));
     return sl_fail(ctx, SL_ERR_DEVICE,
                    "no fit device for \"vulkan\": %s; compute on the cpu, or name a device that "
                    "failed its self-test exactly",
-                   list + 2);
+                   list);
 }
 
-sl_status sl_choose_name(sl_ctx *ctx, const char *name, char out[SL_CHOICE_BYTES])
+sl_status sl_choose_open(sl_ctx *ctx, bool is_auto, sl_vk_device **out)
 {
-    bool is_auto = !name || strcmp(name, "auto") == 0;
-    sl_vk_info *infos = NULL;
-    size_t count = 0, at = SIZE_MAX;
-    char *reason = NULL;
-    out[0] = '\0';
-    sl_status st = sl_vk_list(ctx, &infos, &count, &reason);
+    sl_vk_search search;
+    size_t at = SIZE_MAX;
+    *out = NULL;
+    sl_status st = sl_vk_search_new(ctx, &search);
     if (st == SL_OK)
-        at = choose(ctx, infos, count, is_auto);
+        at = choose(ctx, search.infos, search.count, is_auto);
     if (at != SIZE_MAX)
-        snprintf(out, SL_CHOICE_BYTES, "vulkan:%u", infos[at].index);
+        st = sl_vk_open_found(ctx, &search, at, out);
     else if (st == SL_OK && !is_auto)
-        st = fail_unfit(ctx, infos, count, reason);
-    else if (st != SL_OK && st != SL_ERR_NOMEM && is_auto) {
-        sl_log(ctx, SL_LOG_WARNING, "%s", sl_ctx_message(ctx));
+        st = fail_unfit(ctx, &search);
+    if (is_auto && st != SL_OK && (at != SIZE_MAX || st != SL_ERR_NOMEM)) {
+        sl_log(ctx, SL_LOG_WARNING, "%s; the cpu computes", sl_ctx_message(ctx));
         st = SL_OK;
     }
-    free(infos);
-    free(reason);
+    sl_vk_search_free(&search);
     return st;
 }

@@ -35,19 +35,10 @@ static sl_status open_exactly(sl_device *device, const char *name)
     return SL_OK;
 }
 
-static sl_status open_chosen(sl_device *device, const char *name)
+static sl_status open_chosen(sl_device *device)
 {
-    char chosen[SL_CHOICE_BYTES];
-    sl_status st = sl_choose_name(device->ctx, name, chosen);
-    if (st != SL_OK)
-        return st;
-    if (!*chosen)
-        return sl_cpu_weights_new(device->ctx, &device->weights);
-    st = sl_vk_open(device->ctx, chosen, &device->vulkan);
-    if (st == SL_OK || !device->is_auto)
-        return st;
-    sl_log(device->ctx, SL_LOG_WARNING, "%s; the cpu computes", sl_ctx_message(device->ctx));
-    return sl_cpu_weights_new(device->ctx, &device->weights);
+    sl_status st = sl_choose_open(device->ctx, device->is_auto, &device->vulkan);
+    return st != SL_OK || device->vulkan ? st : sl_cpu_weights_new(device->ctx, &device->weights);
 }
 
 sl_status sl_device_open(sl_ctx *ctx, const char *name, sl_device **out)
@@ -65,7 +56,7 @@ sl_status sl_device_open(sl_ctx *ctx, const char *name, sl_device **out)
     if (is_cpu)
         st = sl_cpu_weights_new(ctx, &device->weights);
     else
-        st = !is_auto && is_exact(name) ? open_exactly(device, name) : open_chosen(device, name);
+        st = !is_auto && is_exact(name) ? open_exactly(device, name) : open_chosen(device);
     if (st != SL_OK) {
         sl_device_close(device);
         return st;

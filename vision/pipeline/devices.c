@@ -100,7 +100,7 @@ static json_t *vulkan_json(const sl_vk_info *info, const finding *f)
 // All devices; NULL: out of memory.
 static json_t *devices_json(sl_ctx *ctx, sl_simd simd, sl_vk_info *infos, size_t count)
 {
-    char chosen[SL_CHOICE_BYTES] = "";
+    char chosen[32] = "";
     json_t *devices = json_array();
     finding *findings = sl_alloc(ctx, count, sizeof(*findings));
     bool ok = devices && findings;

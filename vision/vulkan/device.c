@@ -82,50 +82,17 @@ static size_t find(const sl_vk_info *infos, size_t count, const char *name)
 }
 
 // No such device, or none that can serve: a sentence with all there are.
-static sl_status fail_unknown(sl_ctx *ctx, const sl_vk_info *infos, size_t count, const char *name)
+static sl_status fail_unknown(sl_ctx *ctx, const sl_vk_search *search, const char *name)
 {
-    char list[1600] = "";
-    for (size_t i = 0, used = 0; i < count && used < sizeof(list); i++) {
-        bool is_refused = *infos[i].refusal != '\0';
-        used += (size_t)snprintf(
-            list + used, sizeof(list) - used, "%svulkan:%u %s%s%s%s", i ? ", " : "", infos[i].index,
-            infos[i].name, is_refused ? " (unfit: " : "", infos[i].refusal, is_refused ? ")" : "");
-    }
+    char list[SL_VK_TELL_BYTES];
     bool is_any = strcmp(name, "vulkan") == 0;
+    if (search->count == 0)
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "no device \"%.64s\": %s; compute on the cpu", name,
+                       search->reason);
+    sl_vk_tell_devices(search->infos, search->count, list, sizeof(list));
     return sl_fail(ctx, is_any ? SL_ERR_DEVICE : SL_ERR_ARGUMENT,
                    "%s \"%.64s\"; the Vulkan devices are: %s",
                    is_any ? "no fit device for" : "unknown device", name, list);
-}
-
-static sl_status choose(sl_ctx *ctx, sl_vk_device *d, const char *name)
-{
-    char *reason = NULL;
-    VkPhysicalDevice *handles = NULL;
-    sl_vk_info *infos = NULL;
-    size_t count = 0;
-    sl_status st = sl_vk_loader_open(ctx, &d->loader, &reason);
-    if (st == SL_OK && d->loader.instance)
-        st = sl_vk_enumerate(ctx, &d->loader, &handles, &infos, &count);
-    if (st != SL_OK)
-        goto done;
-    size_t at = find(infos, count, name);
-    if (count == 0)
-        st = sl_fail(ctx, SL_ERR_ARGUMENT, "no device \"%.64s\": %s; compute on the cpu", name,
-                     reason ? reason : "no Vulkan driver finds a device");
-    else if (at == SIZE_MAX)
-        st = fail_unknown(ctx, infos, count, name);
-    else if (*infos[at].refusal)
-        st = sl_fail(ctx, SL_ERR_DEVICE, "vulkan:%u %s cannot serve: %s", infos[at].index,
-                     infos[at].name, infos[at].refusal);
-    if (st != SL_OK)
-        goto done;
-    d->info = infos[at];
-    d->physical = handles[at];
-done:
-    free(reason);
-    free(handles);
-    free(infos);
-    return st;
 }
 
 static const char *find_functions(sl_vk_device *d)
@@ -218,18 +185,25 @@ static void examine(sl_vk_device *d)
     }
 }
 
-sl_status sl_vk_open(sl_ctx *ctx, const char *name, sl_vk_device **out)
+sl_status sl_vk_open_found(sl_ctx *ctx, sl_vk_search *search, size_t index, sl_vk_device **out)
 {
+    const sl_vk_info *info = &search->infos[index];
     *out = NULL;
+    if (*info->refusal)
+        return sl_fail(ctx, SL_ERR_DEVICE, "vulkan:%u %s cannot serve: %s", info->index, info->name,
+                       info->refusal);
     sl_vk_device *d = sl_alloc(ctx, 1, sizeof(*d));
     if (!d)
         return SL_ERR_NOMEM;
     d->ctx = ctx;
-    sl_status st = choose(ctx, d, name);
-    if (st != SL_OK)
-        goto done;
+    d->info = *info;
+    d->physical = search->running->handles[index];
+    d->loader = search->running->loader; // which is the device's from here
+    free(search->running->handles);
+    free(search->running);
+    search->running = NULL;
     examine(d);
-    st = make_device(ctx, d);
+    sl_status st = make_device(ctx, d);
     if (st == SL_OK)
         st = make_helpers(ctx, d);
     if (st != SL_OK)
@@ -240,6 +214,20 @@ sl_status sl_vk_open(sl_ctx *ctx, const char *name, sl_vk_device **out)
     d = NULL;
 done:
     sl_vk_close(d);
+    return st;
+}
+
+sl_status sl_vk_open(sl_ctx *ctx, const char *name, sl_vk_device **out)
+{
+    sl_vk_search search;
+    *out = NULL;
+    sl_status st = sl_vk_search_new(ctx, &search);
+    if (st != SL_OK)
+        return st;
+    size_t at = find(search.infos, search.count, name);
+    st =
+        at == SIZE_MAX ? fail_unknown(ctx, &search, name) : sl_vk_open_found(ctx, &search, at, out);
+    sl_vk_search_free(&search);
     return st;
 }
 

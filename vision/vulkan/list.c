@@ -13,16 +13,6 @@
 
 #define MAX_DEVICES 64
 
-const char *sl_vk_type_name(sl_vk_type type)
-{
-    static const char *const names[] = {
-        [SL_VK_DISCRETE] = "discrete", [SL_VK_INTEGRATED] = "integrated",
-        [SL_VK_VIRTUAL] = "virtual",   [SL_VK_SOFTWARE] = "software",
-        [SL_VK_OTHER] = "other",
-    };
-    return names[type];
-}
-
 static sl_vk_type type_of(VkPhysicalDeviceType type)
 {
     switch (type) {
@@ -219,28 +209,47 @@ sl_status sl_vk_enumerate(sl_ctx *ctx, const sl_vk_loader *loader, VkPhysicalDev
     return SL_OK;
 }
 
+sl_status sl_vk_search_new(sl_ctx *ctx, sl_vk_search *out)
+{
+    *out = (sl_vk_search) { .running = sl_alloc(ctx, 1, sizeof(*out->running)) };
+    if (!out->running)
+        return SL_ERR_NOMEM;
+    sl_vk_loader *loader = &out->running->loader;
+    sl_status st = sl_vk_loader_open(ctx, loader, &out->reason);
+    if (st == SL_OK && loader->instance)
+        st = sl_vk_enumerate(ctx, loader, &out->running->handles, &out->infos, &out->count);
+    if (st == SL_OK && out->count == 0 && !out->reason)
+        out->reason = sl_strdup(ctx, "no Vulkan driver finds a device");
+    if (st == SL_OK && out->count == 0 && !out->reason)
+        st = SL_ERR_NOMEM;
+    if (st != SL_OK)
+        sl_vk_search_free(out);
+    return st;
+}
+
+void sl_vk_search_free(sl_vk_search *search)
+{
+    if (search->running) {
+        free(search->running->handles);
+        sl_vk_loader_close(&search->running->loader);
+    }
+    free(search->running);
+    free(search->infos);
+    free(search->reason);
+    *search = (sl_vk_search) { 0 };
+}
+
 sl_status sl_vk_list(sl_ctx *ctx, sl_vk_info **out, size_t *count, char **reason)
 {
-    sl_vk_loader loader;
-    VkPhysicalDevice *handles = NULL;
-    char *why = NULL;
-    *out = NULL;
-    *count = 0;
-    if (reason)
-        *reason = NULL;
-    sl_status st = sl_vk_loader_open(ctx, &loader, &why);
-    if (st == SL_OK && loader.instance)
-        st = sl_vk_enumerate(ctx, &loader, &handles, out, count);
-    if (st == SL_OK && *count == 0 && !why)
-        why = sl_strdup(ctx, "no Vulkan driver finds a device");
-    if (st == SL_OK && *count == 0 && !why)
-        st = SL_ERR_NOMEM;
-    free(handles);
-    sl_vk_loader_close(&loader);
+    sl_vk_search search;
+    sl_status st = sl_vk_search_new(ctx, &search);
+    *out = search.infos;
+    *count = search.count;
+    search.infos = NULL;
     if (reason) {
-        *reason = why;
-        why = NULL;
+        *reason = search.reason;
+        search.reason = NULL;
     }
-    free(why);
+    sl_vk_search_free(&search);
     return st;
 }

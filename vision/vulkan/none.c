@@ -4,12 +4,6 @@
 
 static const char reason_none[] = "softlens was built without Vulkan";
 
-const char *sl_vk_type_name(sl_vk_type type)
-{
-    (void)type;
-    return "other";
-}
-
 sl_status sl_vk_list(sl_ctx *ctx, sl_vk_info **out, size_t *count, char **reason)
 {
     *out = NULL;
@@ -18,6 +12,18 @@ sl_status sl_vk_list(sl_ctx *ctx, sl_vk_info **out, size_t *count, char **reason
         return SL_OK;
     *reason = sl_strdup(ctx, reason_none);
     return *reason ? SL_OK : SL_ERR_NOMEM;
+}
+
+sl_status sl_vk_search_new(sl_ctx *ctx, sl_vk_search *out)
+{
+    *out = (sl_vk_search) { 0 };
+    return sl_vk_list(ctx, &out->infos, &out->count, &out->reason);
+}
+
+void sl_vk_search_free(sl_vk_search *search)
+{
+    free(search->reason);
+    *search = (sl_vk_search) { 0 };
 }
 
 size_t sl_vk_best(const sl_vk_info *infos, size_t count, bool real)
@@ -53,6 +59,14 @@ sl_status sl_vk_open(sl_ctx *ctx, const char *name, sl_vk_device **out)
     *out = NULL;
     return sl_fail(ctx, SL_ERR_ARGUMENT, "no device \"%.64s\": %s; compute on the cpu", name,
                    reason_none);
+}
+
+sl_status sl_vk_open_found(sl_ctx *ctx, sl_vk_search *search, size_t index, sl_vk_device **out)
+{
+    (void)search;
+    (void)index;
+    *out = NULL;
+    return fail(ctx);
 }
 
 void sl_vk_close(sl_vk_device *device)

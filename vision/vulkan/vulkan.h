@@ -41,7 +41,14 @@ typedef struct sl_vk_info {
     char refusal[256]; // why it cannot serve, a clause; "" when it can
 } sl_vk_info;
 
+// ---- tell.c
+
 const char *sl_vk_type_name(sl_vk_type type); // "discrete", ...
+// "vulkan:0 NAME, vulkan:1 NAME (unfit: WHY)"; "" for none; cut where it does not fit.
+#define SL_VK_TELL_BYTES 1600
+void sl_vk_tell_devices(const sl_vk_info *infos, size_t count, char *out, size_t size);
+
+// ---- finding and opening
 
 // *out: all devices of the loader in its order (malloc'ed, NULL when there are none). A missing
 // loader gives none; *reason (malloc'ed, may be NULL) then says why there are none.
@@ -60,6 +67,18 @@ void sl_vk_verdict_store(sl_ctx *ctx, const sl_vk_info *info, const char *why);
 
 typedef struct sl_vk_device sl_vk_device;
 
+// sl_vk_list with Vulkan left running, for the one that is then opened.
+typedef struct sl_vk_search {
+    sl_vk_info *infos;
+    size_t count;
+    char *reason;
+    struct sl_vk_running *running; // NULL: nothing is, or a device has taken it
+} sl_vk_search;
+
+sl_status sl_vk_search_new(sl_ctx *ctx, sl_vk_search *out);
+void sl_vk_search_free(sl_vk_search *search); // all zeros is fine
+// Once per search. SL_ERR_DEVICE: why infos[index] cannot serve.
+sl_status sl_vk_open_found(sl_ctx *ctx, sl_vk_search *search, size_t index, sl_vk_device **out);
 // name: "vulkan" (the best: discrete, integrated, virtual, other, software), "vulkan:N", or a UUID.
 // SL_ERR_ARGUMENT: no such device; says which there are. SL_ERR_DEVICE: why this one cannot serve.
 sl_status sl_vk_open(sl_ctx *ctx, const char *name, sl_vk_device **out);
