@@ -238,6 +238,7 @@ static void close_device(sl_vk_device *d)
     free(d->choices.choices);
     sl_vk_pipelines_free(d);
     sl_vk_buffer_free(d, &d->staging);
+    free(d->blocks); // empty by now
     if (d->fence) {
         d->vk.vkDestroyFence(d->device, d->fence, NULL);
         sl_vk_count_object(-1);

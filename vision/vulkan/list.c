@@ -63,6 +63,7 @@ static void fill_limits(sl_vk_info *info, const VkPhysicalDeviceLimits *l)
     sl_vk_limits *out = &info->limits;
     out->buffer_range = l->maxStorageBufferRange;
     out->alignment = (uint32_t)l->minStorageBufferOffsetAlignment;
+    out->allocations = l->maxMemoryAllocationCount;
     out->shared_bytes = l->maxComputeSharedMemorySize;
     out->push_bytes = l->maxPushConstantsSize;
     out->storage_buffers = (uint32_t)smaller(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// vulkan/memory.c: buffers with memory of their own, uploads, and one submission at a time.
+// vulkan/memory.c: buffers in the memory that heap.c hands out, uploads, and one submission at a
+// time.
 #include "vulkan/vk.h"
 
 #include <assert.h>
@@ -64,19 +65,13 @@ static sl_status allocate(sl_ctx *ctx, sl_vk_device *d, sl_vk_place place, sl_vk
     if (!is_found)
         return fail_size(ctx, need.size, d->info.memory_bytes);
     b->coherent = d->memory.memoryTypes[type].propertyFlags & COHERENT;
-    VkMemoryAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
-                                  .allocationSize = need.size,
-                                  .memoryTypeIndex = type };
-    VkResult result = d->vk.vkAllocateMemory(d->device, &info, NULL, &b->memory);
-    if (result != VK_SUCCESS) {
-        b->memory = VK_NULL_HANDLE;
-        return sl_vk_fail(ctx, result, "allocating memory");
-    }
-    sl_vk_count_object(1);
-    result = d->vk.vkBindBufferMemory(d->device, b->buffer, b->memory, 0);
-    if (result == VK_SUCCESS && place != SL_VK_DEVICE)
-        result = d->vk.vkMapMemory(d->device, b->memory, 0, VK_WHOLE_SIZE, 0, (void **)&b->mapped);
-    return result == VK_SUCCESS ? SL_OK : sl_vk_fail(ctx, result, "mapping memory");
+    sl_status st = sl_vk_span_take(ctx, d, &need, type, place != SL_VK_DEVICE, &b->span);
+    if (st != SL_OK)
+        return st;
+    b->mapped = b->span.mapped;
+    VkResult result =
+        d->vk.vkBindBufferMemory(d->device, b->buffer, b->span.memory, b->span.offset);
+    return result == VK_SUCCESS ? SL_OK : sl_vk_fail(ctx, result, "binding memory");
 }
 
 sl_status sl_vk_buffer_new(sl_ctx *ctx, sl_vk_device *d, VkDeviceSize bytes, sl_vk_place place,
@@ -111,18 +106,16 @@ void sl_vk_buffer_free(sl_vk_device *d, sl_vk_buffer *buffer)
         d->vk.vkDestroyBuffer(d->device, buffer->buffer, NULL);
         sl_vk_count_object(-1);
     }
-    if (buffer->memory) { // which also ends its mapping
-        d->vk.vkFreeMemory(d->device, buffer->memory, NULL);
-        sl_vk_count_object(-1);
-    }
+    sl_vk_span_return(d, &buffer->span);
     *buffer = (sl_vk_buffer) { 0 };
 }
 
 static VkMappedMemoryRange whole(const sl_vk_buffer *buffer)
 {
     return (VkMappedMemoryRange) { .sType = VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE,
-                                   .memory = buffer->memory,
-                                   .size = VK_WHOLE_SIZE };
+                                   .memory = buffer->span.memory,
+                                   .offset = buffer->span.offset,
+                                   .size = buffer->span.bytes };
 }
 
 sl_status sl_vk_buffer_flush(sl_ctx *ctx, sl_vk_device *d, const sl_vk_buffer *buffer)

@@ -85,8 +85,6 @@ sl_status sl_vk_program_new(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_
 sl_status sl_vk_program_draft(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
                               sl_vk_program *out);
 void sl_vk_program_free(sl_vk_program *p);
-// Room for one more element; doubles.
-sl_status sl_vk_grow(sl_ctx *ctx, void **array, size_t count, size_t *capacity, size_t size);
 sl_status sl_vk_program_memory(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
                                size_t *out); // only the arena's bytes
 

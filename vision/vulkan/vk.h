@@ -155,9 +155,19 @@ typedef enum sl_vk_place {
     SL_VK_READBACK, // mapped, read by the host; cached where there is such memory
 } sl_vk_place;
 
+typedef struct sl_vk_block sl_vk_block;
+
+// A piece of a block: heap.c.
+typedef struct sl_vk_span {
+    sl_vk_block *block; // NULL: none
+    VkDeviceMemory memory;
+    VkDeviceSize offset, bytes; // multiples of what flushing wants
+    uint8_t *mapped;
+} sl_vk_span;
+
 typedef struct sl_vk_buffer {
     VkBuffer buffer;
-    VkDeviceMemory memory;
+    sl_vk_span span;
     VkDeviceSize bytes;
     uint8_t *mapped; // NULL in SL_VK_DEVICE
     bool coherent;
@@ -222,6 +232,8 @@ struct sl_vk_device {
     bool is_given_up;     // and nobody waits for it any more
     sl_vk_buffer staging; // of uploads; made by the first
     VkCommandBuffer staging_commands;
+    sl_vk_block **blocks; // of memory
+    size_t block_count, block_capacity;
     VkPipelineCache cache;
     size_t cache_bytes;                                      // that the cache was made from
     VkDescriptorSetLayout set_layout[SL_VK_MAX_BUFFERS + 1]; // by number of storage buffers
@@ -236,6 +248,13 @@ struct sl_vk_device {
 
 // Every driver object that is made or destroyed is counted, for sl_vk_live_objects.
 void sl_vk_count_object(int change);
+
+// Memory of a type for a buffer; is_mapped: for the host as well. Emptied blocks are freed.
+sl_status sl_vk_span_take(sl_ctx *ctx, sl_vk_device *d, const VkMemoryRequirements *need,
+                          uint32_t type, bool is_mapped, sl_vk_span *out);
+void sl_vk_span_return(sl_vk_device *d, const sl_vk_span *span); // all zeros is fine
+// Room for one more element of an array; doubles.
+sl_status sl_vk_grow(sl_ctx *ctx, void **array, size_t count, size_t *capacity, size_t size);
 
 sl_status sl_vk_buffer_new(sl_ctx *ctx, sl_vk_device *d, VkDeviceSize bytes, sl_vk_place place,
                            sl_vk_buffer *out);

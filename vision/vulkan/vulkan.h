@@ -19,6 +19,7 @@ typedef enum sl_vk_type {
 typedef struct sl_vk_limits {
     uint64_t buffer_range;    // bytes that one binding reaches; at least 128 MiB by the standard
     uint64_t allocation;      // bytes of one allocation
+    uint32_t allocations;     // at once
     uint32_t alignment;       // of a binding's offset, bytes; at most 256
     uint32_t shared_bytes;    // of a workgroup
     uint32_t push_bytes;      // push constants
