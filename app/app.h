@@ -31,6 +31,8 @@ typedef struct app_values {
     uint64_t quality, threads, tile, max_pixels, memory, repeats;
     float keep_threshold, keep_share;
     uint32_t size[2]; // width, height
+    uint64_t classes, dim, steps, seed;
+    float alpha, unknown_rate;
 } app_values;
 
 typedef enum app_kind {
@@ -70,6 +72,7 @@ typedef struct app_command {
 } app_command;
 
 extern const app_command app_deblur, app_info, app_convert, app_run, app_bench, app_devices;
+extern const app_command app_gallery, app_ebv;
 extern const app_command *const app_commands[]; // ends with NULL
 
 #define APP_AT(field) offsetof(app_values, field)

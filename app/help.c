@@ -8,8 +8,9 @@
 #define HELP_INDENT 30
 #define MAX_NAME 32
 
-const app_command *const app_commands[] = { &app_deblur, &app_info,    &app_convert, &app_run,
-                                            &app_bench,  &app_devices, NULL };
+const app_command *const app_commands[] = { &app_deblur,  &app_info,  &app_convert,
+                                            &app_run,     &app_bench, &app_devices,
+                                            &app_gallery, &app_ebv,   NULL };
 
 const app_command *app_find_command(const char *name)
 {

@@ -36,6 +36,9 @@ _softlens_value() # option: completes its value; fails when it takes none
         --quality | --keep-threshold | --threads | --tile | --max-pixels | --repeats | --keep-share)
             COMPREPLY=()
             ;;
+        --unknown-rate | --classes | --dim | --alpha | --steps | --seed)
+            COMPREPLY=()
+            ;;
         *) return 1 ;;
     esac
 }
@@ -44,7 +47,7 @@ _softlens()
 {
     local _softlens_current=${COMP_WORDS[COMP_CWORD]}
     local previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} i
-    local commands='deblur info convert run bench devices help'
+    local commands='deblur info convert run bench devices gallery ebv help'
     local common='-q --quiet --verbose -h --help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
@@ -73,8 +76,19 @@ _softlens()
                 --threads --simd --overwrite --json
             ;;
         devices:-*) _softlens_words "$common" --json ;;
+        gallery:-*) _softlens_words "$common" --model --unknown-rate --json ;;
+        ebv:-*)
+            _softlens_words "$common" --classes --dim -o --output --alpha --steps --seed --overwrite \
+                --threads --json
+            ;;
         deblur:*) _softlens_files 'png|jpe?g|jpe|jfif' ;;
         info:* | convert:* | run:* | bench:*) _softlens_files 'safetensors|pth|pt' ;;
+        gallery:*)
+            case $COMP_CWORD in
+                3) _softlens_words list export threshold check rename remove merge ;;
+                *) _softlens_files ;;
+            esac
+            ;;
         help:*) _softlens_words "$commands" ;;
     esac
 }

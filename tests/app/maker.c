@@ -4,13 +4,16 @@
 //   maker header OUT.png WxH           a PNG that says to be that large and ends there
 //   maker npy OUT.npy WxH              a picture as a tensor
 //   maker model OUT.safetensors HOW    HOW: good, missing, extra, shape, nan, architecture
+//   maker gallery FILE MODEL LABEL N   N pictures that no network saw are enrolled, under the lock
 //   maker is-picture FILE WxH          exit status 0 when the file decodes to that size
 //   maker is-json FILE LINES           exit status 0 when it holds that many JSON objects, one a
 //                                      line
 #include "../pipeline/model.h"
+#include "classify/classify.h"
 #include "image/image.h"
 
 #include <jansson.h>
+#include <math.h>
 
 #define MAX_TENSORS 1024
 
@@ -158,6 +161,57 @@ static int make_model(const char *path, const char *how)
     return status == SL_OK ? 0 : fail(path);
 }
 
+// ---- galleries
+
+static sl_status add_pictures(sl_gallery *gallery, const char *label, long count)
+{
+    enum { D = 8, C3 = 3, C4 = 4 };
+    sl_status status = SL_OK;
+    unsigned state = (unsigned)label[0];
+    for (long k = 0; k < count && status == SL_OK; k++) {
+        float x[D + C3 + C4];
+        double square = 0;
+        for (size_t i = 0; i < D + C3 + C4; i++) { // a label's first letter says where it lies
+            state = state * 1664525u + 1013904223u;
+            x[i] = (i == (size_t)label[0] % D ? 1.f : 0.f) + (float)(state >> 16) / 655360.f;
+        }
+        for (size_t i = 0; i < D; i++)
+            square += (double)x[i] * (double)x[i];
+        for (size_t i = 0; i < D; i++)
+            x[i] = (float)((double)x[i] / sqrt(square));
+        status = sl_gallery_add(ctx, gallery, label,
+                                &(sl_features) { .dimension = D,
+                                                 .pool3_size = C3,
+                                                 .pool4_size = C4,
+                                                 .embedding = x,
+                                                 .pool3 = x + D,
+                                                 .pool4 = x + D + C3 });
+    }
+    return status;
+}
+
+// As softlens enroll would, with what no network has seen.
+static int enroll(const char *path, const char *model_path, const char *label, long count)
+{
+    sl_gallery_hold *hold = NULL;
+    sl_gallery *gallery = NULL;
+    sl_model *model = NULL;
+    sl_status status = sl_model_open(ctx, model_path, &model);
+    if (status == SL_OK)
+        status = sl_gallery_lock(ctx, path, &hold);
+    if (status == SL_OK)
+        status = sl_file_exists(path) ? sl_gallery_open(ctx, path, model, &gallery)
+                                      : sl_gallery_new(ctx, model, &gallery);
+    if (status == SL_OK)
+        status = add_pictures(gallery, label, count);
+    if (status == SL_OK)
+        status = sl_gallery_save(ctx, gallery, path);
+    sl_gallery_free(gallery);
+    sl_gallery_unlock(hold);
+    sl_model_free(model);
+    return status == SL_OK ? 0 : fail(path);
+}
+
 // ---- JSON
 
 static int is_json(const char *path, long lines)
@@ -185,6 +239,8 @@ static int dispatch(int argc, char **argv)
     const char *what = argc > 1 ? argv[1] : "", *path = argc > 2 ? argv[2] : "";
     if (argc == 4 && strcmp(what, "model") == 0)
         return make_model(path, argv[3]);
+    if (argc == 6 && strcmp(what, "gallery") == 0)
+        return enroll(path, argv[3], argv[4], strtol(argv[5], NULL, 10));
     if (argc == 4 && strcmp(what, "is-json") == 0)
         return is_json(path, strtol(argv[3], NULL, 10));
     if (argc == 4 && sscanf(argv[3], "%ux%u", &width, &height) == 2) {

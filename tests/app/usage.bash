@@ -2,7 +2,7 @@
 # tests/app/usage.bash: command lines: help, mistakes, numbers.
 # shellcheck source=lib.bash disable=SC2154
 . "${BASH_SOURCE%/*}/lib.bash"
-commands='deblur info convert run bench devices'
+commands='deblur info convert run bench devices gallery ebv'
 make picture a.png 64x64
 make picture b.png 64x64
 make model m.safetensors good
@@ -58,6 +58,14 @@ refused 2 'takes one MODEL' info m.safetensors m.safetensors
 refused 2 'takes at most \[MODEL\]' bench m.safetensors m.safetensors
 refused 2 'takes no names' devices cpu
 refused 2 'needs --output' convert m.safetensors
+refused 2 'needs FILE' gallery
+refused 2 'gallery does not know "lst"' gallery my.gallery lst
+refused 2 'give gallery FILE rename OLD NEW' gallery my.gallery rename a
+refused 2 'give gallery FILE list' gallery my.gallery list a
+refused 2 'at most FILE' gallery my.gallery rename a b c
+refused 2 'needs --classes N and --dim D' ebv --classes 8 -o t.safetensors
+refused 2 'needs --classes N and --dim D' ebv --dim 8 -o t.safetensors
+refused 2 'needs --output' ebv --classes 8 --dim 4
 refused 2 'needs --input' run m.safetensors
 refused 2 'needs --input' run m.safetensors --input x.npy
 
