@@ -56,10 +56,12 @@ static json_t *describe(const sl_gallery *gallery, const size_t *nearest, const 
             list = NULL;
         }
     }
-    return json_pack("{s:s, s:i, s:s, s:s, s:I, s:I, s:o}", "file", gallery->path, "version", 1,
-                     "model", gallery->model_name, "backbone", gallery->hash, "dimension",
-                     (json_int_t)gallery->dimension, "pictures", (json_int_t)pictures, "classes",
-                     list);
+    // JSON has no other names than UTF-8.
+    const bool has_name = sl_utf8_valid(gallery->path, strlen(gallery->path));
+    return json_pack("{s:s?, s:i, s:s, s:s, s:I, s:I, s:o}", "file",
+                     has_name ? gallery->path : NULL, "version", 1, "model", gallery->model_name,
+                     "backbone", gallery->hash, "dimension", (json_int_t)gallery->dimension,
+                     "pictures", (json_int_t)pictures, "classes", list);
 }
 
 sl_status sl_gallery_describe(sl_ctx *ctx, const sl_gallery *gallery, char **out)
@@ -67,9 +69,6 @@ sl_status sl_gallery_describe(sl_ctx *ctx, const sl_gallery *gallery, char **out
     const size_t n = gallery->count;
     const bool has_neighbours = n > 1 && n <= MOST_NEIGHBOURS;
     *out = NULL;
-    if (!sl_utf8_valid(gallery->path, strlen(gallery->path)))
-        return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: its name is no UTF-8; rename the file",
-                       gallery->path);
     size_t *nearest = sl_alloc(ctx, has_neighbours ? n : 0, sizeof(*nearest));
     float *cosine = sl_alloc(ctx, has_neighbours ? n : 0, sizeof(*cosine));
     sl_status st = nearest && cosine ? SL_OK : SL_ERR_NOMEM;
