@@ -80,4 +80,7 @@ sl_status sl_gallery_belongs_to(sl_ctx *ctx, const sl_gallery *gallery, const sl
 // to make, is SL_ERR_NOMEM.
 sl_status sl_json_text(sl_ctx *ctx, json_t *value, size_t flags, char **out);
 
+// Whether the parser would make at most so many values of a text, before it makes them.
+bool sl_json_fits(const char *text, size_t most);
+
 #endif

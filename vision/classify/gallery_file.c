@@ -145,22 +145,6 @@ static sl_status take_tensors(sl_ctx *ctx, sl_gallery *gallery, size_t *classes,
 
 // ---- classes
 
-// Bounds what the JSON parser will build, before it builds it.
-static bool is_short_list(const char *text, size_t classes)
-{
-    size_t values = 0, most = VALUES_PER_CLASS * classes + 8;
-    bool in_string = false;
-    for (; *text && values <= most; text++) {
-        if (in_string && *text == '\\' && text[1])
-            text++;
-        else if (*text == '"')
-            in_string = !in_string;
-        else if (!in_string)
-            values += *text == '{' || *text == '[' || *text == ',';
-    }
-    return values <= most;
-}
-
 static sl_status take_class(sl_ctx *ctx, sl_gallery *gallery, const json_t *entry, size_t pictures,
                             size_t *row)
 {
@@ -189,7 +173,7 @@ static sl_status take_classes(sl_ctx *ctx, sl_gallery *gallery, size_t classes, 
 {
     const char *text = sl_tensor_set_meta(gallery->set, "classes");
     json_error_t error;
-    if (!text || !is_short_list(text, classes))
+    if (!text || !sl_json_fits(text, VALUES_PER_CLASS * classes + 8))
         return damaged(ctx, gallery, "it has no list of classes, or a longer one than classes");
     json_t *list = json_loads(text, JSON_REJECT_DUPLICATES, &error);
     if (!list && json_error_code(&error) == json_error_out_of_memory)

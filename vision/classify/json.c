@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// classify/json.c: JSON as text, with every failure to find memory noticed.
+// classify/json.c: JSON as text, with every failure to find memory noticed; and text from files,
+// before it is parsed.
 #include "classify/gallery.h"
 
 typedef struct sink {
@@ -15,6 +16,21 @@ static int add_text(const char *text, size_t size, void *arg)
     if (to->status == SL_OK)
         to->status = sl_blob_append(to->ctx, &to->text, &to->room, text, size);
     return to->status == SL_OK ? 0 : -1;
+}
+
+bool sl_json_fits(const char *text, size_t most)
+{
+    size_t values = 0;
+    bool in_string = false;
+    for (; *text && values <= most; text++) {
+        if (in_string && *text == '\\' && text[1])
+            text++;
+        else if (*text == '"')
+            in_string = !in_string;
+        else if (!in_string)
+            values += *text == '{' || *text == '[' || *text == ',';
+    }
+    return values <= most;
 }
 
 // Not by json_dumps, which overlooks some failures of its own and leaves out text.

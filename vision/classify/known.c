@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // classify/known.c: labels, directions and statistics of the trained classes, out of a model's
 // file.
+#include "classify/gallery.h"
 #include "classify/known.h"
 
-#include <jansson.h>
 #include <math.h>
 
 #define SHORTEST_DIRECTION 1e-6
+#define MOST_VALUES 64 // of the metadata "reject"
 #define MOST_CLASSES ((size_t)1 << 24)
 
 const char *const sl_layer_names[SL_LAYERS] = {
@@ -110,7 +111,7 @@ static sl_status read_labels(sl_ctx *ctx, sl_known *known)
 {
     const char *text = sl_tensor_set_meta(known->set, "labels");
     const size_t classes = known->shape.classes;
-    json_t *list = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *list = text && sl_json_fits(text, classes + 8) ? json_loads(text, 0, NULL) : NULL;
     sl_status st = SL_OK;
     known->labels = sl_arena_alloc(ctx, &known->arena, classes, sizeof(*known->labels));
     if (!known->labels)
@@ -201,7 +202,7 @@ static sl_status read_statistics(sl_ctx *ctx, sl_known *known)
     const char *text = sl_tensor_set_meta(known->set, "reject");
     if (!text)
         return SL_OK;
-    json_t *reject = json_loads(text, 0, NULL);
+    json_t *reject = sl_json_fits(text, MOST_VALUES) ? json_loads(text, 0, NULL) : NULL;
     const char *score = json_string_value(json_object_get(reject, "score"));
     sl_status st = SL_OK;
     known->is_measured = true;
