@@ -29,6 +29,13 @@ static sl_deblur *deblur_on(const char *device, uint32_t tile)
     return d;
 }
 
+// One whose blocks of memory are as large as what lies in them: none has room for more.
+static sl_deblur *deblur_tightly(void)
+{
+    spy.most = 9 << 20;
+    return deblur_on("vulkan:0", 0);
+}
+
 static void fail_at(const char *function, VkResult failure, long call)
 {
     spy.fails = function;
@@ -63,7 +70,7 @@ static void check_right(sl_deblur *d, uint32_t tile, unsigned levels, sl_deblur_
 // such tiles at once.
 START_TEST(full_devices_get_smaller_tiles)
 {
-    sl_deblur *d = deblur_on("vulkan:0", 0);
+    sl_deblur *d = deblur_tightly();
     sl_deblur_report report;
     spy.most = 1 << 20;
     check_right(d, 0, 20, &report);
@@ -85,7 +92,7 @@ END_TEST
 // Not even the smallest tile: the CPU computes in tiles of its own choice.
 START_TEST(in_the_end_the_cpu_computes)
 {
-    sl_deblur *d = deblur_on("vulkan:0", 0);
+    sl_deblur *d = deblur_tightly();
     sl_deblur_report report;
     spy.most = 1;
     check_right(d, 65535, 0, &report);

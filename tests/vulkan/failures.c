@@ -168,6 +168,120 @@ START_TEST(runs_submit_once_and_allocate_nothing)
 }
 END_TEST
 
+// The inputs of a run are `given` times `factor`.
+static void write_times(sl_plan *plan, const sl_graph *g, float factor)
+{
+    float inputs[ROWS * IN];
+    for (int i = 0; i < ROWS * IN; i++)
+        inputs[i] = factor * given[i];
+    ck_ok(sl_plan_write(plan, sl_graph_find_output(g, "in"), inputs));
+}
+
+static void read_times(sl_plan *plan, const sl_graph *g, float factor)
+{
+    ck_ok(sl_plan_read(plan, sl_graph_find_output(g, "out"), got));
+    for (int r = 0; r < ROWS; r++)
+        for (int n = 0; n < OUT; n++) {
+            float want = bias_data[n];
+            for (int k = 0; k < IN; k++)
+                want += factor * given[r * IN + k] * weight_data[n * IN + k];
+            ck_assert_float_eq(got[r * OUT + n], want > 0 ? want : 0);
+        }
+}
+
+// Allocates nothing, and is so many calls of those that spy.c counts.
+static void check_cheap(sl_status (*half)(sl_plan *plan), sl_plan *plan, long calls_wanted)
+{
+    const long many = 1000000;
+    allowed = many;
+    atomic_store(&spy.countdown, many);
+    sl_status st = half(plan);
+    long allocations = many - allowed, calls = many - atomic_load(&spy.countdown);
+    allow_all();
+    spy_reset();
+    ck_ok(st);
+    ck_assert_int_eq(allocations, 0);
+    ck_assert_int_eq(calls, calls_wanted);
+}
+
+START_TEST(runs_overlap)
+{
+    sl_vk_device *d;
+    sl_plan *plan;
+    fill();
+    sl_graph *g = build();
+    ck_ok(sl_vk_open(ctx, "vulkan", &d));
+    ck_ok(sl_vk_compile(ctx, d, g, SL_F32, &plan));
+    ck_ok(sl_plan_wait(plan)); // for nothing
+    ck_assert_uint_eq(sl_plan_overlap(plan), 2);
+    ck_assert_uint_eq(sl_plan_overlap(plan), 2);
+    check_cheap(sl_plan_wait, plan, 0);
+    write_times(plan, g, 1);
+    check_cheap(sl_plan_submit, plan, 1);
+    for (int i = 2; i < 6; i++) {
+        write_times(plan, g, (float)i);
+        check_cheap(sl_plan_submit, plan, 1);
+        check_cheap(sl_plan_wait, plan, 1);
+        read_times(plan, g, (float)(i - 1));
+    }
+    check_cheap(sl_plan_submit, plan, 1); // what was written last
+    check_cheap(sl_plan_wait, plan, 1);
+    read_times(plan, g, 5);
+    check_cheap(sl_plan_wait, plan, 1);
+    read_times(plan, g, 5);
+    ck_ok(sl_plan_run(plan)); // in one piece again
+    read_times(plan, g, 5);
+    ck_ok(sl_plan_submit(plan));
+    sl_plan_profile(plan, true); // of one run at a time
+    write_times(plan, g, 7);
+    ck_ok(sl_plan_submit(plan));
+    ck_ok(sl_plan_wait(plan));
+    read_times(plan, g, 7);
+    sl_plan_profile(plan, false);
+    ck_assert_uint_eq(sl_plan_overlap(plan), 2);
+    ck_ok(sl_plan_submit(plan)); // and nobody waits
+    sl_plan_free(plan);
+    sl_vk_close(d);
+    sl_graph_free(g);
+}
+END_TEST
+
+// Without memory for a second run they come one by one; whatever fails is told.
+START_TEST(overlapped_calls_fail)
+{
+    sl_vk_device *d;
+    sl_plan *plan;
+    fill();
+    sl_graph *g = build();
+    ck_ok(sl_vk_open(ctx, "vulkan", &d));
+    for (long n = 0;; n++) {
+        ck_ok(sl_vk_compile(ctx, d, g, SL_F32, &plan));
+        write_times(plan, g, 1);
+        spy.failure = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+        atomic_store(&spy.countdown, n);
+        unsigned depth = sl_plan_overlap(plan);
+        sl_status first = sl_plan_submit(plan), second = SL_OK;
+        if (first == SL_OK && depth == 2)
+            second = sl_plan_submit(plan);
+        for (unsigned i = 0; i < depth && first == SL_OK && second == SL_OK; i++)
+            second = sl_plan_wait(plan);
+        bool is_over = atomic_exchange(&spy.countdown, -1) >= 0;
+        if (first == SL_OK && second == SL_OK)
+            read_times(plan, g, 1);
+        else
+            ck_assert(first == SL_ERR_NOMEM || second == SL_ERR_NOMEM);
+        sl_plan_free(plan);
+        if (is_over) {
+            ck_assert_uint_eq(depth, 2);
+            ck_assert_int_gt(n, 8);
+            break;
+        }
+    }
+    sl_vk_close(d);
+    sl_graph_free(g);
+}
+END_TEST
+
 // One device in each of two threads' contexts.
 typedef struct side {
     sl_ctx *ctx;
@@ -215,6 +329,8 @@ int main(void)
     tcase_add_test(tests, calls_fail);
     tcase_add_test(tests, memory_runs_out);
     tcase_add_test(tests, runs_submit_once_and_allocate_nothing);
+    tcase_add_test(tests, runs_overlap);
+    tcase_add_test(tests, overlapped_calls_fail);
     tcase_add_test(tests, contexts_side_by_side);
     return run_vulkan("vulkan-failures", tests);
 }

@@ -249,6 +249,10 @@ typedef struct sl_plan_ops {
     sl_status (*run)(sl_plan *plan);
     sl_status (*read)(sl_plan *plan, sl_value value, void *data); // whole value, plan -> host
     void (*profile)(sl_plan *plan, bool on);                      // zeroes the entries
+    // Two runs under way, see sl_plan_overlap; NULL where runs come one by one.
+    sl_status (*overlap)(sl_plan *plan);
+    sl_status (*submit)(sl_plan *plan);
+    sl_status (*wait)(sl_plan *plan);
 } sl_plan_ops;
 
 struct sl_plan { // a backend's plan begins with this
@@ -258,6 +262,7 @@ struct sl_plan { // a backend's plan begins with this
     char device[64];
     const char *clock;         // how the times of ops come onto the host's; a word for traces
     unsigned track;            // of those ops, in a trace
+    bool is_overlapped;        // by sl_plan_overlap
     bool is_traced;            // profiling was switched on for a trace
     size_t memory_bytes;       // activations and scratch
     size_t weight_bytes;       // packed weights
@@ -269,6 +274,14 @@ void sl_plan_free(sl_plan *plan);
 sl_status sl_plan_write(sl_plan *plan, sl_value value, const void *data);
 sl_status sl_plan_run(sl_plan *plan);
 sl_status sl_plan_read(sl_plan *plan, sl_value value, void *data);
+// Runs in two halves, so that one may be prepared while another computes: sl_plan_overlap tells how
+// many may be under way, 2, or 1 where that is not to be had. With 2, the inputs of the next run
+// may be written and submitted before the wait for the one before; those not written are what they
+// were. What is read is of the run that was waited for last. One by one, submit is run and wait
+// nothing.
+unsigned sl_plan_overlap(sl_plan *plan);
+sl_status sl_plan_submit(sl_plan *plan);
+sl_status sl_plan_wait(sl_plan *plan); // for the oldest; at once when none is under way
 void sl_plan_profile(sl_plan *plan, bool on);
 // For backends, in a profiled run: a node took `seconds` from `start` on. Nothing without a trace.
 void sl_plan_trace(const sl_plan *plan, const sl_node *node, double start, double seconds,

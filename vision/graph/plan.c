@@ -88,6 +88,24 @@ sl_status sl_plan_run(sl_plan *plan)
     return st;
 }
 
+unsigned sl_plan_overlap(sl_plan *plan)
+{
+    // Times of ops are of one run at a time.
+    bool is_possible = plan->ops->overlap && !plan->profile && !plan->ctx->trace;
+    plan->is_overlapped = is_possible && plan->ops->overlap(plan) == SL_OK;
+    return plan->is_overlapped ? 2 : 1;
+}
+
+sl_status sl_plan_submit(sl_plan *plan)
+{
+    return plan->is_overlapped ? plan->ops->submit(plan) : sl_plan_run(plan);
+}
+
+sl_status sl_plan_wait(sl_plan *plan)
+{
+    return plan->is_overlapped ? plan->ops->wait(plan) : SL_OK;
+}
+
 void sl_plan_trace(const sl_plan *plan, const sl_node *node, double start, double seconds,
                    double macs)
 {
@@ -115,5 +133,6 @@ sl_status sl_plan_read(sl_plan *plan, sl_value value, void *data)
 
 void sl_plan_profile(sl_plan *plan, bool on)
 {
+    plan->is_overlapped = false;
     plan->ops->profile(plan, on);
 }

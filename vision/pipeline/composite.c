@@ -14,7 +14,7 @@ sl_status sl_composite_new(sl_ctx *ctx, const sl_image *image, const sl_tile_axi
 {
     *c = (sl_composite) { .ctx = ctx, .image = image, .out = out, .x = *x, .y = *y };
     size_t floats = (size_t)x->tile * 3, width = image->width; // at most 2^20 * 3
-    c->input = sl_alloc(ctx, y->tile, floats * sizeof(float));
+    c->input = c->inputs[0] = sl_alloc(ctx, y->tile, floats * sizeof(float));
     c->result = sl_alloc(ctx, y->tile, floats * sizeof(float));
     c->change = sl_alloc(ctx, band_rows(c), width * 3 * sizeof(float));
     c->weights_x = sl_alloc(ctx, x->tile, sizeof(float));
@@ -36,7 +36,8 @@ sl_status sl_composite_new(sl_ctx *ctx, const sl_image *image, const sl_tile_axi
 
 void sl_composite_free(sl_composite *c)
 {
-    free(c->input);
+    free(c->inputs[0]);
+    free(c->inputs[1]);
     free(c->result);
     free(c->change);
     free(c->heat);
@@ -44,6 +45,24 @@ void sl_composite_free(sl_composite *c)
     free(c->weights_y);
     free(c->columns);
     *c = (sl_composite) { 0 };
+}
+
+sl_status sl_composite_overlap(sl_composite *c)
+{
+    if (!c->inputs[1])
+        c->inputs[1] = sl_alloc(c->ctx, c->y.tile, (size_t)c->x.tile * 3 * sizeof(float));
+    return c->inputs[1] ? SL_OK : SL_ERR_NOMEM;
+}
+
+// Makes it the current tile.
+static void place(sl_composite *c, uint32_t row, uint32_t column)
+{
+    size_t turn = c->inputs[1] ? ((size_t)row * c->x.count + column) % 2 : 0;
+    c->input = c->inputs[turn];
+    c->left = sl_tile_origin(&c->x, column);
+    c->top = sl_tile_origin(&c->y, row);
+    sl_tile_weights(&c->x, column, c->weights_x);
+    sl_tile_weights(&c->y, row, c->weights_y);
 }
 
 static size_t task_count(size_t rows)
@@ -89,10 +108,7 @@ static void fill_task(void *arg, size_t task, unsigned worker)
 
 void sl_composite_begin(sl_composite *c, uint32_t row, uint32_t column)
 {
-    c->left = sl_tile_origin(&c->x, column);
-    c->top = sl_tile_origin(&c->y, row);
-    sl_tile_weights(&c->x, column, c->weights_x);
-    sl_tile_weights(&c->y, row, c->weights_y);
+    place(c, row, column);
     for (uint32_t i = 0; i < c->x.tile; i++)
         c->columns[i] = sl_reflect((uint64_t)c->left + i, c->x.length);
     sl_pool_run(c->ctx->pool, fill_task, c, task_count(c->y.tile));
@@ -170,8 +186,9 @@ static void blend_task(void *arg, size_t task, unsigned worker)
     }
 }
 
-void sl_composite_end(sl_composite *c, const sl_coverage *coverage)
+void sl_composite_end(sl_composite *c, uint32_t row, uint32_t column, const sl_coverage *coverage)
 {
+    place(c, row, column);
     c->coverage = coverage;
     sl_pool_run(c->ctx->pool, blend_task, c, task_count(shown(&c->y, c->top)));
     c->coverage = NULL;

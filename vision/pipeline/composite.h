@@ -14,7 +14,8 @@ typedef struct sl_composite {
     const sl_image *image;
     sl_image *out; // of the caller
     sl_tile_axis x, y;
-    float *input;                 // [y.tile, x.tile, 3], 0..1
+    float *input;                 // [y.tile, x.tile, 3], 0..1: of the current tile
+    float *inputs[2];             // of tiles that are begun, by turns; the second one if overlapped
     float *result;                // the same from the network
     float *change;                // [min(y.tile, height), width, 3]: result - input, shared out
     float *heat;                  // [height, width] or NULL
@@ -32,10 +33,12 @@ sl_status sl_composite_new(sl_ctx *ctx, const sl_image *image, const sl_tile_axi
                            const sl_tile_axis *y, bool heat, sl_image *out, sl_composite *c);
 void sl_composite_free(sl_composite *c);
 
-// For each row of tiles, for each of its columns: begin fills `input`, the caller makes `result`
-// (only where the coverage is not empty) and coverage, end blends it. Then row_end.
+// Tiles go by rows: begin fills `input`, the caller makes `result` (only where the coverage is not
+// empty) and coverage, end blends it. After the last tile of a row, row_end. Overlapped, a tile may
+// be begun before the one before it is ended.
+sl_status sl_composite_overlap(sl_composite *c);
 void sl_composite_begin(sl_composite *c, uint32_t row, uint32_t column);
-void sl_composite_end(sl_composite *c, const sl_coverage *coverage);
+void sl_composite_end(sl_composite *c, uint32_t row, uint32_t column, const sl_coverage *coverage);
 void sl_composite_row_end(sl_composite *c, uint32_t row);
 
 #endif

@@ -130,41 +130,56 @@ static sl_status choose_shape(sl_deblur *d, const sl_image *image, bool heat, sl
     return sl_shape_choose(d->ctx, &request, x, y);
 }
 
-static sl_status run_tile(sl_deblur *d, sl_composite *c, uint32_t row, uint32_t column,
-                          sl_window_count *count)
+static sl_status begin_tile(sl_deblur *d, sl_composite *c, uint32_t row, uint32_t column)
 {
     const sl_network *n = &d->network;
     double start = sl_trace_start(d->ctx);
     sl_composite_begin(c, row, column);
     sl_trace_end(d->ctx, "cut", start);
     sl_status st = sl_plan_write(n->plan, n->image, c->input);
-    if (st == SL_OK)
-        st = sl_plan_run(n->plan);
+    return st == SL_OK ? sl_plan_submit(n->plan) : st;
+}
+
+static sl_status end_tile(sl_deblur *d, sl_composite *c, uint32_t row, uint32_t column,
+                          sl_window_count *count)
+{
+    const sl_network *n = &d->network;
+    sl_status st = sl_plan_wait(n->plan);
     if (st == SL_OK)
         st = sl_coverage_read(&d->coverage, n, count);
     if (st == SL_OK && !d->coverage.is_empty)
         st = sl_plan_read(n->plan, n->output, c->result);
-    start = sl_trace_start(d->ctx);
+    double start = sl_trace_start(d->ctx);
     if (st == SL_OK)
-        sl_composite_end(c, &d->coverage);
+        sl_composite_end(c, row, column, &d->coverage);
     sl_trace_end(d->ctx, "composite", start);
+    if (st == SL_OK && column + 1 == c->x.count)
+        sl_composite_row_end(c, row);
     return st;
 }
 
+// While the device computes a tile, the next one is cut and the last one put in its place.
 static sl_status run_tiles(sl_deblur *d, sl_composite *c, sl_window_count *count)
 {
-    size_t total = (size_t)c->x.count * c->y.count, done = 0;
-    sl_status st = sl_progress(d->ctx, 0, total);
-    for (uint32_t row = 0; row < c->y.count; row++) {
-        for (uint32_t column = 0; column < c->x.count && st == SL_OK; column++) {
-            st = run_tile(d, c, row, column, count);
-            if (st == SL_OK)
-                st = sl_progress(d->ctx, ++done, total);
+    uint32_t total = c->x.count * c->y.count, begun = 0, ended = 0, width = c->x.count;
+    sl_plan *plan = d->network.plan;
+    unsigned depth = total > 1 ? sl_plan_overlap(plan) : 1;
+    sl_status st = depth > 1 ? sl_composite_overlap(c) : SL_OK;
+    if (st == SL_OK)
+        st = sl_progress(d->ctx, 0, total);
+    while (ended < total && st == SL_OK) {
+        if (begun < total && begun < ended + depth) {
+            st = begin_tile(d, c, begun / width, begun % width);
+            begun += st == SL_OK;
+            continue;
         }
-        if (st != SL_OK)
-            break;
-        sl_composite_row_end(c, row);
+        st = end_tile(d, c, ended / width, ended % width, count);
+        ended++;
+        if (st == SL_OK)
+            st = sl_progress(d->ctx, ended, total);
     }
+    for (; depth > 1 && ended < begun; ended++)
+        sl_plan_wait(plan); // for what nobody reads any more
     return st;
 }
 

@@ -155,20 +155,13 @@ static sl_status make_helpers(sl_ctx *ctx, sl_vk_device *d)
         .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
         .queueFamilyIndex = d->queue_family,
     };
-    VkFenceCreateInfo fence = { .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO };
     VkResult result = d->vk.vkCreateCommandPool(d->device, &commands, NULL, &d->commands);
     if (result != VK_SUCCESS) {
         d->commands = VK_NULL_HANDLE;
         return sl_vk_fail(ctx, result, "making a command pool");
     }
     sl_vk_count_object(1);
-    result = d->vk.vkCreateFence(d->device, &fence, NULL, &d->fence);
-    if (result != VK_SUCCESS) {
-        d->fence = VK_NULL_HANDLE;
-        return sl_vk_fail(ctx, result, "making a fence");
-    }
-    sl_vk_count_object(1);
-    return SL_OK;
+    return sl_vk_fence_new(ctx, d, &d->fence);
 }
 
 static void examine(sl_vk_device *d)
@@ -239,10 +232,7 @@ static void close_device(sl_vk_device *d)
     sl_vk_pipelines_free(d);
     sl_vk_buffer_free(d, &d->staging);
     free(d->blocks); // empty by now
-    if (d->fence) {
-        d->vk.vkDestroyFence(d->device, d->fence, NULL);
-        sl_vk_count_object(-1);
-    }
+    sl_vk_fence_free(d, &d->fence);
     if (d->commands) { // and with it the commands of uploads
         d->vk.vkDestroyCommandPool(d->device, d->commands, NULL);
         sl_vk_count_object(-1);

@@ -8,6 +8,7 @@
 #define STAGING_BYTES ((VkDeviceSize)8 << 20)
 #define UPLOAD_SECONDS 60.0 // of one piece: a matter of milliseconds where all is well
 #define SETTLE_SECONDS 5.0
+#define SETTLE_SECONDS_SOFTWARE 60.0 // on the processor, which others may be using
 
 #define HOST VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT
 #define COHERENT VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
@@ -205,31 +206,68 @@ static uint64_t nanoseconds(double seconds)
     return seconds < 1e9 ? (uint64_t)(seconds * 1e9) : UINT64_MAX;
 }
 
-sl_status sl_vk_submit(sl_ctx *ctx, sl_vk_device *d, VkCommandBuffer commands, double seconds)
+static const char doing[] = "computing";
+
+sl_status sl_vk_start(sl_ctx *ctx, sl_vk_device *d, VkCommandBuffer commands, VkFence fence)
 {
-    static const char doing[] = "computing";
-    VkSubmitInfo info = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
-                          .commandBufferCount = 1,
-                          .pCommandBuffers = &commands };
+    const VkSubmitInfo info = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+                                .commandBufferCount = 1,
+                                .pCommandBuffers = &commands };
     if (!sl_vk_settle(d))
         return sl_vk_fail(ctx, VK_TIMEOUT, doing);
-    VkResult result = d->vk.vkResetFences(d->device, 1, &d->fence);
+    VkResult result = d->vk.vkResetFences(d->device, 1, &fence);
     if (result == VK_SUCCESS)
-        result = d->vk.vkQueueSubmit(d->queue, 1, &info, d->fence);
+        result = d->vk.vkQueueSubmit(d->queue, 1, &info, fence);
     if (result != VK_SUCCESS)
         return sl_vk_fail(ctx, result, doing);
-    result = d->vk.vkWaitForFences(d->device, 1, &d->fence, VK_TRUE, nanoseconds(seconds));
+    d->last_fence = fence;
+    return SL_OK;
+}
+
+sl_status sl_vk_finish(sl_ctx *ctx, sl_vk_device *d, VkFence fence, double seconds)
+{
+    if (!sl_vk_settle(d)) // nor will this one end
+        return sl_vk_fail(ctx, VK_TIMEOUT, doing);
+    VkResult result = d->vk.vkWaitForFences(d->device, 1, &fence, VK_TRUE, nanoseconds(seconds));
     d->is_hung = result != VK_SUCCESS && result != VK_ERROR_DEVICE_LOST;
     return result == VK_SUCCESS ? SL_OK : sl_vk_fail(ctx, result, doing);
 }
 
+sl_status sl_vk_submit(sl_ctx *ctx, sl_vk_device *d, VkCommandBuffer commands, double seconds)
+{
+    sl_status st = sl_vk_start(ctx, d, commands, d->fence);
+    return st == SL_OK ? sl_vk_finish(ctx, d, d->fence, seconds) : st;
+}
+
 bool sl_vk_settle(sl_vk_device *d)
 {
-    if (d->is_hung && !d->is_given_up) {
+    double seconds = d->info.type == SL_VK_SOFTWARE ? SETTLE_SECONDS_SOFTWARE : SETTLE_SECONDS;
+    if (d->is_hung && !d->is_given_up) { // behind the last one all are done: there is one queue
         VkResult result =
-            d->vk.vkWaitForFences(d->device, 1, &d->fence, VK_TRUE, nanoseconds(SETTLE_SECONDS));
+            d->vk.vkWaitForFences(d->device, 1, &d->last_fence, VK_TRUE, nanoseconds(seconds));
         d->is_hung = result != VK_SUCCESS && result != VK_ERROR_DEVICE_LOST;
         d->is_given_up = d->is_hung;
     }
     return !d->is_hung;
+}
+
+sl_status sl_vk_fence_new(sl_ctx *ctx, sl_vk_device *d, VkFence *out)
+{
+    const VkFenceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO };
+    VkResult result = d->vk.vkCreateFence(d->device, &info, NULL, out);
+    if (result != VK_SUCCESS) {
+        *out = VK_NULL_HANDLE;
+        return sl_vk_fail(ctx, result, "making a fence");
+    }
+    sl_vk_count_object(1);
+    return SL_OK;
+}
+
+void sl_vk_fence_free(sl_vk_device *d, VkFence *fence)
+{
+    if (*fence && sl_vk_settle(d)) {
+        d->vk.vkDestroyFence(d->device, *fence, NULL);
+        sl_vk_count_object(-1);
+    }
+    *fence = VK_NULL_HANDLE;
 }

@@ -5,29 +5,42 @@
 #define TIME_LIMIT 60.0           // seconds that a run may take before the device counts as hung
 #define TIME_LIMIT_SOFTWARE 900.0 // on the processor
 
+#define SLOTS 2 // runs that may be under way
+
+// What belongs to one run: its way to the device and back. The arena is all runs', one by one.
+typedef struct run_slot {
+    sl_vk_buffer upload, readback;
+    sl_vk_recording recording;
+    VkFence fence; // of runs in two halves, made by plan_overlap
+    bool is_pending;
+} run_slot;
+
 typedef struct vk_plan {
     sl_plan plan;
     sl_vk_device *device;
     sl_vk_program program;
-    sl_vk_buffer arena, slots, sizes, upload, readback;
+    sl_vk_buffer arena, slots, sizes;
+    run_slot run[SLOTS]; // the second one is made by plan_overlap
+    unsigned next, last; // slots: of the next run, of the one that is read
+    bool *is_stale;      // by input: it was written for the other slot
     sl_vk_copy *in, *out;
     size_t in_count, out_count;
+    VkDeviceSize up_bytes, back_bytes;
     VkDeviceSize sizes_at;     // of a profile's copy of the sizes, in readback
     VkDeviceSize *host_offset; // by value: in upload for inputs, in readback for outputs
-    sl_vk_recording recording;
-    VkQueryPool queries; // while profiling
-    uint64_t *ticks;     // of the queries
+    VkQueryPool queries;       // while profiling
+    uint64_t *ticks;           // of the queries
 } vk_plan;
 
-static sl_vk_recorder recorder_of(const vk_plan *p)
+static sl_vk_recorder recorder_of(const vk_plan *p, unsigned slot)
 {
     return (sl_vk_recorder) { .device = p->device,
                               .program = &p->program,
                               .arena = &p->arena,
                               .slots = &p->slots,
                               .sizes = &p->sizes,
-                              .upload = &p->upload,
-                              .readback = &p->readback,
+                              .upload = &p->run[slot].upload,
+                              .readback = &p->run[slot].readback,
                               .in = p->in,
                               .out = p->out,
                               .in_count = p->in_count,
@@ -43,13 +56,22 @@ static bool is_input(const sl_graph *g, sl_value value)
     return g->nodes[g->values[value].producer].op == SL_OP_INPUT;
 }
 
+static size_t input_at(const vk_plan *p, sl_value value)
+{
+    size_t i = 0;
+    while (p->in[i].host != p->host_offset[value])
+        i++;
+    return i;
+}
+
 static sl_status plan_write(sl_plan *plan, sl_value value, const void *data)
 {
     vk_plan *p = (vk_plan *)plan;
     if (!is_input(plan->graph, value))
         return sl_fail(plan->ctx, SL_ERR_ARGUMENT, "%s is no input",
                        plan->graph->values[value].output);
-    uint8_t *to = p->upload.mapped + p->host_offset[value];
+    uint8_t *to = p->run[p->next].upload.mapped + p->host_offset[value];
+    p->is_stale[input_at(p, value)] = false;
     size_t bytes = plan->graph->values[value].bytes;
     if (!sl_vk_is_half(&p->program, value)) {
         memcpy(to, data, bytes);
@@ -63,7 +85,8 @@ static sl_status plan_write(sl_plan *plan, sl_value value, const void *data)
 static sl_status plan_read(sl_plan *plan, sl_value value, void *data)
 {
     const vk_plan *p = (vk_plan *)plan;
-    const sl_vk_buffer *from = is_input(plan->graph, value) ? &p->upload : &p->readback;
+    const run_slot *run = &p->run[p->last];
+    const sl_vk_buffer *from = is_input(plan->graph, value) ? &run->upload : &run->readback;
     const uint8_t *at = from->mapped + p->host_offset[value];
     size_t bytes = plan->graph->values[value].bytes;
     if (!sl_vk_is_half(&p->program, value)) {
@@ -88,7 +111,8 @@ static double kept_share(const vk_plan *p, uint32_t n, size_t *next)
     if (slot == SL_VK_NO_SLOT)
         return 1;
     uint32_t sizes[4];
-    memcpy(sizes, p->readback.mapped + p->sizes_at + (size_t)slot * sizeof(sizes), sizeof(sizes));
+    memcpy(sizes, p->run[0].readback.mapped + p->sizes_at + (size_t)slot * sizeof(sizes),
+           sizeof(sizes));
     sl_value list = node->in[info->inputs_max - 1];
     return sizes[3] / ((double)p->plan.graph->values[list].shape.dim[0] - 4);
 }
@@ -125,22 +149,120 @@ static sl_status add_profile(vk_plan *p, double ended)
     return SL_OK;
 }
 
+// Inputs that nobody wrote since the last submission are what they were.
+static void carry_inputs(vk_plan *p)
+{
+    const run_slot *to = &p->run[p->next], *from = &p->run[(p->next + 1) % SLOTS];
+    for (size_t i = 0; i < p->in_count; i++)
+        if (p->is_stale[i]) {
+            memcpy(to->upload.mapped + p->in[i].host, from->upload.mapped + p->in[i].host,
+                   (size_t)p->in[i].bytes);
+            p->is_stale[i] = false;
+        }
+}
+
+static double time_limit(const vk_plan *p)
+{
+    return p->device->info.type == SL_VK_SOFTWARE ? TIME_LIMIT_SOFTWARE : TIME_LIMIT;
+}
+
 static sl_status plan_run(sl_plan *plan)
 {
     vk_plan *p = (vk_plan *)plan;
-    double limit = p->device->info.type == SL_VK_SOFTWARE ? TIME_LIMIT_SOFTWARE : TIME_LIMIT;
-    sl_vk_recorder recorder = recorder_of(p);
+    run_slot *run = &p->run[p->next];
+    sl_vk_recorder recorder = recorder_of(p, p->next);
     sl_status st = SL_OK;
-    if (!p->recording.is_complete) // recording it for a profile failed
-        st = sl_vk_record(plan->ctx, &recorder, &p->recording);
+    if (!run->recording.is_complete) // recording it for a profile failed
+        st = sl_vk_record(plan->ctx, &recorder, &run->recording);
+    carry_inputs(p);
     if (st == SL_OK)
-        st = sl_vk_buffer_flush(plan->ctx, p->device, &p->upload);
+        st = sl_vk_buffer_flush(plan->ctx, p->device, &run->upload);
     if (st == SL_OK)
-        st = sl_vk_submit(plan->ctx, p->device, p->recording.commands, limit);
+        st = sl_vk_submit(plan->ctx, p->device, run->recording.commands, time_limit(p));
     double ended = sl_seconds();
     if (st == SL_OK)
-        st = sl_vk_buffer_invalidate(plan->ctx, p->device, &p->readback);
+        st = sl_vk_buffer_invalidate(plan->ctx, p->device, &run->readback);
+    p->last = p->next;
     return st == SL_OK && p->queries && plan->profile ? add_profile(p, ended) : st;
+}
+
+// ---- runs in two halves: while one computes, the next one's inputs are written and the last one's
+// outputs read. On the device they follow each other, as they share the arena.
+
+static sl_status make_buffers_of(vk_plan *p, run_slot *run)
+{
+    sl_ctx *ctx = p->plan.ctx;
+    sl_status st = SL_OK;
+    if (p->up_bytes)
+        st = sl_vk_buffer_new(ctx, p->device, p->up_bytes, SL_VK_UPLOAD, &run->upload);
+    if (st == SL_OK && p->back_bytes)
+        st = sl_vk_buffer_new(ctx, p->device, p->back_bytes, SL_VK_READBACK, &run->readback);
+    return st;
+}
+
+static void free_run(vk_plan *p, run_slot *run)
+{
+    sl_vk_record_free(p->device, &run->recording);
+    sl_vk_buffer_free(p->device, &run->upload);
+    sl_vk_buffer_free(p->device, &run->readback);
+    sl_vk_fence_free(p->device, &run->fence);
+}
+
+static sl_status plan_overlap(sl_plan *plan)
+{
+    vk_plan *p = (vk_plan *)plan;
+    if (p->run[1].recording.commands)
+        return SL_OK;
+    sl_status st = sl_vk_fence_new(plan->ctx, p->device, &p->run[0].fence);
+    if (st == SL_OK)
+        st = sl_vk_fence_new(plan->ctx, p->device, &p->run[1].fence);
+    if (st == SL_OK)
+        st = make_buffers_of(p, &p->run[1]);
+    sl_vk_recorder recorder = recorder_of(p, 1);
+    if (st == SL_OK)
+        st = sl_vk_record_new(plan->ctx, &recorder, &p->run[1].recording);
+    if (st != SL_OK) {
+        free_run(p, &p->run[1]);
+        sl_vk_fence_free(p->device, &p->run[0].fence);
+    }
+    return st;
+}
+
+static sl_status plan_wait(sl_plan *plan)
+{
+    vk_plan *p = (vk_plan *)plan;
+    unsigned slot = p->run[p->next].is_pending ? p->next : (p->next + 1) % SLOTS; // the older one
+    run_slot *run = &p->run[slot];
+    if (!run->is_pending)
+        return SL_OK;
+    run->is_pending = false;
+    sl_status st = sl_vk_finish(plan->ctx, p->device, run->fence, time_limit(p));
+    if (st == SL_OK)
+        st = sl_vk_buffer_invalidate(plan->ctx, p->device, &run->readback);
+    p->last = slot;
+    return st;
+}
+
+static sl_status plan_submit(sl_plan *plan)
+{
+    vk_plan *p = (vk_plan *)plan;
+    sl_status st = SL_OK;
+    run_slot *run = &p->run[p->next];
+    carry_inputs(p);
+    if (st == SL_OK && !run->recording.is_complete) {
+        sl_vk_recorder recorder = recorder_of(p, p->next);
+        st = sl_vk_record(plan->ctx, &recorder, &run->recording);
+    }
+    if (st == SL_OK)
+        st = sl_vk_buffer_flush(plan->ctx, p->device, &run->upload);
+    if (st == SL_OK)
+        st = sl_vk_start(plan->ctx, p->device, run->recording.commands, run->fence);
+    if (st != SL_OK)
+        return st;
+    run->is_pending = true;
+    p->next = (p->next + 1) % SLOTS;
+    memset(p->is_stale, true, p->in_count * sizeof(*p->is_stale));
+    return SL_OK;
 }
 
 // ---- profiling: the same commands with timestamps between them
@@ -181,12 +303,21 @@ static void plan_profile(sl_plan *plan, bool on)
     free(plan->profile);
     plan->profile = NULL;
     drop_queries(p);
+    while (p->run[0].is_pending || p->run[1].is_pending)
+        plan_wait(plan); // what fails now, the next run will tell
+    if (p->next == 1) {  // profiles are of the first slot
+        for (size_t i = 0; i < p->in_count; i++)
+            p->is_stale[i] = !p->is_stale[i];
+        p->next = 0;
+        carry_inputs(p);
+    }
     if (on && make_queries(p))
         plan->profile = sl_alloc(plan->ctx, plan->graph->node_count, sizeof(*plan->profile));
     if (on && !plan->profile)
         drop_queries(p);
-    sl_vk_recorder recorder = recorder_of(p);
-    if ((was_on || p->queries) && sl_vk_record(plan->ctx, &recorder, &p->recording) != SL_OK) {
+    sl_vk_recorder recorder = recorder_of(p, 0);
+    if ((was_on || p->queries) &&
+        sl_vk_record(plan->ctx, &recorder, &p->run[0].recording) != SL_OK) {
         free(plan->profile); // the next run tries again, without timestamps
         plan->profile = NULL;
         drop_queries(p);
@@ -200,16 +331,18 @@ static void plan_free(sl_plan *plan)
     vk_plan *p = (vk_plan *)plan;
     sl_vk_device *d = p->device;
     drop_queries(p);
-    sl_vk_record_free(d, &p->recording);
+    while (p->run[0].is_pending || p->run[1].is_pending)
+        plan_wait(plan);
+    for (unsigned i = 0; i < SLOTS; i++)
+        free_run(p, &p->run[i]);
     sl_vk_buffer_free(d, &p->arena);
     sl_vk_buffer_free(d, &p->slots);
     sl_vk_buffer_free(d, &p->sizes);
-    sl_vk_buffer_free(d, &p->upload);
-    sl_vk_buffer_free(d, &p->readback);
     sl_vk_program_free(&p->program);
     free(p->in);
     free(p->out);
     free(p->host_offset);
+    free(p->is_stale);
     free(plan->profile);
     free(p);
 }
@@ -220,21 +353,25 @@ static const sl_plan_ops vk_plan_ops = {
     .run = plan_run,
     .read = plan_read,
     .profile = plan_profile,
+    .overlap = plan_overlap,
+    .submit = plan_submit,
+    .wait = plan_wait,
 };
 
 // Inputs lie behind each other in the upload buffer, outputs in the readback buffer.
-static sl_status plan_copies(vk_plan *p, VkDeviceSize *up, VkDeviceSize *back)
+static sl_status plan_copies(vk_plan *p)
 {
     const sl_graph *g = p->plan.graph;
     p->in = sl_alloc(p->plan.ctx, g->value_count, sizeof(*p->in));
     p->out = sl_alloc(p->plan.ctx, g->value_count, sizeof(*p->out));
     p->host_offset = sl_alloc(p->plan.ctx, g->value_count, sizeof(*p->host_offset));
-    if (!p->in || !p->out || !p->host_offset)
+    p->is_stale = sl_alloc(p->plan.ctx, g->value_count, sizeof(*p->is_stale));
+    if (!p->in || !p->out || !p->host_offset || !p->is_stale)
         return SL_ERR_NOMEM;
     for (sl_value v = 1; v < g->value_count; v++) {
         const sl_value_info *info = &g->values[v];
         bool input = is_input(g, v);
-        VkDeviceSize *end = input ? up : back;
+        VkDeviceSize *end = input ? &p->up_bytes : &p->back_bytes;
         if (!info->output || info->bytes == 0)
             continue;
         const sl_vk_copy copy = { *end, p->program.memory.value_offset[v],
@@ -252,17 +389,15 @@ static sl_status plan_copies(vk_plan *p, VkDeviceSize *up, VkDeviceSize *back)
 static sl_status make_buffers(vk_plan *p)
 {
     sl_ctx *ctx = p->plan.ctx;
-    VkDeviceSize up = 0, back = 0, slots = p->program.slot_count * sizeof(sl_vk_slot);
+    VkDeviceSize slots = p->program.slot_count * sizeof(sl_vk_slot);
     size_t arena = p->program.memory.total;
-    sl_status st = plan_copies(p, &up, &back);
-    p->sizes_at = back;
-    back += sl_vk_align(16 * p->program.slot_count);
+    sl_status st = plan_copies(p);
+    p->sizes_at = p->back_bytes;
+    p->back_bytes += sl_vk_align(16 * p->program.slot_count);
     if (st == SL_OK)
         st = sl_vk_buffer_new(ctx, p->device, arena > 256 ? arena : 256, SL_VK_DEVICE, &p->arena);
-    if (st == SL_OK && up)
-        st = sl_vk_buffer_new(ctx, p->device, up, SL_VK_UPLOAD, &p->upload);
-    if (st == SL_OK && back)
-        st = sl_vk_buffer_new(ctx, p->device, back, SL_VK_READBACK, &p->readback);
+    if (st == SL_OK)
+        st = make_buffers_of(p, &p->run[0]);
     if (st == SL_OK) // also what a binding without use is bound to
         st = sl_vk_buffer_new(ctx, p->device, slots ? slots : sizeof(sl_vk_slot), SL_VK_DEVICE,
                               &p->slots);
@@ -305,9 +440,9 @@ sl_status sl_vk_compile(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph
         st = sl_vk_weights_upload(&p->program);
     if (st == SL_OK)
         st = make_buffers(p);
-    sl_vk_recorder recorder = recorder_of(p);
+    sl_vk_recorder recorder = recorder_of(p, 0);
     if (st == SL_OK)
-        st = sl_vk_record_new(ctx, &recorder, &p->recording);
+        st = sl_vk_record_new(ctx, &recorder, &p->run[0].recording);
     if (st != SL_OK) {
         sl_vk_weights_forget(device);
         plan_free(&p->plan);

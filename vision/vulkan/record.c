@@ -246,6 +246,7 @@ sl_status sl_vk_record(sl_ctx *ctx, const sl_vk_recorder *r, sl_vk_recording *re
     if (r->queries)
         d->vk.vkCmdResetQueryPool(t.commands, r->queries, 0,
                                   (uint32_t)r->program->graph->node_count + 1);
+    barrier(&t); // another run of this plan may be before this one in the queue
     record_copies_in(&t);
     record_nodes(&t, recording);
     record_copies_out(&t);

@@ -227,7 +227,8 @@ struct sl_vk_device {
     sl_vk_functions vk;
     PFN_vkGetCalibratedTimestampsEXT calibrate; // NULL: the driver does not
     VkCommandPool commands;
-    VkFence fence;        // of the one submission under way
+    VkFence fence;        // of submissions that are waited for at once
+    VkFence last_fence;   // of the latest submission
     bool is_hung;         // that submission may still be running
     bool is_given_up;     // and nobody waits for it any more
     sl_vk_buffer staging; // of uploads; made by the first
@@ -267,6 +268,11 @@ sl_status sl_vk_upload(sl_ctx *ctx, sl_vk_device *d, const sl_vk_buffer *to, VkD
                        const void *data, size_t bytes);
 // Submits one command buffer and waits for it. SL_ERR_DEVICE: lost, or longer than `seconds`.
 sl_status sl_vk_submit(sl_ctx *ctx, sl_vk_device *d, VkCommandBuffer commands, double seconds);
+// The same in two halves, with a fence of the caller's.
+sl_status sl_vk_start(sl_ctx *ctx, sl_vk_device *d, VkCommandBuffer commands, VkFence fence);
+sl_status sl_vk_finish(sl_ctx *ctx, sl_vk_device *d, VkFence fence, double seconds);
+sl_status sl_vk_fence_new(sl_ctx *ctx, sl_vk_device *d, VkFence *out);
+void sl_vk_fence_free(sl_vk_device *d, VkFence *fence); // all as sl_vk_buffer_free
 // Waits a little more for a submission that outlived its time. False: it runs on, and nothing that
 // it uses may be freed: leave it to the end of the process. At once after the first time.
 bool sl_vk_settle(sl_vk_device *d);
