@@ -106,11 +106,28 @@ START_TEST(drawing_survives)
 }
 END_TEST
 
+static sl_status centre_once(void *arg)
+{
+    uint8_t rgb[8 * 8 * 3];
+    return sl_image_centre(ctx, arg, 9, 8, rgb);
+}
+
+START_TEST(resizing_survives)
+{
+    sl_blob file = make(1);
+    sl_image *image = decode_ok(&file, NULL);
+    ck_assert_int_ge(exhaust(centre_once, image), 13);
+    sl_image_free(image);
+    sl_blob_free(&file);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("nomem");
     tcase_add_loop_test(tests, decoding_survives, 0, 4);
     tcase_add_loop_test(tests, saving_survives, 0, 2);
     tcase_add_test(tests, drawing_survives);
+    tcase_add_test(tests, resizing_survives);
     return run_case("image/nomem", tests);
 }

@@ -34,6 +34,9 @@ sl_status sl_image_orient(sl_ctx *ctx, sl_image *image, unsigned orientation);
 // A row in 8 bits without alpha: grey (channels 1, 2) or RGB (3, 4), laid over `background`.
 // True when any pixel was not opaque. out: [width] or [width, 3].
 bool sl_image_row_flat(const sl_image *image, uint32_t y, uint8_t background, uint8_t *out);
+// Same, of `count` pixels from column `first` on.
+bool sl_image_span_flat(const sl_image *image, uint32_t y, uint32_t first, uint32_t count,
+                        uint8_t background, uint8_t *out);
 
 // CMYK to sRGB by the picture's own ICC profile, or plainly where there is none that fits.
 typedef struct sl_cmyk sl_cmyk;

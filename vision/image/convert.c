@@ -26,10 +26,17 @@ static inline uint8_t blend(const uint8_t *row, size_t i, size_t alpha_at, bool 
 
 bool sl_image_row_flat(const sl_image *image, uint32_t y, uint8_t background, uint8_t *out)
 {
-    const uint8_t *row = sl_image_row_const(image, y);
+    return sl_image_span_flat(image, y, 0, image->width, background, out);
+}
+
+bool sl_image_span_flat(const sl_image *image, uint32_t y, uint32_t first, uint32_t count,
+                        uint8_t background, uint8_t *out)
+{
     bool deep = image->depth == 16;
     unsigned channels = image->channels, colours = channels >= 3 ? 3 : 1;
-    size_t samples = (size_t)image->width * channels;
+    const uint8_t *row =
+        (const uint8_t *)sl_image_row_const(image, y) + (size_t)first * channels * (deep ? 2 : 1);
+    size_t samples = (size_t)count * channels;
     if (channels == colours) { // no alpha
         if (!deep)
             memcpy(out, row, samples);

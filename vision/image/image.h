@@ -52,6 +52,15 @@ sl_status sl_image_clone(sl_ctx *ctx, const sl_image *image, sl_image **out);
 // 8-bit RGB: the picture in grey under a heat colour by value. heat: [height, width], 0..1.
 sl_status sl_image_heat(sl_ctx *ctx, const sl_image *image, const float *heat, sl_image **out);
 
+// What classifiers see (resize.c): the picture resized so that its short side is `short_side`, the
+// long one int(short_side * long / short); of that the central crop x crop pixels, which begin at
+// round((side - crop) / 2), halves to even. Bicubic (a = -0.5) with antialias, bit for bit as
+// Pillow resizes 8-bit pictures. 16 bits are rounded to 8 before; alpha is laid over mid-grey; grey
+// becomes three equal channels. rgb: [crop, crop, 3]. Only what the crop needs is computed.
+// SL_ERR_ARGUMENT unless 1 <= crop <= short_side <= 65535. SL_ERR_NOMEM.
+sl_status sl_image_centre(sl_ctx *ctx, const sl_image *image, uint32_t short_side, uint32_t crop,
+                          uint8_t *rgb);
+
 // EXIF (exif.c): the orientation (1..8; 1 when absent or malformed), and its reset to 1 in place.
 unsigned sl_exif_orientation(const uint8_t *tiff, size_t size);
 void sl_exif_reset_orientation(uint8_t *tiff, size_t size);
