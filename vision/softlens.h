@@ -118,6 +118,11 @@ typedef struct sl_save_options {
 SL_API sl_status sl_image_load(sl_ctx *ctx, const char *path, const sl_load_options *options,
                                sl_image **out);
 
+// Same, from an open file (standard input, a pipe), which is read to its end and stays open. `name`
+// stands in messages.
+SL_API sl_status sl_image_load_fd(sl_ctx *ctx, int fd, const char *name,
+                                  const sl_load_options *options, sl_image **out);
+
 // A black picture. channels: 1 grey, 2 grey+alpha, 3 RGB, 4 RGBA; depth: 8 or 16 bits a sample.
 SL_API sl_status sl_image_new(sl_ctx *ctx, uint32_t width, uint32_t height, unsigned channels,
                               unsigned depth, sl_image **out);

@@ -2,6 +2,7 @@
 // tests/base/file.c: reading, mapping and making directories.
 #include "run.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 START_TEST(reads_what_was_written)
@@ -35,6 +36,30 @@ START_TEST(reads_files_without_a_size)
     sl_blob_free(&blob);
     ck_fails(sl_file_read(ctx, "/dev/zero", 1 << 20, &blob), SL_ERR_LIMIT, "larger");
     ck_assert_ptr_null(blob.data);
+}
+END_TEST
+
+// From where an open file stands; the file is left open.
+START_TEST(reads_open_files)
+{
+    sl_blob blob;
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq((int)write(ends[1], "xhello", 6), 6);
+    ck_assert_int_eq(close(ends[1]), 0);
+    char first;
+    ck_assert_int_eq((int)read(ends[0], &first, 1), 1);
+    ck_ok(sl_file_read_fd(ctx, ends[0], "pipe", 5, &blob));
+    ck_assert_uint_eq(blob.size, 5);
+    ck_assert_mem_eq(blob.data, "hello", 5);
+    sl_blob_free(&blob);
+    ck_ok(sl_file_read_fd(ctx, ends[0], "pipe", 5, &blob)); // at its end
+    ck_assert_uint_eq(blob.size, 0);
+    ck_assert_int_eq(close(ends[0]), 0);
+    ck_fails(sl_file_read_fd(ctx, ends[0], "closed", 5, &blob), SL_ERR_IO, "closed: cannot");
+    int folder = open(dir, O_RDONLY);
+    ck_fails(sl_file_read_fd(ctx, folder, "folder", 5, &blob), SL_ERR_IO, "is a directory");
+    close(folder);
 }
 END_TEST
 
@@ -94,6 +119,7 @@ int main(void)
     TCase *tests = tcase_create("file");
     tcase_add_test(tests, reads_what_was_written);
     tcase_add_test(tests, reads_files_without_a_size);
+    tcase_add_test(tests, reads_open_files);
     tcase_add_test(tests, unreadable_things_are_named);
     tcase_add_test(tests, maps_a_file);
     tcase_add_test(tests, makes_directories_with_parents);

@@ -125,6 +125,23 @@ START_TEST(unreadable_things_are_named)
 }
 END_TEST
 
+START_TEST(open_files_are_read)
+{
+    sl_image *image, *again;
+    ck_ok(sl_image_new(ctx, 7, 5, 3, 8, &image));
+    ck_ok(sl_image_save(ctx, image, in_dir("a.png"), NULL));
+    FILE *file = fopen(in_dir("a.png"), "rb");
+    ck_ok(sl_image_load_fd(ctx, fileno(file), "standard input", NULL, &again));
+    ck_assert_uint_eq(again->width, 7);
+    sl_image_free(again);
+    ck_fails(sl_image_load_fd(ctx, fileno(file), "standard input", NULL, &again), SL_ERR_FORMAT,
+             "standard input: empty file"); // it was read to its end
+    ck_assert_ptr_null(again);
+    fclose(file);
+    sl_image_free(image);
+}
+END_TEST
+
 START_TEST(new_pictures_are_checked_and_black)
 {
     sl_image *image;
@@ -192,6 +209,7 @@ int main(void)
     tcase_add_test(tests, nothing_is_overwritten_unasked);
     tcase_add_test(tests, failed_writes_leave_nothing);
     tcase_add_test(tests, unreadable_things_are_named);
+    tcase_add_test(tests, open_files_are_read);
     tcase_add_test(tests, new_pictures_are_checked_and_black);
     tcase_add_test(tests, copies_have_everything);
     return run_case("image/save", tests);

@@ -78,6 +78,8 @@ void sl_arena_free(sl_arena *arena);
 // Reads a whole regular file (or pipe) of at most `max_bytes`. SL_ERR_IO, SL_ERR_LIMIT,
 // SL_ERR_NOMEM.
 sl_status sl_file_read(sl_ctx *ctx, const char *path, size_t max_bytes, sl_blob *out);
+// Same, of an open file from where it stands to its end; `name` stands in messages.
+sl_status sl_file_read_fd(sl_ctx *ctx, int fd, const char *name, size_t max_bytes, sl_blob *out);
 
 // A file mapped read-only. An empty file is SL_ERR_FORMAT.
 typedef struct sl_mapping {

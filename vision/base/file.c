@@ -63,6 +63,22 @@ static sl_status read_all(sl_ctx *ctx, const char *path, int fd, size_t guess, s
     }
 }
 
+static sl_status read_open(sl_ctx *ctx, const char *path, int fd, const struct stat *info,
+                           size_t max_bytes, sl_blob *out)
+{
+    size_t guess = 65536;
+    sl_status st = SL_OK;
+    if (S_ISREG(info->st_mode) && (uintmax_t)info->st_size > max_bytes)
+        st = too_large(ctx, path, max_bytes);
+    else if (S_ISREG(info->st_mode) && info->st_size > 0)
+        guess = (size_t)info->st_size;
+    if (st == SL_OK)
+        st = read_all(ctx, path, fd, guess, max_bytes, out);
+    if (st != SL_OK || out->size == 0)
+        sl_blob_free(out);
+    return st;
+}
+
 sl_status sl_file_read(sl_ctx *ctx, const char *path, size_t max_bytes, sl_blob *out)
 {
     int fd;
@@ -71,17 +87,20 @@ sl_status sl_file_read(sl_ctx *ctx, const char *path, size_t max_bytes, sl_blob 
     sl_status st = open_input(ctx, path, &fd, &info);
     if (st != SL_OK)
         return st;
-    size_t guess = 65536;
-    if (S_ISREG(info.st_mode) && (uintmax_t)info.st_size > max_bytes)
-        st = too_large(ctx, path, max_bytes);
-    else if (S_ISREG(info.st_mode) && info.st_size > 0)
-        guess = (size_t)info.st_size;
-    if (st == SL_OK)
-        st = read_all(ctx, path, fd, guess, max_bytes, out);
-    if (st != SL_OK || out->size == 0)
-        sl_blob_free(out);
+    st = read_open(ctx, path, fd, &info, max_bytes, out);
     close(fd);
     return st;
+}
+
+sl_status sl_file_read_fd(sl_ctx *ctx, int fd, const char *name, size_t max_bytes, sl_blob *out)
+{
+    struct stat info;
+    *out = (sl_blob) { NULL, 0 };
+    if (fstat(fd, &info) != 0)
+        return sl_fail(ctx, SL_ERR_IO, "%s: cannot examine: %s", name, strerror(errno));
+    if (S_ISDIR(info.st_mode))
+        return sl_fail(ctx, SL_ERR_IO, "%s: is a directory; name a file", name);
+    return read_open(ctx, name, fd, &info, max_bytes, out);
 }
 
 sl_status sl_file_map(sl_ctx *ctx, const char *path, sl_mapping *out)

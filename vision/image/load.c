@@ -110,19 +110,37 @@ sl_status sl_image_decode(sl_ctx *ctx, const void *data, size_t size, const char
     return SL_OK;
 }
 
+// No sensible coding needs more than 16-bit RGBA does; metadata come on top.
+static size_t most_bytes(const sl_load_options *options)
+{
+    const uint64_t metadata = 64u << 20;
+    uint64_t pixels = options && options->max_pixels ? options->max_pixels : SL_DEFAULT_MAX_PIXELS;
+    return pixels < (SIZE_MAX - metadata) / 8 ? (size_t)(pixels * 8 + metadata) : SIZE_MAX;
+}
+
 sl_status sl_image_load(sl_ctx *ctx, const char *path, const sl_load_options *options,
                         sl_image **out)
 {
-    // No sensible coding needs more than 16-bit RGBA does; metadata come on top.
-    const uint64_t metadata = 64u << 20;
-    uint64_t pixels = options && options->max_pixels ? options->max_pixels : SL_DEFAULT_MAX_PIXELS;
-    uint64_t most = pixels < (SIZE_MAX - metadata) / 8 ? pixels * 8 + metadata : SIZE_MAX;
     double start = sl_trace_start(ctx);
     sl_blob file;
     *out = NULL;
-    sl_status st = sl_file_read(ctx, path, (size_t)most, &file);
+    sl_status st = sl_file_read(ctx, path, most_bytes(options), &file);
     if (st == SL_OK)
         st = sl_image_decode(ctx, file.data, file.size, path, options, out);
+    sl_blob_free(&file);
+    sl_trace_end(ctx, "decode", start);
+    return st;
+}
+
+sl_status sl_image_load_fd(sl_ctx *ctx, int fd, const char *name, const sl_load_options *options,
+                           sl_image **out)
+{
+    double start = sl_trace_start(ctx);
+    sl_blob file;
+    *out = NULL;
+    sl_status st = sl_file_read_fd(ctx, fd, name, most_bytes(options), &file);
+    if (st == SL_OK)
+        st = sl_image_decode(ctx, file.data, file.size, name, options, out);
     sl_blob_free(&file);
     sl_trace_end(ctx, "decode", start);
     return st;
