@@ -218,6 +218,20 @@ START_TEST(the_best_that_passed_is_chosen)
 }
 END_TEST
 
+// Where the system knows of no card the loader is not even asked, unless drivers are named.
+START_TEST(without_a_card_no_driver_is_opened)
+{
+    spy.change = is_discrete;
+    ck_assert(sl_vk_may_have_card()); // by the variables of this test
+    unsetenv("VK_LOADER_DRIVERS_SELECT");
+    unsetenv("VK_DRIVER_FILES");
+    unsetenv("VK_ICD_FILENAMES");
+    unsetenv("VK_ADD_DRIVER_FILES");
+    check_opens("auto", !sl_vk_may_have_card());
+    check_opens("vulkan", false);
+}
+END_TEST
+
 START_TEST(wrong_devices_are_passed_over)
 {
     sl_device *device;
@@ -307,6 +321,7 @@ int main(void)
     tcase_add_test(tests, nowhere_to_remember);
     tcase_add_test(tests, software_is_not_chosen);
     tcase_add_test(tests, the_best_that_passed_is_chosen);
+    tcase_add_test(tests, without_a_card_no_driver_is_opened);
     tcase_add_test(tests, wrong_devices_are_passed_over);
     tcase_add_test(tests, devices_that_do_not_open);
     tcase_add_test(tests, devices_are_described);

@@ -83,6 +83,8 @@ sl_status sl_choose_open(sl_ctx *ctx, bool is_auto, sl_vk_device **out)
     sl_vk_search search;
     size_t at = SIZE_MAX;
     *out = NULL;
+    if (is_auto && !sl_vk_may_have_card())
+        return SL_OK;
     sl_status st = sl_vk_search_new(ctx, &search);
     if (st == SL_OK)
         at = choose(ctx, search.infos, search.count, is_auto);

@@ -4,6 +4,11 @@
 
 static const char reason_none[] = "softlens was built without Vulkan";
 
+bool sl_vk_may_have_card(void)
+{
+    return false;
+}
+
 sl_status sl_vk_list(sl_ctx *ctx, sl_vk_info **out, size_t *count, char **reason)
 {
     *out = NULL;

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// vulkan/nodes.c: whether a graphics card can be there at all, without asking the Vulkan loader: it
+// opens every driver on the machine, a tenth of a second that a small picture need not wait for.
+#include "vulkan/vk.h"
+
+#ifdef __linux__
+
+#include <dirent.h>
+#include <unistd.h>
+
+// Whoever names drivers by these variables wants them asked.
+static bool are_drivers_named(void)
+{
+    static const char *const names[] = { "VK_DRIVER_FILES", "VK_ICD_FILENAMES",
+                                         "VK_ADD_DRIVER_FILES", "VK_LOADER_DRIVERS_SELECT" };
+    for (size_t i = 0; i < SL_ARRAY_LEN(names); i++) {
+        const char *value = getenv(names[i]);
+        if (value && *value)
+            return true;
+    }
+    return false;
+}
+
+static bool has_render_node(void)
+{
+    DIR *folder = opendir("/dev/dri");
+    bool found = false;
+    for (const struct dirent *entry; folder && !found && (entry = readdir(folder));)
+        found = strncmp(entry->d_name, "renderD", 7) == 0;
+    if (folder)
+        closedir(folder);
+    return found;
+}
+
+bool sl_vk_may_have_card(void)
+{
+    // Of drivers that come without render nodes: NVIDIA's, Windows' for Linux, ARM's, Qualcomm's.
+    static const char *const nodes[] = { "/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/mali0",
+                                         "/dev/kgsl-3d0" };
+    for (size_t i = 0; i < SL_ARRAY_LEN(nodes); i++)
+        if (access(nodes[i], F_OK) == 0)
+            return true;
+    return has_render_node() || are_drivers_named();
+}
+
+#else
+
+bool sl_vk_may_have_card(void)
+{
+    return true;
+}
+
+#endif
