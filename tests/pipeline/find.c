@@ -89,10 +89,21 @@ START_TEST(the_message_lists_the_places)
 }
 END_TEST
 
+START_TEST(architectures_have_their_own)
+{
+    char *found;
+    ck_ok(sl_file_write(ctx, in_dir("soft-small.safetensors"), true, "x", 1));
+    setenv("SOFTLENS_MODELS", dir, 1);
+    ck_ok(sl_model_find(ctx, "soft", &found));
+    ck_assert_str_eq(found, in_dir("soft-small.safetensors"));
+    free(found);
+}
+END_TEST
+
 START_TEST(other_architectures_have_none)
 {
     char *found;
-    ck_fails(sl_model_find(ctx, "abacus", &found), SL_ERR_ARGUMENT, "lmd-vit");
+    ck_fails(sl_model_find(ctx, "abacus", &found), SL_ERR_ARGUMENT, "lmd-vit, soft");
     ck_assert_ptr_null(found);
 }
 END_TEST
@@ -118,6 +129,7 @@ int main(int argc, char **argv)
     TCase *tests = tcase_create("find");
     tcase_add_test(tests, places_are_tried_in_order);
     tcase_add_test(tests, the_message_lists_the_places);
+    tcase_add_test(tests, architectures_have_their_own);
     tcase_add_test(tests, other_architectures_have_none);
     return run_case("pipeline/find", tests);
 }

@@ -104,14 +104,28 @@ static void try_data_dirs(search *s)
     }
 }
 
+// The default model of each architecture.
+static const char *file_of(const char *architecture)
+{
+    static const char *const files[][2] = {
+        { "lmd-vit", "lmd-vit-small.safetensors" },
+        { "soft", "soft-small.safetensors" },
+    };
+    for (size_t i = 0; architecture && i < SL_ARRAY_LEN(files); i++)
+        if (strcmp(architecture, files[i][0]) == 0)
+            return files[i][1];
+    return NULL;
+}
+
 sl_status sl_model_find(sl_ctx *ctx, const char *architecture, char **out)
 {
+    search s = { .ctx = ctx, .file_name = file_of(architecture) };
     *out = NULL;
-    if (!architecture || strcmp(architecture, "lmd-vit") != 0)
-        return sl_fail(ctx, SL_ERR_ARGUMENT,
-                       "no default model of architecture \"%.64s\"; there is one for: lmd-vit",
-                       architecture ? architecture : "");
-    search s = { .ctx = ctx, .file_name = "lmd-vit-small.safetensors" };
+    if (!s.file_name)
+        return sl_fail(
+            ctx, SL_ERR_ARGUMENT,
+            "no default model of architecture \"%.64s\"; there is one for: lmd-vit, soft",
+            architecture ? architecture : "");
     try_environment(&s);
     try_build_tree(&s);
     try_dir(&s, SL_INSTALLED_MODELS, "");
