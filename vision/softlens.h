@@ -321,6 +321,11 @@ SL_API void sl_classify_free(sl_classify *classify);
 SL_API sl_status sl_classify_run(sl_classify *classify, const sl_image *image, size_t top,
                                  sl_classification **out);
 
+// Writes embeddings of pictures, [count, dimension], as .npy of float32. SL_ERR_EXISTS, SL_ERR_IO,
+// SL_ERR_NOMEM.
+SL_API sl_status sl_embeddings_save(sl_ctx *ctx, const char *path, bool overwrite,
+                                    const float *embeddings, size_t count, size_t dimension);
+
 // Adds one picture to the class of that label, which is made if it is new. `gallery`: any of this
 // model but the one that `classify` was made with.
 SL_API sl_status sl_classify_enroll(sl_classify *classify, sl_gallery *gallery, const char *label,

@@ -3,6 +3,7 @@
 #include "../base/nomem.h"
 
 #include "scene.h"
+#include "soft_model.h"
 
 static sl_model *model;
 static sl_image *image;
@@ -129,6 +130,43 @@ START_TEST(run_survives)
 }
 END_TEST
 
+// Two pictures enrolled, and one of them found again.
+static sl_status classify_once(void *arg)
+{
+    const sl_model *soft = arg;
+    sl_gallery *gallery = NULL;
+    sl_classify *teacher = NULL, *classify = NULL;
+    sl_classification *found = NULL;
+    sl_status st = sl_gallery_new(ctx, soft, &gallery);
+    if (st == SL_OK)
+        st = sl_classify_new(ctx, soft, NULL, NULL, &teacher);
+    for (int i = 0; i < 2 && st == SL_OK; i++)
+        st = sl_classify_enroll(teacher, gallery, "a", image);
+    if (st == SL_OK)
+        st = sl_classify_new(ctx, soft, gallery, NULL, &classify);
+    if (st == SL_OK)
+        st = sl_classify_run(classify, image, 3, &found);
+    allow_all();
+    ck_assert((st == SL_OK) == (found != NULL));
+    sl_classification_free(found);
+    sl_classify_free(classify);
+    sl_classify_free(teacher);
+    sl_gallery_free(gallery);
+    return st;
+}
+
+START_TEST(classify_survives)
+{
+    test_soft spec = { .head = SL_SOFT_HEAD_HYPERSPHERICAL, .classes = 3, .has_reject = true };
+    sl_model *soft;
+    ck_ok(test_soft_open(ctx, in_dir("soft.safetensors"), &spec, &soft));
+    image = scene(70, 90, 4, 16, SCENE_BRIGHT, 72);
+    ck_assert_int_gt(exhaust(classify_once, soft), 50);
+    sl_image_free(image);
+    sl_model_free(soft);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("nomem");
@@ -136,5 +174,6 @@ int main(void)
     tcase_add_test(tests, deblur_recovers);
     tcase_add_test(tests, traces_survive);
     tcase_add_test(tests, run_survives);
+    tcase_add_test(tests, classify_survives);
     return run_case("pipeline/nomem", tests);
 }

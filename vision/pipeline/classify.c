@@ -184,6 +184,21 @@ sl_status sl_classify_enroll(sl_classify *c, sl_gallery *gallery, const char *la
     return st;
 }
 
+sl_status sl_embeddings_save(sl_ctx *ctx, const char *path, bool overwrite, const float *embeddings,
+                             size_t count, size_t dimension)
+{
+    size_t elements, bytes;
+    if (!sl_mul(count, dimension, &elements) || !sl_mul(elements, sizeof(float), &bytes))
+        return sl_fail(ctx, SL_ERR_LIMIT, "%s: %zu x %zu embeddings do not fit memory", path, count,
+                       dimension);
+    sl_tensor t = { .name = "embeddings",
+                    .dtype = SL_F32,
+                    .shape = { 2, { count, dimension } },
+                    .data = embeddings,
+                    .bytes = bytes };
+    return sl_npy_write(ctx, path, overwrite, &t);
+}
+
 // ---- made and freed
 
 static sl_status check_model(sl_ctx *ctx, const sl_model *model)

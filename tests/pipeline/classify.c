@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT
+// tests/pipeline/classify.c: pictures through a small SOFT-Norm of random weights: what comes out
+// is what network and classes say, with every kind of head, with galleries and without.
+#include "cpu/cpu.h"
+#include "scene.h"
+#include "soft_model.h"
+
+#define CLASSES 7
+
+static sl_model *open_model(sl_soft_head head, unsigned seed)
+{
+    test_soft spec = { .head = head, .classes = CLASSES, .seed = seed };
+    char name[32];
+    sl_model *model;
+    snprintf(name, sizeof(name), "soft-%d-%u.safetensors", (int)head, seed);
+    ck_ok(test_soft_open(ctx, in_dir(name), &spec, &model));
+    return model;
+}
+
+static sl_classify *open_classify(const sl_model *model, const sl_gallery *gallery)
+{
+    sl_classify *classify;
+    ck_ok(sl_classify_new(ctx, model, gallery, NULL, &classify));
+    return classify;
+}
+
+static sl_image *photo(uint32_t seed)
+{
+    return scene(100 + seed, 80, 3, 8, SCENE_MIXED, seed);
+}
+
+static double norm(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * x[i];
+    return sqrt(sum);
+}
+
+START_TEST(answers_are_ranked)
+{
+    sl_model *model = open_model((sl_soft_head)_i, 3);
+    sl_classify *classify = open_classify(model, NULL);
+    sl_image *image = photo(1);
+    sl_classification *all, *best;
+    ck_ok(sl_classify_run(classify, image, 100, &all));
+    ck_assert_uint_eq(all->count, CLASSES);
+    double sum = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        const sl_match *m = &all->matches[i];
+        ck_assert(strncmp(m->label, "thing ", 6) == 0 && !m->is_enrolled);
+        ck_assert(i == 0 || m->probability <= all->matches[i - 1].probability);
+        if (_i != SL_SOFT_HEAD_LINEAR)
+            ck_assert(fabsf(cosf(m->angle_degrees * 0.0174532925f) - m->cosine) < 1e-5f);
+        sum += (double)m->probability;
+    }
+    ck_assert_msg(fabs(sum - 1) < 1e-5, "%g", sum);
+    ck_assert_uint_eq(all->dimension,
+                      _i == SL_SOFT_HEAD_LINEAR ? TEST_SOFT_CHANNELS : TEST_SOFT_EMBEDDING);
+    ck_assert(fabs(norm(all->embedding, all->dimension) - 1) < 1e-6);
+    ck_assert(!all->is_unknown && all->seconds > 0 && strncmp(all->device, "cpu", 3) == 0);
+    ck_ok(sl_classify_run(classify, image, 2, &best));
+    ck_assert_uint_eq(best->count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_str_eq(best->matches[i].label, all->matches[i].label);
+        ck_assert(fabsf(best->matches[i].probability - all->matches[i].probability) < 1e-6f);
+    }
+    sl_classification_free(best);
+    sl_classification_free(all);
+    sl_image_free(image);
+    sl_classify_free(classify);
+    sl_model_free(model);
+}
+END_TEST
+
+// What the network says when it is given the crop, normalised in plain words.
+static void expect_embedding(const sl_model *model, const sl_image *image, float *want)
+{
+    const sl_soft_config *config = &model->soft;
+    sl_soft_options options = { .height = TEST_SOFT_CROP, .width = TEST_SOFT_CROP };
+    static uint8_t rgb[TEST_SOFT_CROP * TEST_SOFT_CROP * 3];
+    static float pixels[TEST_SOFT_CROP * TEST_SOFT_CROP * 3];
+    sl_graph *graph;
+    sl_cpu_weights *weights;
+    sl_plan *plan;
+    ck_ok(sl_image_centre(ctx, image, TEST_SOFT_RESIZE, TEST_SOFT_CROP, rgb));
+    for (size_t i = 0; i < SL_ARRAY_LEN(pixels); i++)
+        pixels[i] = ((float)rgb[i] / 255.0f - config->mean[i % 3]) / config->std[i % 3];
+    ck_ok(sl_graph_new(ctx, &graph));
+    ck_ok(sl_soft_build(graph, model, &options));
+    ck_ok(sl_cpu_weights_new(ctx, &weights));
+    ck_ok(sl_cpu_compile(ctx, graph, weights, &plan));
+    ck_ok(sl_plan_write(plan, sl_graph_find_output(graph, "image"), pixels));
+    ck_ok(sl_plan_run(plan));
+    ck_ok(sl_plan_read(plan, sl_graph_find_output(graph, "embedding"), want));
+    sl_plan_free(plan);
+    sl_cpu_weights_free(weights);
+    sl_graph_free(graph);
+}
+
+START_TEST(the_network_sees_the_normalised_crop)
+{
+    sl_model *model = open_model(SL_SOFT_HEAD_HYPERSPHERICAL, 4);
+    sl_classify *classify = open_classify(model, NULL);
+    for (uint32_t seed = 0; seed < 3; seed++) { // one plan for all of them
+        sl_image *image =
+            scene(90 + 40 * seed, 130, seed + 1, seed == 1 ? 16 : 8, SCENE_MIXED, seed);
+        sl_classification *found;
+        float want[TEST_SOFT_EMBEDDING];
+        expect_embedding(model, image, want);
+        ck_ok(sl_classify_run(classify, image, 1, &found));
+        for (size_t i = 0; i < TEST_SOFT_EMBEDDING; i++)
+            ck_assert_msg(fabsf(found->embedding[i] - want[i]) < 1e-6f, "%zu: %g, not %g", i,
+                          (double)found->embedding[i], (double)want[i]);
+        sl_classification_free(found);
+        sl_image_free(image);
+    }
+    sl_classify_free(classify);
+    sl_model_free(model);
+}
+END_TEST
+
+// _i: whether the statistics call everything unknown.
+START_TEST(unknown_is_said)
+{
+    test_soft spec = { .head = SL_SOFT_HEAD_HYPERSPHERICAL,
+                       .classes = CLASSES,
+                       .has_reject = true,
+                       .all_unknown = _i };
+    sl_model *model;
+    sl_image *image = photo(2);
+    ck_ok(test_soft_open(ctx, in_dir("soft.safetensors"), &spec, &model));
+    for (int never = 0; never < 2; never++) {
+        sl_classify_options options = { .unknown_rate = never ? -1.0f : 0.1f };
+        sl_classify *classify;
+        sl_classification *found;
+        ck_ok(sl_classify_new(ctx, model, NULL, &options, &classify));
+        ck_ok(sl_classify_run(classify, image, 3, &found));
+        ck_assert(found->is_unknown == (_i && !never));
+        ck_assert(isfinite(found->confidence));
+        ck_assert_uint_eq(found->count, 3);
+        sl_classification_free(found);
+        sl_classify_free(classify);
+    }
+    sl_image_free(image);
+    sl_model_free(model);
+}
+END_TEST
+
+START_TEST(enrolled_pictures_are_found_again)
+{
+    sl_model *model = open_model(_i ? SL_SOFT_HEAD_EBV : SL_SOFT_HEAD_NONE, 5);
+    sl_classify *teacher = open_classify(model, NULL), *classify;
+    sl_image *images[2] = { photo(3), photo(30) };
+    static const char *const labels[] = { "raccoon", "our cat" };
+    sl_gallery *gallery;
+    ck_ok(sl_gallery_new(ctx, model, &gallery));
+    for (int i = 0; i < 2; i++)
+        ck_ok(sl_classify_enroll(teacher, gallery, labels[i], images[i]));
+    classify = open_classify(model, gallery);
+    for (int i = 0; i < 2; i++) {
+        sl_classification *found;
+        ck_ok(sl_classify_run(classify, images[i], 100, &found));
+        ck_assert_uint_eq(found->count, _i ? CLASSES + 2 : 2);
+        ck_assert_str_eq(found->matches[0].label, labels[i]);
+        ck_assert(found->matches[0].is_enrolled && found->matches[0].cosine > 0.9999f);
+        sl_classification_free(found);
+        sl_image_free(images[i]);
+    }
+    sl_classify_free(classify);
+    sl_classify_free(teacher);
+    sl_gallery_free(gallery);
+    sl_model_free(model);
+}
+END_TEST
+
+START_TEST(what_does_not_fit_is_refused)
+{
+    sl_model *model = open_model(SL_SOFT_HEAD_HYPERSPHERICAL, 6);
+    sl_model *other = open_model(SL_SOFT_HEAD_HYPERSPHERICAL, 7);
+    sl_model *backbone = open_model(SL_SOFT_HEAD_NONE, 8);
+    sl_model *lmd = model_of(1, 1, 1, TEST_KEEPS_BRIGHT, 9);
+    sl_image *image = photo(4);
+    sl_gallery *gallery;
+    sl_classify *classify;
+    sl_classification *found;
+    ck_fails(sl_classify_new(ctx, lmd, NULL, NULL, &classify), SL_ERR_UNSUPPORTED,
+             "architecture lmd-vit cannot classify");
+    ck_assert_ptr_null(classify);
+    ck_ok(sl_gallery_new(ctx, other, &gallery));
+    ck_fails(sl_classify_new(ctx, model, gallery, NULL, &classify), SL_ERR_ARGUMENT,
+             "soft-3-7.safetensors");
+    ck_assert_ptr_null(classify);
+    classify = open_classify(model, NULL);
+    ck_fails(sl_classify_enroll(classify, gallery, "a", image), SL_ERR_ARGUMENT,
+             "soft-3-7.safetensors");
+    sl_classify_free(classify);
+    classify = open_classify(backbone, NULL);
+    ck_fails(sl_classify_run(classify, image, 1, &found), SL_ERR_ARGUMENT, "give a gallery");
+    ck_assert_ptr_null(found);
+    sl_classify_free(classify);
+    sl_classify_options deep = { .device = "cpu", .precision = SL_PRECISION_F16 };
+    ck_fails(sl_classify_new(ctx, model, NULL, &deep, &classify), SL_ERR_ARGUMENT, "f16");
+    sl_gallery_free(gallery);
+    sl_image_free(image);
+    sl_model_free(lmd);
+    sl_model_free(backbone);
+    sl_model_free(other);
+    sl_model_free(model);
+}
+END_TEST
+
+START_TEST(embeddings_are_saved)
+{
+    static const float rows[2][3] = { { 1, 2, 3 }, { 4, 5, 6 } };
+    sl_blob storage;
+    sl_tensor t;
+    const char *path = in_dir("e.npy");
+    ck_ok(sl_embeddings_save(ctx, path, false, rows[0], 2, 3));
+    ck_ok(sl_npy_read(ctx, path, &storage, &t));
+    ck_assert(t.dtype == SL_F32 && t.shape.rank == 2 && t.shape.dim[0] == 2 && t.shape.dim[1] == 3);
+    ck_assert_mem_eq(t.data, rows, sizeof(rows));
+    sl_blob_free(&storage);
+    ck_fails(sl_embeddings_save(ctx, path, false, rows[0], 2, 3), SL_ERR_EXISTS, "e.npy");
+    ck_ok(sl_embeddings_save(ctx, path, true, rows[0], 1, 3));
+    ck_fails(sl_embeddings_save(ctx, path, true, rows[0], SIZE_MAX / 2, 3), SL_ERR_LIMIT, "e.npy");
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("classify");
+    tcase_add_loop_test(tests, answers_are_ranked, SL_SOFT_HEAD_LINEAR,
+                        SL_SOFT_HEAD_HYPERSPHERICAL + 1);
+    tcase_add_test(tests, the_network_sees_the_normalised_crop);
+    tcase_add_loop_test(tests, unknown_is_said, 0, 2);
+    tcase_add_loop_test(tests, enrolled_pictures_are_found_again, 0, 2);
+    tcase_add_test(tests, what_does_not_fit_is_refused);
+    tcase_add_test(tests, embeddings_are_saved);
+    return run_case("pipeline/classify", tests);
+}
