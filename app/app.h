@@ -25,10 +25,11 @@ typedef enum app_exit {
 typedef struct app_values {
     bool help, quiet, verbose, json;
     bool overwrite, dense, strip_metadata, allow_truncated, half, composed, graph;
+    bool jsonl, csv, recursive, no_unknown;
     const char *output, *output_dir, *input, *model, *heat, *compare;
-    const char *device, *profile;
+    const char *device, *profile, *gallery, *embedding;
     const char *format, *simd, *precision, *inverse; // one of the row's choices
-    uint64_t quality, threads, tile, max_pixels, memory, repeats;
+    uint64_t quality, threads, tile, max_pixels, memory, repeats, top;
     float keep_threshold, keep_share;
     uint32_t size[2]; // width, height
     uint64_t classes, dim, steps, seed;
@@ -71,8 +72,8 @@ typedef struct app_command {
     int (*run)(app_session *session, int count, char **operands);
 } app_command;
 
-extern const app_command app_deblur, app_info, app_convert, app_run, app_bench, app_devices;
-extern const app_command app_gallery, app_ebv;
+extern const app_command app_deblur, app_classify, app_enroll, app_gallery, app_info, app_convert,
+    app_run, app_bench, app_devices, app_ebv;
 extern const app_command *const app_commands[]; // ends with NULL
 
 #define APP_AT(field) offsetof(app_values, field)
@@ -124,6 +125,26 @@ extern const app_command *const app_commands[]; // ends with NULL
 #define APP_OVERWRITE_OPTION                                                                       \
     {                                                                                              \
         .name = "overwrite", .at = APP_AT(overwrite), .help = "Replace files that exist"           \
+    }
+#define APP_MODEL_OPTION                                                                           \
+    {                                                                                              \
+        .name = "model", .kind = APP_FILE, .at = APP_AT(model), .value = "FILE",                   \
+        .help = "Use this model, .safetensors or .pth (default: the installed one)"                \
+    }
+#define APP_MAX_PIXELS_OPTION                                                                      \
+    {                                                                                              \
+        .name = "max-pixels", .kind = APP_INTEGER, .at = APP_AT(max_pixels), .value = "N",         \
+        .min = 1, .max = 1000000000000, .help = "Refuse larger images (default: 200000000)"        \
+    }
+#define APP_ALLOW_TRUNCATED_OPTION                                                                 \
+    {                                                                                              \
+        .name = "allow-truncated", .at = APP_AT(allow_truncated),                                  \
+        .help = "Take a JPEG that ends early; what is missing is grey"                             \
+    }
+#define APP_RECURSIVE_OPTION                                                                       \
+    {                                                                                              \
+        .name = "recursive", .letter = 'r', .at = APP_AT(recursive),                               \
+        .help = "Of a folder, also take the folders in it"                                         \
     }
 #define APP_SIZE_OPTION                                                                            \
     {                                                                                              \
@@ -198,6 +219,9 @@ sl_precision app_precision(const app_session *session);
 app_exit app_fail(app_session *session, sl_status status);
 // Opens the model at `path`, or the default one when it is NULL. Prints what went wrong.
 app_exit app_open_model(app_session *session, const char *path, sl_model **out);
+// Same, where the default one is of that architecture.
+app_exit app_open_model_for(app_session *session, const char *path, const char *architecture,
+                            sl_model **out);
 
 // ---- output.c
 
@@ -213,5 +237,8 @@ bool app_finish_stdout(void);
 
 // The library's JSON text on stdout: as it is with --json, otherwise laid out for reading.
 app_exit app_print_report(app_session *session, char *text);
+// Sets a string of a JSON object, in UTF-8 whatever it is; nothing for NULL.
+struct json_t;
+void app_set_text(struct json_t *object, const char *key, const char *text);
 
 #endif

@@ -31,11 +31,7 @@ static const app_option rows[] = {
       .at = APP_AT(strip_metadata),
       .help = "Leave out EXIF; the colour profile stays" },
     APP_OVERWRITE_OPTION,
-    { .name = "model",
-      .kind = APP_FILE,
-      .at = APP_AT(model),
-      .value = "FILE",
-      .help = "Use this model, .safetensors or .pth (default: the installed one)" },
+    APP_MODEL_OPTION,
     { .name = "heat",
       .kind = APP_FILE,
       .at = APP_AT(heat),
@@ -66,16 +62,8 @@ static const app_option rows[] = {
       .min = 1,
       .max = 65535,
       .help = "Side of a tile in pixels (default: as large as --memory allows)" },
-    { .name = "max-pixels",
-      .kind = APP_INTEGER,
-      .at = APP_AT(max_pixels),
-      .value = "N",
-      .min = 1,
-      .max = 1000000000000,
-      .help = "Refuse larger images (default: 200000000)" },
-    { .name = "allow-truncated",
-      .at = APP_AT(allow_truncated),
-      .help = "Take a JPEG that ends early; what is missing is grey" },
+    APP_MAX_PIXELS_OPTION,
+    APP_ALLOW_TRUNCATED_OPTION,
     { .name = "json", .at = APP_AT(json), .help = "Print a JSON object per image" },
     APP_COMMON_OPTIONS,
 };
@@ -91,21 +79,13 @@ typedef struct work {
 
 // ---- what is said about an image
 
-static void set_text(json_t *object, const char *key, const char *text)
-{
-    char *utf8 = text ? app_utf8(text) : NULL;
-    if (utf8)
-        json_object_set_new(object, key, json_string(utf8));
-    free(utf8);
-}
-
 static void print_json(const app_job *job, const sl_deblur_report *report, const char *error)
 {
     json_t *object = json_object();
-    set_text(object, "input", job->input);
-    set_text(object, "output", job->output[APP_PICTURE]);
-    set_text(object, "heat", job->output[APP_HEAT]);
-    set_text(object, "compare", job->output[APP_COMPARE]);
+    app_set_text(object, "input", job->input);
+    app_set_text(object, "output", job->output[APP_PICTURE]);
+    app_set_text(object, "heat", job->output[APP_HEAT]);
+    app_set_text(object, "compare", job->output[APP_COMPARE]);
     if (report) {
         json_object_set_new(object, "width", json_integer(report->width));
         json_object_set_new(object, "height", json_integer(report->height));
@@ -114,11 +94,11 @@ static void print_json(const app_job *job, const sl_deblur_report *report, const
         json_object_set_new(object, "tiles", json_integer(report->tiles));
         json_object_set_new(object, "tile_width", json_integer(report->tile_width));
         json_object_set_new(object, "tile_height", json_integer(report->tile_height));
-        set_text(object, "device", report->device);
+        app_set_text(object, "device", report->device);
         json_object_set_new(object, "fell_back", json_boolean(report->fell_back));
-        set_text(object, "precision", report->precision == SL_PRECISION_F16 ? "f16" : "f32");
+        app_set_text(object, "precision", report->precision == SL_PRECISION_F16 ? "f16" : "f32");
     }
-    set_text(object, "error", error);
+    app_set_text(object, "error", error);
     char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
     if (text)
         app_put_line(text);

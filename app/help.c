@@ -8,9 +8,9 @@
 #define HELP_INDENT 30
 #define MAX_NAME 32
 
-const app_command *const app_commands[] = { &app_deblur,  &app_info,  &app_convert,
-                                            &app_run,     &app_bench, &app_devices,
-                                            &app_gallery, &app_ebv,   NULL };
+const app_command *const app_commands[] = { &app_deblur,  &app_classify, &app_enroll, &app_gallery,
+                                            &app_info,    &app_convert,  &app_run,    &app_bench,
+                                            &app_devices, &app_ebv,      NULL };
 
 const app_command *app_find_command(const char *name)
 {
@@ -136,7 +136,8 @@ void app_print_command_help(FILE *file, const app_command *command)
 
 void app_print_help(FILE *file)
 {
-    fputs("softlens removes local motion blur from photographs, on this machine.\n\n"
+    fputs("softlens removes local motion blur from photographs and names what is in them, on this\n"
+          "machine.\n\n"
           "Usage: softlens COMMAND [OPTION]... [FILE]...\n\nCommands:\n",
           file);
     for (size_t i = 0; app_commands[i]; i++)
@@ -147,6 +148,7 @@ void app_print_help(FILE *file)
           "  --version, -V  print the version\n\n"
           "Examples:\n"
           "  softlens deblur photo.jpg\n"
+          "  softlens classify photo.jpg\n"
           "  softlens help deblur\n\n"
           "Exit status: 0 all done, 1 failed, 2 wrong use, 3 some images failed,\n"
           "130 interrupted.\n",

@@ -16,6 +16,14 @@ static bool ends_in(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
+void app_set_text(json_t *object, const char *key, const char *text)
+{
+    char *utf8 = text ? app_utf8(text) : NULL;
+    if (utf8)
+        json_object_set_new(object, key, json_string(utf8));
+    free(utf8);
+}
+
 // A number with the unit that its key speaks of.
 static void format_number(const char *key, double x, char *out, size_t size)
 {

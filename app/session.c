@@ -118,12 +118,18 @@ app_exit app_fail(app_session *session, sl_status status)
 
 app_exit app_open_model(app_session *session, const char *path, sl_model **out)
 {
+    return app_open_model_for(session, path, "lmd-vit", out);
+}
+
+app_exit app_open_model_for(app_session *session, const char *path, const char *architecture,
+                            sl_model **out)
+{
     char *found = NULL;
     app_exit result = APP_DONE;
     sl_status status = SL_OK;
     *out = NULL;
     if (!path) {
-        status = sl_model_find(session->ctx, "lmd-vit", &found);
+        status = sl_model_find(session->ctx, architecture, &found);
         path = found;
     }
     if (status == SL_OK)

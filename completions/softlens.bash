@@ -21,10 +21,10 @@ _softlens_files() # endings separated by |, or nothing for any file
 _softlens_value() # option: completes its value; fails when it takes none
 {
     case $1 in
-        -o | --output | --output-dir) _softlens_files ;;
+        -o | --output | --output-dir | -g | --gallery) _softlens_files ;;
         --heat | --compare) _softlens_files 'png' ;;
         --profile) _softlens_files 'json' ;;
-        --input) _softlens_files 'npy' ;;
+        --input | --embedding) _softlens_files 'npy' ;;
         --model) _softlens_files 'safetensors|pth|pt' ;;
         --format) _softlens_words png jpg ;;
         --device) _softlens_words auto cpu vulkan ;;
@@ -33,10 +33,8 @@ _softlens_value() # option: completes its value; fails when it takes none
         --simd) _softlens_words portable avx2 avx512 ;;
         --memory) _softlens_words 512M 1G 2G 4G ;;
         --size) _softlens_words 512x512 1024x1024 ;;
-        --quality | --keep-threshold | --threads | --tile | --max-pixels | --repeats | --keep-share)
-            COMPREPLY=()
-            ;;
-        --unknown-rate | --classes | --dim | --alpha | --steps | --seed)
+        --quality | --keep-threshold | --threads | --tile | --max-pixels | --repeats | --keep-share | \
+            -k | --top | --unknown-rate | --classes | --dim | --alpha | --steps | --seed)
             COMPREPLY=()
             ;;
         *) return 1 ;;
@@ -47,7 +45,7 @@ _softlens()
 {
     local _softlens_current=${COMP_WORDS[COMP_CWORD]}
     local previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} i
-    local commands='deblur info convert run bench devices gallery ebv help'
+    local commands='deblur classify enroll gallery info convert run bench devices ebv help'
     local common='-q --quiet --verbose -h --help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
@@ -65,6 +63,15 @@ _softlens()
                 --model --heat --compare --keep-threshold --dense --device --precision --profile \
                 --threads --memory --tile --max-pixels --allow-truncated --json
             ;;
+        classify:-*)
+            _softlens_words "$common" -k --top -g --gallery --unknown-rate --no-unknown --json --jsonl --csv \
+                --embedding --overwrite -r --recursive --model --device --precision --threads --max-pixels \
+                --allow-truncated
+            ;;
+        enroll:-*)
+            _softlens_words "$common" -r --recursive --model --device --threads --max-pixels \
+                --allow-truncated --json
+            ;;
         info:-*) _softlens_words "$common" --size --graph --json ;;
         convert:-*) _softlens_words "$common" -o --output --inverse --half --overwrite ;;
         run:-*)
@@ -81,12 +88,19 @@ _softlens()
             _softlens_words "$common" --classes --dim -o --output --alpha --steps --seed --overwrite \
                 --threads --json
             ;;
-        deblur:*) _softlens_files 'png|jpe?g|jpe|jfif' ;;
-        info:* | convert:* | run:* | bench:*) _softlens_files 'safetensors|pth|pt' ;;
         gallery:*)
             case $COMP_CWORD in
                 3) _softlens_words list export threshold check rename remove merge ;;
                 *) _softlens_files ;;
+            esac
+            ;;
+        deblur:* | classify:*) _softlens_files 'png|jpe?g|jpe|jfif' ;;
+        info:* | convert:* | run:* | bench:*) _softlens_files 'safetensors|pth|pt' ;;
+        enroll:*)
+            case $COMP_CWORD in
+                2) _softlens_files ;;
+                3) COMPREPLY=() ;; # a label
+                *) _softlens_files 'png|jpe?g|jpe|jfif' ;;
             esac
             ;;
         help:*) _softlens_words "$commands" ;;

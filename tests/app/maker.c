@@ -5,11 +5,16 @@
 //   maker npy OUT.npy WxH              a picture as a tensor
 //   maker model OUT.safetensors HOW    HOW: good, missing, extra, shape, nan, architecture
 //   maker gallery FILE MODEL LABEL N   N pictures that no network saw are enrolled, under the lock
+//   maker soft OUT.safetensors HOW     a classifier of 7 classes. HOW: good, other (weights),
+//   unknown
+//                                      (all that it ever says), linear, backbone (no classes)
+//   maker is-npy FILE WxH              exit status 0 when it is float32 [H,W]
 //   maker is-picture FILE WxH          exit status 0 when the file decodes to that size
 //   maker is-json FILE LINES           exit status 0 when it holds that many JSON objects, one a
 //                                      line
 #include "../pipeline/model.h"
 #include "classify/classify.h"
+#include "../pipeline/soft_model.h"
 #include "image/image.h"
 
 #include <jansson.h>
@@ -212,6 +217,37 @@ static int enroll(const char *path, const char *model_path, const char *label, l
     return status == SL_OK ? 0 : fail(path);
 }
 
+static int make_soft(const char *path, const char *how)
+{
+    test_soft spec = { .head = SL_SOFT_HEAD_HYPERSPHERICAL, .classes = 7, .has_reject = true };
+    sl_model *model = NULL;
+    if (strcmp(how, "other") == 0)
+        spec.seed = 1;
+    else if (strcmp(how, "unknown") == 0)
+        spec.all_unknown = true;
+    else if (strcmp(how, "linear") == 0)
+        spec = (test_soft) { .head = SL_SOFT_HEAD_LINEAR, .classes = 7 };
+    else if (strcmp(how, "backbone") == 0)
+        spec = (test_soft) { .head = SL_SOFT_HEAD_NONE };
+    else if (strcmp(how, "good") != 0)
+        return 2;
+    sl_status status = test_soft_open(ctx, path, &spec, &model);
+    sl_model_free(model);
+    return status == SL_OK ? 0 : fail(path);
+}
+
+static int is_npy(const char *path, uint32_t width, uint32_t height)
+{
+    sl_blob storage = { 0 };
+    sl_tensor t;
+    if (sl_npy_read(ctx, path, &storage, &t) != SL_OK)
+        return fail(path);
+    bool same = t.dtype == SL_F32 && t.shape.rank == 2 && t.shape.dim[0] == height &&
+                t.shape.dim[1] == width;
+    sl_blob_free(&storage);
+    return same ? 0 : 1;
+}
+
 // ---- JSON
 
 static int is_json(const char *path, long lines)
@@ -241,6 +277,8 @@ static int dispatch(int argc, char **argv)
         return make_model(path, argv[3]);
     if (argc == 6 && strcmp(what, "gallery") == 0)
         return enroll(path, argv[3], argv[4], strtol(argv[5], NULL, 10));
+    if (argc == 4 && strcmp(what, "soft") == 0)
+        return make_soft(path, argv[3]);
     if (argc == 4 && strcmp(what, "is-json") == 0)
         return is_json(path, strtol(argv[3], NULL, 10));
     if (argc == 4 && sscanf(argv[3], "%ux%u", &width, &height) == 2) {
@@ -250,6 +288,8 @@ static int dispatch(int argc, char **argv)
             return make_header(path, width, height);
         if (strcmp(what, "npy") == 0)
             return make_npy(path, width, height);
+        if (strcmp(what, "is-npy") == 0)
+            return is_npy(path, width, height);
         if (strcmp(what, "is-picture") == 0)
             return is_picture(path, width, height);
     }

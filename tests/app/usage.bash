@@ -2,7 +2,7 @@
 # tests/app/usage.bash: command lines: help, mistakes, numbers.
 # shellcheck source=lib.bash disable=SC2154
 . "${BASH_SOURCE%/*}/lib.bash"
-commands='deblur info convert run bench devices gallery ebv'
+commands='deblur classify enroll gallery info convert run bench devices ebv'
 make picture a.png 64x64
 make picture b.png 64x64
 make model m.safetensors good
@@ -57,6 +57,14 @@ refused 2 'needs MODEL' info
 refused 2 'takes one MODEL' info m.safetensors m.safetensors
 refused 2 'takes at most \[MODEL\]' bench m.safetensors m.safetensors
 refused 2 'takes no names' devices cpu
+refused 2 'needs IMAGE.FOLDER' classify
+refused 2 'needs GALLERY LABEL IMAGE' enroll
+refused 2 'needs GALLERY LABEL IMAGE' enroll my.gallery raccoon
+refused 2 'contradict' classify a.png --json --csv
+refused 2 'contradict' classify a.png --jsonl --json
+refused 2 'contradict' classify a.png --no-unknown --unknown-rate 0.1
+refused 2 'is named twice' classify - a.png -
+refused 2 'is named twice' enroll my.gallery raccoon - -
 refused 2 'needs --output' convert m.safetensors
 refused 2 'needs FILE' gallery
 refused 2 'gallery does not know "lst"' gallery my.gallery lst
@@ -81,6 +89,12 @@ for value in 0 1 1.0 1.5 -0.5 .5. nan inf 1e-3 0x0.8 0.99999999999 0,5 . ''; do
 done
 for value in 0 1.01 half; do
     refused 2 '--keep-share: .* above 0 and at most 1' bench m.safetensors --keep-share "$value"
+done
+for value in 0 1 -0.1 5% nan ''; do
+    refused 2 '--unknown-rate: .* above 0 and below 1' classify a.png --unknown-rate "$value"
+done
+for value in 0 -1 five 1000001; do
+    refused 2 '--top: .* whole number' classify a.png --top "$value"
 done
 for value in 1e3 2GB 2g G -1G 0 100K 1.5G 18446744073709551616 17179869184G '' 2GG; do
     refused 2 '--memory: .* such as 512M or 2G' deblur a.png --memory "$value"

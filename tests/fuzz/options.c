@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tests/fuzz/options.c: command lines of any bytes. The first byte chooses the command; the rest
+// tests/fuzz/options.c: command lines of any bytes. The first byte chooses the command ('0'
+// the first, '1' the second, ...); the rest
 // are its arguments, each ended by a newline.
 #include "app.h"
 
@@ -17,7 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int count = 1, first = 0;
     if (size < 1)
         return 0;
-    const app_command *command = app_commands[data[0] % 5];
+    size_t commands = 0;
+    while (app_commands[commands])
+        commands++;
+    const app_command *command = app_commands[(uint8_t)(data[0] - '0') % commands];
     char *text = malloc(size);
     if (!text)
         return 0;
@@ -38,7 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             count - first > command->operands_max)
             abort();
         if (values.threads > 256 || values.quality > 100 || values.keep_share > 1 ||
-            values.keep_share < 0 || !(values.keep_threshold < 1) || values.tile > 65535)
+            values.keep_share < 0 || !(values.keep_threshold < 1) || values.tile > 65535 ||
+            !(values.unknown_rate < 1) || values.top > 1000000)
             abort();
     }
     if (ok == (error[0] != '\0') || memchr(error, '\0', sizeof(error)) == NULL)
