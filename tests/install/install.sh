@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Installs into an empty folder, as a packager does, and builds and runs the example against that.
-# BUILD, PREFIX, ROOT: where. The arguments are the compiler and what it needs.
+# Installs into an empty folder, as a packager does, and builds and runs the examples against that.
+# BUILD, PREFIX, ROOT: where; MAKER makes models and pictures. The arguments are the compiler and what it needs.
 set -euo pipefail
 
 stage=$(mktemp -d)
@@ -27,3 +27,5 @@ export LD_LIBRARY_PATH PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR=$stage
 read -r -a flags <<<"$(pkg-config --cflags --libs softlens)"
 "$@" "$ROOT/examples/deblur.c" -o "$stage/deblur" "${flags[@]}"
 "$ROOT/tests/install/example.sh" "$stage/deblur" "$stage$PREFIX/bin/softlens"
+"$@" "$ROOT/examples/classify.c" -o "$stage/classify" "${flags[@]}"
+"$ROOT/tests/install/classify.sh" "$stage/classify" "$stage$PREFIX/bin/softlens"
