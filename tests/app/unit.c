@@ -43,6 +43,14 @@ START_TEST(values_arrive)
     ck_assert(parse(&app_info, "info --size 640x480 m"));
     ck_assert_uint_eq(values.size[0], 640);
     ck_assert_uint_eq(values.size[1], 480);
+    ck_assert(parse(&app_classify, "classify - photos/ -k 3 -g my.gallery --unknown-rate 0.25 -r "
+                                   "--embedding e.npy --jsonl --device cpu"));
+    ck_assert_uint_eq(values.top, 3);
+    ck_assert_str_eq(values.gallery, "my.gallery");
+    ck_assert_str_eq(values.embedding, "e.npy");
+    ck_assert(fabsf(values.unknown_rate - 0.25f) == 0);
+    ck_assert(values.jsonl && values.recursive && !values.json && !values.csv);
+    ck_assert_str_eq(words[first], "-");
     ck_assert(parse(&app_bench, "bench --keep-share 1 --simd avx2"));
     ck_assert(fabsf(values.keep_share - 1) == 0);
 }
