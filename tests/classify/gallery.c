@@ -205,17 +205,9 @@ END_TEST
 
 START_TEST(labels_and_features_that_are_none)
 {
-    static const char *const labels[] = { "",
-                                          " newt",
-                                          "newt ",
-                                          "a\tb",
-                                          "a\x7f",
-                                          "\xc2\x9b"
-                                          "2J",
-                                          "\xff",
-                                          "\xed\xa0\x80",
-                                          "a\nb\n",
-                                          "\xe2\x82" };
+    static const char *const labels[] = { "",       " newt",      "newt ", "a\tb",
+                                          "a\x7f",  "\302\2332J", "\xff",  "\xed\xa0\x80",
+                                          "a\nb\n", "\xe2\x82" };
     sl_gallery *g = new_gallery();
     made_picture p;
     uint64_t seed = 1;
