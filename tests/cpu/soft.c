@@ -251,7 +251,7 @@ static test_op *make(const soft_case *c, uint64_t seed)
     size_t channels = c->heads * c->d;
     float *q = test_op_input(t, 0, c->h, c->w, channels);
     test_op_input(t, 1, c->h, c->w, channels);
-    for (size_t i = 0; i < c->h * c->w * channels; i++)
+    for (size_t i = c->h * c->w * channels; i-- > 0;) // the first ones last: others come of them
         q[i] = (c->is_flat ? q[i % c->d] : q[i]) * c->spread;
     test_op_weight(t, SL_SOFT_LANDMARK_W, 1, c->d, c->d, c->r, c->r);
     float *weight = test_op_weight(t, SL_SOFT_NORM_W, 1, c->d, 0, 0, 0);
@@ -359,6 +359,6 @@ int main(void)
 {
     const TTest *tests[] = { soft_attention_agrees_with_loop, random_shapes_agree_with_loop,
                              nothing_makes_it_infinite };
-    const int loops[] = { SL_ARRAY_LEN(cases), 24, 1 };
+    const int loops[] = { SL_ARRAY_LEN(cases), test_backend_is_cpu() ? 24 : 6, 1 };
     return test_main("soft", tests, loops, SL_ARRAY_LEN(tests));
 }

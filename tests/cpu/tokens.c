@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // tests/cpu/tokens.c: position embeddings, class tokens, rows, means and unit rows, against plain
 // loops.
+#include "backend.h"
 #include "testing.h"
 
 #include <math.h>
@@ -69,7 +70,7 @@ START_TEST(positions_of_the_same_size_are_exact)
     double want[25 * 12];
     for (size_t i = 0; i < 25 * 12; i++)
         want[i] = (double)(x[i] + grid[i]);
-    test_op_agrees(t, want, 0);
+    test_op_agrees(t, want, test_backend_is_half() ? 2e-6 : 0); // f16 rounds all three
     test_op_free(t);
 }
 END_TEST
@@ -116,7 +117,8 @@ START_TEST(unit_rows_agree_with_loop)
     test_op *t = test_op_new(SL_OP_UNIT, NULL, 750 + (uint64_t)_i);
     float *x = test_op_input(t, 0, rows, c, 0);
     double *want = malloc(rows * c * sizeof *want);
-    for (size_t i = 0; i < c && rows > 4; i++) {
+    bool has_extremes = rows > 4 && !test_backend_is_half(); // which has no such numbers
+    for (size_t i = 0; i < c && has_extremes; i++) {
         x[i] = 0;                       // stays zero
         x[c + i] *= 1e-15f;             // shorter than what is divided by
         x[2 * c + i] *= 1e15f;          // its squares fit

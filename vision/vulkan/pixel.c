@@ -83,6 +83,13 @@ static const sl_vk_op *const ops[SL_OP_COUNT] = {
     [SL_OP_LINEAR] = &sl_vk_linear,
     [SL_OP_WINDOW_ATTENTION] = &sl_vk_window_attention,
     [SL_OP_WINDOW_DWCONV] = &sl_vk_window_dwconv,
+    [SL_OP_ADD_POSITION] = &sl_vk_add_position,
+    [SL_OP_CLASS_TOKENS] = &sl_vk_class_tokens,
+    [SL_OP_SOFT_ATTENTION] = &sl_vk_soft_attention,
+    [SL_OP_ATTENTION] = &sl_vk_global_attention,
+    [SL_OP_ROWS] = &sl_vk_rows,
+    [SL_OP_MEAN] = &sl_vk_mean,
+    [SL_OP_UNIT] = &sl_vk_unit,
 };
 
 const sl_vk_op *sl_vk_op_get(sl_op op)

@@ -76,6 +76,10 @@ extern const sl_vk_op sl_vk_predict, sl_vk_select;       // predict.c
 extern const sl_vk_op sl_vk_window_block;                // block.c
 extern const sl_vk_op sl_vk_window_gather, sl_vk_window_scatter, sl_vk_layer_norm, sl_vk_linear,
     sl_vk_window_attention, sl_vk_window_dwconv; // composed.c
+extern const sl_vk_op sl_vk_add_position, sl_vk_class_tokens, sl_vk_rows, sl_vk_mean,
+    sl_vk_unit;                               // tokens.c
+extern const sl_vk_op sl_vk_global_attention; // softmax.c
+extern const sl_vk_op sl_vk_soft_attention;   // soft.c
 
 // ---- program.c
 
@@ -126,6 +130,7 @@ typedef enum sl_vk_form {
     SL_VK_MEAN_BASE,
     SL_VK_LAST,          // out_conv.4, weight and bias
     SL_VK_BLOCK_VECTORS, // all of a block but its matrices: see fused.c
+    SL_VK_LANDMARKS,     // of softmax-free attention: see soft.c
 } sl_vk_form;
 
 // Writes the numbers of a form; `numbers` of them, zeroed before.

@@ -119,7 +119,22 @@ typedef enum sl_vk_kernel {
     SL_VK_COPY,
     SL_VK_MULTIPLY,
     SL_VK_BLOCK, // a whole block of LMD-ViT
-    SL_VK_HALF,  // + any of those above: with activations and matrices in f16
+    SL_VK_POSITION,
+    SL_VK_ROWS,
+    SL_VK_MEAN,
+    SL_VK_UNIT,
+    SL_VK_GLOBAL, // attention over all rows
+    SL_VK_SOFT_POOL,
+    SL_VK_SOFT_LANDMARKS,
+    SL_VK_SOFT_INVERT, // of few landmarks
+    SL_VK_SOFT_KERNEL, // these three: of many
+    SL_VK_SOFT_START,
+    SL_VK_SOFT_PRODUCT,
+    SL_VK_SOFT_CONV,
+    SL_VK_SOFT_SUMS, // the three steps of K1 (inv(K2) (K1^T V))
+    SL_VK_SOFT_GATHER,
+    SL_VK_SOFT_SPREAD,
+    SL_VK_HALF, // + any of those above: with activations and matrices in f16
     SL_VK_KERNEL_COUNT = 2 * SL_VK_HALF,
 } sl_vk_kernel;
 

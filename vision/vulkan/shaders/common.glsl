@@ -14,7 +14,7 @@
 
 // The values of sl_act.
 
-const uint ACT_NONE = 0, ACT_RELU = 1, ACT_LEAKY_RELU = 2, ACT_GELU = 3;
+const uint ACT_NONE = 0, ACT_RELU = 1, ACT_LEAKY_RELU = 2, ACT_GELU = 3, ACT_GELU_TANH = 4;
 
 // Abramowitz and Stegun 7.1.26: off by 1.5e-7 at most.
 float erf_of(float x)
@@ -24,10 +24,20 @@ float erf_of(float x)
     return sign(x) * (1.0 - p * exp(-a * a));
 }
 
+// 0.5 x (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3), as max(x, 0) - |x| / (1 + e^2|u|): no
+// exponential overflows, and beyond 8 the quotient is 0.
+float gelu_tanh(float x)
+{
+    float t = min(abs(x), 8.0);
+    return max(x, 0.0) - t / (1.0 + exp(t * (1.59576912 + 0.0713548163 * t * t)));
+}
+
 float activate(uint act, float slope, float x)
 {
     if (act == ACT_GELU)
         return 0.5 * x * (1.0 + erf_of(x * 0.70710678118654752));
+    if (act == ACT_GELU_TANH)
+        return gelu_tanh(x);
     if (act == ACT_RELU)
         return max(x, 0.0);
     if (act == ACT_LEAKY_RELU)
