@@ -27,7 +27,7 @@ static sl_status lay_out_prototypes(sl_ctx *ctx, sl_matcher *matcher)
 {
     const sl_gallery *gallery = matcher->gallery;
     const size_t n = gallery->count, d = gallery->dimension;
-    bool is_in_place = true;
+    bool is_in_place = gallery->rows[SL_GALLERY_PROTOTYPES] != NULL; // else it was never a file
     for (size_t i = 0; i < n && is_in_place; i++)
         is_in_place =
             gallery->classes[i].file_prototype == gallery->rows[SL_GALLERY_PROTOTYPES] + i * d;
