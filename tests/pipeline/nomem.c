@@ -167,6 +167,29 @@ START_TEST(classify_survives)
 }
 END_TEST
 
+// From the file on: what is made of the tensors at load is freed by halves, too.
+static sl_status soft_once(void *arg)
+{
+    sl_run_options options = { .device = "cpu", .overwrite = true };
+    sl_model *soft = NULL;
+    (void)arg;
+    sl_status st = sl_model_open(ctx, GOLDEN_DIR "/soft-norm.safetensors", &soft);
+    if (st == SL_OK)
+        st = sl_model_run(ctx, soft, in_dir("in.npy"), in_dir("out"), &options);
+    sl_model_free(soft);
+    return st;
+}
+
+START_TEST(soft_survives)
+{
+    static const float pixels[32 * 32 * 3];
+    sl_tensor t = { "x", SL_F32, { 3, { 32, 32, 3 } }, pixels, sizeof(pixels) };
+    ck_ok(sl_npy_write(ctx, in_dir("in.npy"), true, &t));
+    ck_assert_int_gt(exhaust(soft_once, NULL), 100);
+    ck_assert(sl_file_exists(in_dir("out/logits.npy")));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("nomem");
@@ -175,5 +198,6 @@ int main(void)
     tcase_add_test(tests, traces_survive);
     tcase_add_test(tests, run_survives);
     tcase_add_test(tests, classify_survives);
+    tcase_add_test(tests, soft_survives);
     return run_case("pipeline/nomem", tests);
 }
