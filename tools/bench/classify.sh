@@ -36,7 +36,12 @@ best_ms() # ARGUMENTS...
 
 show() # ARGUMENTS...: a command and what it prints, as a block of the README
 {
-    echo "    \$ softlens $*"
+    local typed='' word
+    for word; do
+        [[ $word != *' '* ]] || word="'$word'"
+        typed+=" $word"
+    done
+    echo "    \$ softlens$typed"
     softlens "$@" | sed 's/^/    /'
 }
 
