@@ -79,8 +79,7 @@ static void match_rows(void *arg, size_t task, unsigned worker)
 const float *sl_hyper_cosines(sl_hyper *hyper, const float *query)
 {
     if (hyper->trained_tasks + hyper->enrolled_tasks > 0) {
-        hyper->kernels->pack(query, hyper->rows.dimension, 1, hyper->rows.dimension,
-                             hyper->panels);
+        hyper->kernels->pack(query, hyper->rows.dimension, 1, hyper->rows.dimension, hyper->panels);
         sl_pool_run(hyper->ctx->pool, match_rows, hyper,
                     hyper->trained_tasks + hyper->enrolled_tasks);
     }
