@@ -295,6 +295,9 @@ static const soft_case cases[] = {
     { 14, 14, 5, 32, 2, 3, 0, SL_INVERSE_NORM, 1, 0, false },
     { 28, 28, 1, 32, 4, 5, 0, SL_INVERSE_NORM, 1, 0, false },
     { 9, 6, 2, 20, 3, 7, 0, SL_INVERSE_NORM, 1, 7, false },
+    // More landmarks than one workgroup of a device inverts.
+    { 8, 9, 2, 32, 1, 3, 0, SL_INVERSE_NORM, 1, 0, false },
+    { 5, 14, 3, 20, 1, 3, 0, SL_INVERSE_NORM, 2, 1, false },
     // A fixed number of landmarks: maps larger, smaller and as large as their grid.
     { 16, 24, 2, 32, 2, 3, 9, SL_INVERSE_SOFT, 1, 0, false },
     { 6, 6, 2, 32, 2, 3, 9, SL_INVERSE_NORM, 1, 0, false },

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define TOLERANCE 1e-4 // of an output's range, f32
-#define HALF_TOLERANCE 2e-2
+#define HALF_TOLERANCE 5e-3
 
 // ---- generated weights and pictures
 
@@ -314,7 +314,7 @@ int main(void)
     TCase *tc = tcase_create("golden");
     tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, small_models_agree, 0, (int)SL_ARRAY_LEN(small));
-    // In software a device takes a minute for what these two thirds have shown.
+    // A device in software takes long for these; as many landmarks are in the op's suite.
     tcase_add_loop_test(tc, tiny_agrees, 0, test_backend_is_cpu() ? (int)SL_ARRAY_LEN(tiny) : 0);
     tcase_add_loop_test(tc, flat_pictures_stay_finite, 0, (int)SL_ARRAY_LEN(flat));
     Suite *s = suite_create("net soft golden");
