@@ -7,7 +7,7 @@
 
 #define HALVINGS 10 // as in the shaders
 #define RIDGE 0.01f
-#define MOST_LANDMARKS 65536u // their matrix would take 16 GiB a head
+#define MOST_LANDMARKS 32767u // beyond, a matrix takes what no binding reaches
 
 // ---- sizes
 
