@@ -60,7 +60,11 @@ class SoftlensEngine:
         self.config = soft.full_config(json.loads(metadata["config"]))
         self.path, self.binary = path, binary
 
-    def one(self, picture, folder):
+    def one(self, picture):
+        with tempfile.TemporaryDirectory() as folder:
+            return self.one_in(folder, picture)
+
+    def one_in(self, folder, picture):
         source = os.path.join(folder, "x.npy")
         mean, std = (np.array(self.config[k], np.float32) for k in ("mean", "std"))
         np.save(source, (picture.astype(np.float32) / np.float32(255) - mean) / std)
@@ -70,8 +74,7 @@ class SoftlensEngine:
         return {k: np.load(f) for k, f in files.items() if os.path.exists(f)}
 
     def run(self, batch):
-        with tempfile.TemporaryDirectory() as folder:
-            answers = [self.one(picture, folder) for picture in batch]
+        answers = [self.one(picture) for picture in batch]
         return {k: np.stack([a[k] for a in answers]) for k in answers[0]}
 
 
