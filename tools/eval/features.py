@@ -79,7 +79,7 @@ class SoftlensEngine:
 
 
 def of(engine, pictures):
-    """{output: f32 [n, ...]} of an iterable of PIL pictures."""
+    """{output: f32 [n, ...]} of an iterable of PIL pictures; embeddings are of unit length."""
     parts, batch = [], []
     for picture in pictures:
         batch.append(prepared(picture, engine.config))
@@ -88,7 +88,11 @@ def of(engine, pictures):
             batch = []
     if batch:
         parts.append(engine.run(np.stack(batch)))
-    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+    found = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+    if "embedding" in found:    # a linear head leaves it as long as it is; galleries do not
+        lengths = np.linalg.norm(found["embedding"], axis=1, keepdims=True)
+        found["embedding"] = found["embedding"] / np.maximum(lengths, 1e-12)
+    return found
 
 
 class Data:
