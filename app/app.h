@@ -227,6 +227,7 @@ app_exit app_open_model_for(app_session *session, const char *path, const char *
 
 // A line on stdout, without control characters from file names; nothing with --quiet.
 void app_say(const app_session *session, const char *format, ...) APP_PRINTF(2, 3);
+const char *app_plural(size_t count, const char *one, const char *several);
 void app_put_line(const char *text); // as it is, whatever --quiet says
 // Copies `text` with bytes that are not UTF-8 replaced by U+FFFD; malloc'ed, NULL: out of memory.
 char *app_utf8(const char *text);

@@ -113,11 +113,6 @@ static app_exit enroll_all(work *w)
 
 // ---- what is said
 
-static const char *plural(size_t count, const char *one, const char *several)
-{
-    return count == 1 ? one : several;
-}
-
 static void print_json(const work *w)
 {
     json_t *object = json_object();
@@ -148,11 +143,11 @@ static void print_done(const work *w)
     else
         app_say(w->session, "%s: %s%s is a new class of %zu %s, %zu %s in all", w->path,
                 w->is_new ? "new gallery; " : "", w->label, w->added,
-                plural(w->added, "picture", "pictures"), classes,
-                plural(classes, "class", "classes"));
+                app_plural(w->added, "picture", "pictures"), classes,
+                app_plural(classes, "class", "classes"));
     if (all < ENOUGH)
         app_say(w->session, "%zu %s little to tell it by; add more photographs of it, to %d or so",
-                all, plural(all, "picture is", "pictures are"), ENOUGH);
+                all, app_plural(all, "picture is", "pictures are"), ENOUGH);
     app_say(w->session, "next: softlens classify --gallery %s PHOTO", w->path);
 }
 

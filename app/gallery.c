@@ -53,7 +53,8 @@ static app_exit tell(const job *j, const char *what)
     for (size_t i = 0; i < classes; i++)
         pictures += sl_gallery_pictures(j->gallery, i);
     app_say(j->session, "%s: %s; %zu %s, %zu %s", j->path, what, classes,
-            classes == 1 ? "class" : "classes", pictures, pictures == 1 ? "picture" : "pictures");
+            app_plural(classes, "class", "classes"), pictures,
+            app_plural(pictures, "picture", "pictures"));
     return APP_DONE;
 }
 
@@ -67,9 +68,11 @@ static void print_classes(const job *j, const json_t *report)
         size_t length = json_string_length(json_object_get(entry, "label"));
         width = length > width ? length : width;
     }
-    app_say(j->session, "%s: %zu classes, %lld pictures, of the model %s", j->path,
-            json_array_size(list),
-            (long long)json_integer_value(json_object_get(report, "pictures")),
+    size_t classes = json_array_size(list);
+    size_t pictures = (size_t)json_integer_value(json_object_get(report, "pictures"));
+    app_say(j->session, "%s: %zu %s, %zu %s, of the model %s", j->path, classes,
+            app_plural(classes, "class", "classes"), pictures,
+            app_plural(pictures, "picture", "pictures"),
             json_string_value(json_object_get(report, "model")));
     json_array_foreach(list, i, entry)
     {

@@ -34,6 +34,11 @@ void app_say(const app_session *session, const char *format, ...)
     app_put_line(text);
 }
 
+const char *app_plural(size_t count, const char *one, const char *several)
+{
+    return count == 1 ? one : several;
+}
+
 // Bytes of the UTF-8 character at `at`; 0 when it is none (overlong, surrogate, cut short).
 static size_t utf8_length(const unsigned char *at)
 {
