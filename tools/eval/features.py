@@ -119,11 +119,11 @@ class Data:
 
 
 def photographs(folders, limit):
-    """At most `limit` pictures of every folder, searched deeply, evenly spread over its names."""
+    """At most `limit` JPEG files of every folder, searched deeply, evenly spread over its names."""
     found = []
     for folder in folders:
         paths = sorted(os.path.join(root, name) for root, _, names in os.walk(folder)
-                       for name in names if name.lower().endswith((".jpg", ".jpeg", ".png")))
+                       for name in names if name.lower().endswith((".jpg", ".jpeg")))
         for i in np.unique(np.linspace(0, len(paths) - 1, limit).astype(int)):
             found.append(Image.open(paths[i]).convert("RGB"))
     return found

@@ -121,9 +121,11 @@ def main():
     engine = pictures_of.TorchEngine(model=model)
     tensors, found, divisor = rejection(engine, data, args.layers, args.every)
     model.config["temperature"] = divisor
-    metadata = {"labels": json.dumps(data.names["base"]), "reject": json.dumps(found),
-                "trained_by": "tools/train/train_classify.py", "steps": step,
-                "seed": seed, "date": datetime.date.today().isoformat(), "license": "MIT"}
+    name = os.path.splitext(os.path.basename(args.out))[0]
+    provenance = (f"trained from scratch with tools/train on 64-pixel photographs, {step} steps, "
+                  f"seed {seed}, {datetime.date.today().isoformat()}")
+    metadata = {"name": name, "license": "MIT", "provenance": provenance,
+                "labels": json.dumps(data.names["base"]), "reject": json.dumps(found)}
     if model.config["head"] == "ebv":
         metadata["ebv"] = json.dumps(ebv_table.facts(model.directions.detach(), seed))
     soft.save_model(model, args.out, metadata, extra=tensors, half=args.half)
