@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // tensor/safetensors_write.c: writes safetensors; what is written here, the reader accepts.
+#include "tensor/json.h"
 #include "tensor/set.h"
-
-#include <jansson.h>
 
 #define HEADER_ALIGN 8
 
@@ -78,32 +77,16 @@ static sl_status add_tensors(sl_ctx *ctx, const char *path, json_t *header,
     return SL_OK;
 }
 
-typedef struct sink {
-    sl_ctx *ctx;
-    sl_blob text;
-    size_t room;
-    sl_status status;
-} sink;
-
-static int add_text(const char *text, size_t size, void *arg)
-{
-    sink *to = arg;
-    if (to->status == SL_OK)
-        to->status = sl_blob_append(to->ctx, &to->text, &to->room, text, size);
-    return to->status == SL_OK ? 0 : -1;
-}
-
-// The header as text, padded with spaces. Not by json_dumps, which overlooks some failures of its
-// own to find memory and leaves out text.
+// The header as text, padded with spaces.
 static sl_status format_header(sl_ctx *ctx, const char *path, const json_t *header, sl_blob *out)
 {
-    sink to = { .ctx = ctx };
-    if (json_dump_callback(header, add_text, &to, JSON_COMPACT) != 0 && to.status == SL_OK)
-        to.status = sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for the header", path);
-    while (to.status == SL_OK && to.text.size % HEADER_ALIGN != 0)
-        add_text(" ", 1, &to);
-    *out = to.text;
-    return to.status;
+    size_t room = 0;
+    sl_status st = sl_json_append(ctx, header, JSON_COMPACT, "the header", out, &room);
+    while (st == SL_OK && out->size % HEADER_ALIGN != 0)
+        st = sl_blob_append(ctx, out, &room, " ", 1);
+    if (st == SL_ERR_NOMEM)
+        return sl_fail(ctx, st, "%s: out of memory for the header", path);
+    return st;
 }
 
 static sl_status write_file(sl_ctx *ctx, const char *path, bool overwrite, const sl_blob *header,
