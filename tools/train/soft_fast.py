@@ -6,6 +6,7 @@ the kernels do not fit (no compiler, other head widths, more than 16 landmarks),
 """
 
 import ctypes
+import math
 import os
 import subprocess
 import tempfile
@@ -100,12 +101,20 @@ def landmark_patches(q, h, w, heads, r):
 def attend(mha, x, h, w):
     """mha.forward, faster."""
     attn, c = mha.attn, x.shape[-1]
-    fits = _library is not None and c == WIDTH * mha.heads and attn.landmarks == "ratio" \
-        and (h // attn.ratio) * (w // attn.ratio) <= MOST and attn.inverse is soft.inverse_norm
+    fixed = attn.landmarks != "ratio"
+    count = attn.landmarks if fixed else (h // attn.ratio) * (w // attn.ratio)
+    fits = _library is not None and c == WIDTH * mha.heads and count <= MOST \
+        and attn.inverse is soft.inverse_norm
     if not fits:
         return type(mha).forward(mha, x, h, w)
     q = mha.W_q(x) / WIDTH ** 0.25
-    patches = landmark_patches(q, h, w, mha.heads, attn.ratio)
+    if fixed:
+        side = math.isqrt(count) * attn.ratio
+        cells = F.adaptive_avg_pool2d(q.transpose(1, 2).reshape(len(q), c, h, w), side)
+        patches = landmark_patches(cells.flatten(2).transpose(1, 2), side, side, mha.heads,
+                                   attn.ratio)
+    else:
+        patches = landmark_patches(q, h, w, mha.heads, attn.ratio)
     marks = attn.Qnorm_act(F.linear(patches, attn.Qlandmark_op.weight.flatten(1)))
     o = _Attention.apply(q, mha.W_v(x), marks.contiguous(), attn.conv.weight, h, w,
                          attn.iterations)

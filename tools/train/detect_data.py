@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""Annotated photographs for the detector: read once, then cut, scaled and mirrored at random.
+
+A picture's optional `labelled` lists the categories that were looked for in it; where it is
+missing, all were. One that was not looked for gives no negatives there.
+"""
+
+import json
+import os
+
+import cv2
+import numpy as np
+
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+STD = np.array([58.395, 57.12, 57.375], np.float32)
+LEAST_SIDE = 3.0        # of a box in pixels; smaller ones are neither taught nor held against it
+LEAST_VISIBLE = 0.35    # of a box's area inside a cut
+
+
+def shrunk(image, longest):
+    """The picture with a long side of at most `longest`, and the factor."""
+    factor = longest / max(image.shape[:2])
+    if factor >= 1:
+        return image, 1.0
+    size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), factor
+
+
+def read(annotations, folder, names, longest):
+    """[{"image": u8 RGB [h, w, 3], "boxes": f32 [n, 4] corners, "labels": int [n], "crowd": bool [n],
+    "looked": bool [K], "id": int}], of the categories `names` alone."""
+    with open(annotations, encoding="utf-8") as file:
+        data = json.load(file)
+    known = {c["name"]: c["id"] for c in data["categories"]}
+    index = {known[name]: i for i, name in enumerate(names)}
+    boxes = {}
+    for a in data["annotations"]:
+        if a["category_id"] in index:
+            boxes.setdefault(a["image_id"], []).append(a)
+    records = []
+    for entry in data["images"]:
+        image = cv2.imread(os.path.join(folder, entry["file_name"]))
+        image, factor = shrunk(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), longest)
+        own = boxes.get(entry["id"], [])
+        corners = np.array([a["bbox"] for a in own], np.float32).reshape(-1, 4) * factor
+        corners[:, 2:] += corners[:, :2]
+        looked = entry.get("labelled")
+        records.append({
+            "image": image, "boxes": corners, "id": entry["id"],
+            "labels": np.array([index[a["category_id"]] for a in own], np.int64),
+            "crowd": np.array([bool(a.get("iscrowd")) for a in own], bool),
+            "looked": np.array([looked is None or i in looked for i in index], bool)})
+    return records
+
+
+def placed(rng, record, side, zoom):
+    """Affine [2, 3] from the picture to a canvas of side x side, and whether it mirrors."""
+    h, w = record["image"].shape[:2]
+    longest = side * np.exp(rng.uniform(np.log(zoom[0]), np.log(zoom[1])))
+    sx, sy = longest / max(h, w) * np.exp(rng.uniform(-0.1, 0.1, 2))
+    free = np.array([side - w * sx, side - h * sy])
+    if len(record["boxes"]) and rng.random() < 0.7:     # an object is to be seen
+        x1, y1, x2, y2 = record["boxes"][rng.integers(len(record["boxes"]))]
+        middle = np.array([(x1 + x2) / 2 * sx, (y1 + y2) / 2 * sy])
+        shift = side * rng.uniform(0.3, 0.7, 2) - middle
+        shift = np.where(free < 0, np.clip(shift, free, 0), np.clip(shift, 0, free))
+    else:
+        shift = rng.random(2) * free
+    mirrored = rng.random() < 0.5
+    if mirrored:
+        return np.array([[-sx, 0, side - shift[0]], [0, sy, shift[1]]], np.float32)
+    return np.array([[sx, 0, shift[0]], [0, sy, shift[1]]], np.float32)
+
+
+def cut(rng, record, side, zoom, strength):
+    """(f32 [3, side, side] normalised, boxes, labels, ignored bool, looked): one training picture."""
+    affine = placed(rng, record, side, zoom)
+    image = record["image"]
+    shrink = abs(affine[0, 0])
+    way = cv2.INTER_AREA if shrink < 0.5 else cv2.INTER_LINEAR
+    canvas = cv2.warpAffine(image, affine, (side, side), flags=way, borderValue=MEAN.tolist())
+    x = (canvas.astype(np.float32) - MEAN) / STD
+    boxes = record["boxes"].reshape(-1, 2, 2) * affine[[0, 1], [0, 1]] + affine[:, 2]
+    boxes = np.concatenate([boxes.min(1), boxes.max(1)], 1)
+    inside = boxes.clip(0, side)
+    sides, whole = inside[:, 2:] - inside[:, :2], boxes[:, 2:] - boxes[:, :2]
+    seen = sides.prod(1) / np.maximum(whole.prod(1), 1e-6)
+    ignored = record["crowd"] | (seen < LEAST_VISIBLE) | (sides.min(1, initial=side) < LEAST_SIDE)
+    there = (sides > 0).all(1)
+    gain, grey, offset = rng.uniform(-strength, strength, 3)
+    x = x + grey * (x - x.mean(2, keepdims=True))
+    x = x + gain * (x - x.mean()) + offset + rng.uniform(-strength, strength, 3) / 2
+    return (x.astype(np.float32).transpose(2, 0, 1), inside[there].astype(np.float32),
+            record["labels"][there], ignored[there], record["looked"])
+
+
+def turned(rng, record):
+    """By a quarter, a half or three quarters: for pictures without an up, as of a microscope."""
+    turns, image, boxes = rng.integers(4), record["image"], record["boxes"]
+    for _ in range(turns):
+        width = image.shape[1]
+        image = np.rot90(image)
+        boxes = np.stack([boxes[:, 1], width - boxes[:, 2], boxes[:, 3], width - boxes[:, 0]], 1)
+    return {**record, "image": np.ascontiguousarray(image), "boxes": boxes}
+
+
+def fitted(image, sides):
+    """As the program does: keep ratio within [long, short], bilinear; padded to multiples of 32.
+    (f32 [3, H, W] normalised, (width, height) of the picture in it)"""
+    h, w = image.shape[:2]
+    factor = min(sides[0] / max(h, w), sides[1] / min(h, w))
+    width, height = (int(side * factor + 0.5) for side in (w, h))
+    way = cv2.INTER_AREA if factor < 0.5 else cv2.INTER_LINEAR
+    small = cv2.resize(image, (width, height), interpolation=way)
+    x = np.zeros((-(-height // 32) * 32, -(-width // 32) * 32, 3), np.float32)
+    x[:height, :width] = (small.astype(np.float32) - MEAN) / STD
+    return x.transpose(2, 0, 1), (width, height)

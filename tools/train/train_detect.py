@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: MIT
+"""Trains a small RetinaNet on a SOFT classifier's backbone. Run again to resume (README.md)."""
+
+import argparse
+import csv
+import datetime
+import os
+import subprocess
+import sys
+import time
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from torch import distributed  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "golden"))
+import detect_data  # noqa: E402
+import detect_loss  # noqa: E402
+import muon  # noqa: E402
+import retina  # noqa: E402
+import soft  # noqa: E402
+import soft_fast  # noqa: E402
+import steady  # noqa: E402
+
+FIELDS = ["time", "spent_s", "step", "pictures", "progress", "side", "factor", "loss", "cls", "box"]
+
+
+def network(args):
+    """The detector with the classifier's backbone, which sees 16 landmarks at any size."""
+    base = soft.load_model(args.backbone)
+    keep = ("dims", "heads", "depths", "inverse", "ratios", "kernels", "stem", "image")
+    backbone = {**{k: base.config[k] for k in keep}, "landmarks": 16}
+    torch.manual_seed(args.seed)
+    model = retina.Retina(backbone=backbone, classes=len(args.classes), channels=args.channels,
+                          tower=args.tower, anchor_scale=args.anchor_scale, image=args.image)
+    model.initialise()
+    state = base.state_dict()
+    own = model.backbone.state_dict()
+    for key in own:
+        value = state[key]
+        if key == "pos_embed4":         # the class token's row is not needed
+            value = value[:, -own[key].shape[1]:]
+        own[key] = value
+    if not args.random:
+        model.backbone.load_state_dict(own)
+    soft_fast.install(model.backbone)
+    model.train()
+    for m in model.modules():           # few pictures a step: the classifier's statistics stay
+        if isinstance(m, torch.nn.BatchNorm2d) and not args.random:
+            m.eval()
+    return model.to(memory_format=torch.channels_last)
+
+
+class Optimiser:
+    """Muon for hidden matrices and kernels, AdamW for the rest; the backbone learns slower."""
+
+    def __init__(self, model, args):
+        hidden, rest = {True: [], False: []}, {True: [], False: []}
+        other = ("patch_embed1", "pos_embed", "attn.conv", "retina_")
+        for name, p in model.named_parameters():
+            old = name.startswith("backbone")
+            small = p.ndim < 2 or any(word in name for word in other)
+            (rest if small else hidden)[old].append(p)
+        share = args.rank, args.workers
+        self.args, self.rest = args, rest[True] + rest[False]
+        self.muons = [(muon.Muon(hidden[old], weight_decay=args.weight_decay, dtype=torch.float32,
+                                 share=share, gather=distributed.all_reduce),
+                       args.muon_lr * (args.backbone_rate if old else 1)) for old in (True, False)]
+        self.adam = torch.optim.AdamW(
+            [{"params": rest[old], "rate": args.lr * (args.backbone_rate if old else 1)}
+             for old in (True, False)], betas=(0.9, 0.99), weight_decay=0.01)
+
+    def step(self, factor):
+        torch.nn.utils.clip_grad_norm_(self.rest, 5.0)
+        for group in self.adam.param_groups:
+            group["lr"] = group["rate"] * factor
+        self.adam.step()
+        for m, rate in self.muons:
+            m.step(rate * factor)
+
+    def state_dict(self):
+        return {"adam": self.adam.state_dict(), "muons": [m.state_dict() for m, _ in self.muons]}
+
+    def load_state_dict(self, state):
+        self.adam.load_state_dict(state["adam"])
+        for (m, _), s in zip(self.muons, state["muons"]):
+            m.load_state_dict(s)
+
+
+def rate(progress, step):
+    """Warm-up, a constant, then a straight line down to zero at the end."""
+    return min(1.0, (step + 1) / 100) * min(1.0, (1 - progress) / 0.6)
+
+
+class Run:
+    """All that a run keeps: network, averaged weights, optimiser, step and time spent."""
+
+    def __init__(self, args):
+        self.args = args
+        self.model = network(args)
+        self.loss = detect_loss.Loss(self.model.config, args.box_weight)
+        self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.optimiser = Optimiser(self.model, args)
+        self.step, self.spent, self.pictures, self.began = 0, 0.0, 0, time.time()
+        self.path = os.path.join(args.out, "checkpoint.pt")
+        if os.path.exists(self.path):
+            c = torch.load(self.path)
+            self.model.load_state_dict(c["model"])
+            self.optimiser.load_state_dict(c["optimiser"])
+            self.ema, self.step, self.spent, self.began = c["ema"], c["step"], c["spent"], c["began"]
+            self.pictures = c["pictures"]
+
+    def checkpoint(self):
+        steady.save(self.path, {
+            "model": self.model.state_dict(), "ema": self.ema, "step": self.step,
+            "optimiser": self.optimiser.state_dict(), "spent": self.spent, "began": self.began,
+            "pictures": self.pictures, "config": self.model.config, "args": vars(self.args)})
+
+    def progress(self):
+        """The share of the steps that is done, or of the time up to --finish-by if that is more."""
+        done = self.step / self.args.steps
+        if self.args.finish_by:
+            end = datetime.datetime.fromisoformat(self.args.finish_by).timestamp()
+            done = max(done, (time.time() - self.began) / (end - self.began))
+        done = torch.tensor([min(done, 1.0)], dtype=torch.float64)
+        if self.args.workers > 1:
+            distributed.broadcast(done, 0)
+        return done.item()
+
+    def follow(self):
+        decay = min(self.args.ema, (1 + self.step) / (10 + self.step))
+        for k, v in self.model.state_dict().items():
+            if v.dtype.is_floating_point:
+                self.ema[k].lerp_(v, 1 - decay)
+
+    def average_gradients(self):
+        """Over the workers; whether all of it is finite."""
+        flat = torch.cat([p.grad.flatten() for p in self.model.parameters()])
+        if self.args.workers > 1:
+            distributed.all_reduce(flat)
+            flat /= self.args.workers
+        start = 0
+        for p in self.model.parameters():
+            p.grad = flat[start:start + p.numel()].view_as(p)
+            start += p.numel()
+        return bool(torch.isfinite(flat).all())
+
+    def samples(self, records, side):
+        """This worker's share of the step's pictures, every epoch in an order of its own."""
+        args = self.args
+        batch = max(1, round(args.batch * (args.sides[-1][0] / side) ** 2))
+        place = self.pictures + args.rank * batch + np.arange(batch)
+        rng = np.random.default_rng([args.seed, self.step, args.rank])
+        samples = []
+        for i in place:
+            epoch, at = divmod(int(i), len(records))
+            chosen = np.random.default_rng([args.seed, epoch]).permutation(len(records))[at]
+            record = detect_data.turned(rng, records[chosen]) if args.turn else records[chosen]
+            samples.append(detect_data.cut(rng, record, side, args.zoom, args.jitter))
+        return samples
+
+    def advance(self, records, progress):
+        """One step; returns its row of numbers for the log."""
+        args, began = self.args, time.monotonic()
+        side = next((s for s, until in args.sides if progress < until), args.sides[-1][0])
+        factor = rate(progress, self.step)
+        samples = self.samples(records, side)
+        x = torch.from_numpy(np.stack([s[0] for s in samples]))
+        out = self.model(x.contiguous(memory_format=torch.channels_last))
+        loss, cls, box = self.loss(out, side, samples)
+        self.model.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.average_gradients():
+            self.optimiser.step(factor)
+        self.follow()
+        self.step += 1
+        self.pictures += len(samples) * args.workers
+        self.spent += min(time.monotonic() - began, 30.0)       # a pause does not count
+        return [progress, side, factor, loss.item(), cls, box]
+
+
+def write_log(run, rows):
+    path = os.path.join(run.args.out, "log.csv")
+    fresh = not os.path.exists(path)
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if fresh:
+            writer.writerow(FIELDS)
+        now = datetime.datetime.now().isoformat(timespec="seconds")
+        writer.writerow([now, f"{run.spent:.1f}", run.step, run.pictures,
+                         *(f"{v:.5g}" for v in np.mean(rows, 0))])
+
+
+def train(args):
+    steady.prepare()
+    cv2.setNumThreads(1)
+    if args.workers > 1:
+        store = "file://" + os.path.abspath(os.path.join(args.out, "rendezvous"))
+        distributed.init_process_group("gloo", init_method=store, rank=args.rank,
+                                       world_size=args.workers)
+    records = detect_data.read(args.annotations, args.images, args.classes, args.longest)
+    run = Run(args)
+    saved, rows, progress = time.monotonic(), [], run.progress()
+    while progress < 1:
+        rows.append(run.advance(records, progress))
+        if args.rank == 0 and run.step % 25 == 0:
+            write_log(run, rows)
+            rows = []
+        if args.rank == 0 and time.monotonic() - saved > 120:
+            run.checkpoint()
+            saved = time.monotonic()
+        progress = run.progress()
+    if args.rank == 0:
+        run.checkpoint()
+        steady.save(os.path.join(args.out, "done.pt"), {"step": run.step})
+
+
+def resolution(text):
+    """'192:0.4' -> (192, 0.4): that side until that share of the run."""
+    side, until = text.split(":")
+    return int(side), float(until)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--annotations", required=True, help="COCO JSON")
+    parser.add_argument("--images", required=True, help="their folder")
+    parser.add_argument("--classes", nargs="+", required=True, metavar="NAME")
+    parser.add_argument("--backbone", required=True, help="a SOFT classifier, safetensors")
+    parser.add_argument("--out", required=True, help="folder of checkpoint and log")
+    parser.add_argument("--random", action="store_true", help="the backbone begins untrained")
+    parser.add_argument("--steps", type=int, default=10 ** 9)
+    parser.add_argument("--finish-by", help="ISO time by which the schedule ends at the latest")
+    parser.add_argument("--batch", type=int, default=4, help="a worker's, at the last side")
+    parser.add_argument("--sides", type=resolution, nargs="+", metavar="SIDE:UNTIL",
+                        default=[(192, 0.35), (256, 0.8), (320, 1.0)])
+    parser.add_argument("--zoom", type=float, nargs=2, default=[0.7, 1.8],
+                        help="long side of a picture, in sides of the canvas")
+    parser.add_argument("--longest", type=int, default=400, help="pictures are kept no larger")
+    parser.add_argument("--image", type=int, nargs=2, default=[320, 320], help="as the program sees")
+    parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--tower", type=int, default=2)
+    parser.add_argument("--anchor-scale", type=float, default=3)
+    parser.add_argument("--box-weight", type=float, default=1.0)
+    parser.add_argument("--jitter", type=float, default=0.2)
+    parser.add_argument("--turn", action="store_true", help="by quarters: pictures without an up")
+    parser.add_argument("--lr", type=float, default=2e-3, help="of AdamW")
+    parser.add_argument("--muon-lr", type=float, default=2e-3)
+    parser.add_argument("--backbone-rate", type=float, default=0.3)
+    parser.add_argument("--weight-decay", type=float, default=0.05)
+    parser.add_argument("--ema", type=float, default=0.998)
+    parser.add_argument("--workers", type=int, default=1, help="processes of one thread")
+    parser.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
+    os.makedirs(args.out, exist_ok=True)
+    others = []
+    if args.rank == 0 and args.workers > 1:
+        rendezvous = os.path.join(args.out, "rendezvous")
+        if os.path.exists(rendezvous):
+            os.remove(rendezvous)
+        others = [subprocess.Popen([sys.executable, *sys.argv, "--rank", str(rank)])
+                  for rank in range(1, args.workers)]
+    train(args)
+    for other in others:
+        other.wait()
+
+
+if __name__ == "__main__":
+    main()
