@@ -61,6 +61,20 @@ sl_status sl_image_heat(sl_ctx *ctx, const sl_image *image, const float *heat, s
 sl_status sl_image_centre(sl_ctx *ctx, const sl_image *image, uint32_t short_side, uint32_t crop,
                           uint8_t *rgb);
 
+typedef struct sl_rectangle {
+    uint32_t x, y, width, height; // in pixels
+} sl_rectangle;
+
+// What detectors see (fit.c): a rectangle of the picture resized to width x height, bilinear, bit
+// for bit as OpenCV's INTER_LINEAR does it with 8-bit pictures: of a picture that shrinks much most
+// pixels are skipped. is_averaged: means over areas where it shrinks to less than half, by which
+// all are seen. 16 bits, alpha and grey as of sl_image_centre. rgb: [height, width, 3].
+// SL_ERR_ARGUMENT: a rectangle that is empty or not inside, or sides not in 1..SL_FIT_LARGEST.
+// SL_ERR_NOMEM.
+#define SL_FIT_LARGEST 16384u
+sl_status sl_image_fit(sl_ctx *ctx, const sl_image *image, const sl_rectangle *from, uint32_t width,
+                       uint32_t height, bool is_averaged, uint8_t *rgb);
+
 // EXIF (exif.c): the orientation (1..8; 1 when absent or malformed), and its reset to 1 in place.
 unsigned sl_exif_orientation(const uint8_t *tiff, size_t size);
 void sl_exif_reset_orientation(uint8_t *tiff, size_t size);
