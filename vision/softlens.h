@@ -331,6 +331,94 @@ SL_API sl_status sl_embeddings_save(sl_ctx *ctx, const char *path, bool overwrit
 SL_API sl_status sl_classify_enroll(sl_classify *classify, sl_gallery *gallery, const char *label,
                                     const sl_image *image);
 
+// ---- detections ---------------------------------------------------------------------------------
+
+// Coordinates are those of the upright picture, in pixels as float: x to the right, y down, from
+// the outer corner of the first pixel; the whole picture is 0, 0, width, height. A box says where
+// its corners are: x1 <= x2, y1 <= y2. Boxes may reach beyond the picture. What is not finite, or
+// the other way round, is SL_ERR_ARGUMENT.
+
+typedef struct sl_detection {
+    float x1, y1, x2, y2;
+    float score;             // 0..1
+    uint32_t category;       // index of class_label among the detector's labels
+    const char *label;       // what to call it: class_label, or what a refining classifier says
+    const char *class_label; // the detector's own
+    float refined;           // probability by the refining classifier; NAN: not refined
+} sl_detection;
+
+typedef struct sl_detections {
+    size_t count;
+    sl_detection *items;       // best first
+    uint32_t width, height;    // of the upright picture
+    size_t label_count;        // the detector's labels,
+    const char *const *labels; // valid while its model is
+    double seconds;
+    char device[64];
+    bool fell_back;
+} sl_detections;
+
+typedef enum sl_overlay_style {
+    SL_OVERLAY_BOXES = 0, // frames with labels
+    SL_OVERLAY_LABELS,    // labels alone, at the top of what they name
+    SL_OVERLAY_BLUR,      // what was found is made unrecognisable, for good
+} sl_overlay_style;
+
+// NULL and all zeros are valid and mean the defaults.
+typedef struct sl_overlay_options {
+    sl_overlay_style style;
+    const char *font; // a font file; NULL: DejaVu Sans, which is part of the library
+} sl_overlay_options;
+
+// Draws on the picture, in place and in its depth. Every class has a colour of its own, by its
+// index among the detector's labels (refined ones: by their text), from the palette of Okabe and
+// Ito, which colour-blind people can tell apart. Lines and letters are sized by the picture. Grey
+// becomes RGB where something is drawn in colour. Glyphs that the font lacks come from the
+// system's fonts, else a box stands for them. BLUR also covers a margin of a tenth around each box,
+// and takes everything out of EXIF that could hold a picture: thumbnails, maker's notes, XMP.
+// SL_ERR_ARGUMENT: a box as above, a picture of another size, a style that we do not know.
+// SL_ERR_IO, SL_ERR_FORMAT: the font. SL_ERR_NOMEM. A picture is drawn on whole or not at all.
+sl_status sl_detections_draw(sl_ctx *ctx, sl_image *image, const sl_detections *found,
+                             const sl_overlay_options *options);
+
+// *out: what is inside the box, whole pixels that it touches, with depth, channels and metadata;
+// of EXIF no thumbnail, nor anything else that shows or measures the whole picture.
+// SL_ERR_ARGUMENT: a box outside the picture, or not a box. SL_ERR_NOMEM.
+sl_status sl_image_crop(sl_ctx *ctx, const sl_image *image, const sl_detection *found,
+                        sl_image **out);
+
+typedef enum sl_detect_format {
+    SL_DETECT_JSON = 0, // one picture a file
+    SL_DETECT_JSONL,    // a line for every picture
+    SL_DETECT_COCO,     // images, categories and annotations with scores, in one file
+    SL_DETECT_YOLO,     // a folder: labels/NAME.txt for every picture, and data.yaml
+    SL_DETECT_LABELME,  // one picture a file
+    SL_DETECT_CVAT,     // XML, "CVAT for images 1.1"
+    SL_DETECT_CSV,      // RFC 4180, a line for every object
+} sl_detect_format;
+
+// A file of results; for YOLO a folder.
+typedef struct sl_detect_file sl_detect_file;
+
+// *out: a file to be, of the detector's labels, which are copied. Nothing has its name before
+// sl_detect_file_finish. SL_ERR_ARGUMENT: no such format. SL_ERR_EXISTS: there is such a file, and
+// `overwrite` is false. SL_ERR_IO, SL_ERR_NOMEM. The context must outlive *out.
+sl_status sl_detect_file_new(sl_ctx *ctx, const char *path, sl_detect_format format,
+                             const char *const *labels, size_t label_count, bool overwrite,
+                             sl_detect_file **out);
+
+// Adds a picture, with or without detections. `picture`: its path as the user named it, any bytes;
+// what is not UTF-8 in it becomes U+FFFD. Labels that refining made up are appended to the
+// categories in order of appearance. SL_ERR_ARGUMENT: a second picture for JSON or LABELME, a box
+// as above, a category beyond the labels. SL_ERR_EXISTS: YOLO names a picture's file by its name
+// without ending, and has one of that name already. SL_ERR_IO, SL_ERR_NOMEM.
+sl_status sl_detect_file_add(sl_detect_file *file, const char *picture, const sl_detections *found);
+
+// Writes what is left and renames into place. Then, and after any failure, only
+// sl_detect_file_free is left to call. SL_ERR_IO, SL_ERR_EXISTS, SL_ERR_NOMEM.
+sl_status sl_detect_file_finish(sl_detect_file *file);
+void sl_detect_file_free(sl_detect_file *file); // takes NULL; unfinished: leaves nothing
+
 // ---- Equiangular Basis Vectors ------------------------------------------------------------------
 
 typedef struct sl_ebv_options {
