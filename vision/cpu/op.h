@@ -72,6 +72,8 @@ extern const sl_cpu_op sl_cpu_class_tokens;     // tokens.c
 extern const sl_cpu_op sl_cpu_rows;             // tokens.c
 extern const sl_cpu_op sl_cpu_mean;             // tokens.c
 extern const sl_cpu_op sl_cpu_unit;             // tokens.c
+extern const sl_cpu_op sl_cpu_add_nearest;      // pixel.c
+extern const sl_cpu_op sl_cpu_candidates;       // candidates.c
 
 // Shared by window.c and block.c (window.c): token rows of window `index` of the map rolled by
 // -shift, between a map [height, width, channels] and rows [w*w, channels].

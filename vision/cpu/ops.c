@@ -25,6 +25,8 @@ static const sl_cpu_op *const ops[SL_OP_COUNT] = {
     [SL_OP_ROWS] = &sl_cpu_rows,
     [SL_OP_MEAN] = &sl_cpu_mean,
     [SL_OP_UNIT] = &sl_cpu_unit,
+    [SL_OP_ADD_NEAREST] = &sl_cpu_add_nearest,
+    [SL_OP_CANDIDATES] = &sl_cpu_candidates,
 };
 
 const sl_cpu_op *sl_cpu_op_get(sl_op op)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// cpu/pixel.c: the two ends of the network: pixels into channels, and the gated sum with the
-// picture.
+// cpu/pixel.c: the two ends of the network, pixels into channels and the gated sum with the
+// picture; and a map onto a finer one.
 #include "cpu/op.h"
 
 #include <math.h>
@@ -73,5 +73,29 @@ static void run_gate(const sl_cpu_call *call)
     sl_pool_run(call->pool, gate_row, &job, in[0]);
 }
 
+// One row of a map, plus its nearest one of a coarser map.
+static void nearest_row(void *arg, size_t y, unsigned worker)
+{
+    const sl_cpu_call *call = arg;
+    const uint64_t *fine = call->graph->values[call->node->in[0]].shape.dim;
+    const uint64_t *coarse = call->graph->values[call->node->in[1]].shape.dim;
+    size_t c = fine[2];
+    float *x = (float *)call->out[0] + y * fine[1] * c;
+    const float *row = (const float *)call->in[1] + y * coarse[0] / fine[0] * coarse[1] * c;
+    (void)worker;
+    for (size_t i = 0; i < fine[1]; i++, x += c) {
+        const float *more = row + i * coarse[1] / fine[1] * c;
+        for (size_t k = 0; k < c; k++)
+            x[k] += more[k];
+    }
+}
+
+static void run_add_nearest(const sl_cpu_call *call)
+{
+    sl_cpu_call job = *call;
+    sl_pool_run(call->pool, nearest_row, &job, call->graph->values[call->node->in[0]].shape.dim[0]);
+}
+
 const sl_cpu_op sl_cpu_pixel_unshuffle = { .run = run_unshuffle };
 const sl_cpu_op sl_cpu_gate = { .run = run_gate };
+const sl_cpu_op sl_cpu_add_nearest = { .run = run_add_nearest };

@@ -46,6 +46,11 @@ typedef enum sl_op {
     SL_OP_ROWS, // x [..,C] -> [rows,columns,C], from row `first` on; columns 0: that row, [C]
     SL_OP_MEAN, // x [..,C] -> [C]: mean over all rows
     SL_OP_UNIT, // x [..,C] -> same: every row divided by its length, at least 1e-12
+    SL_OP_ADD_NEAREST, // x [H,W,C], coarse [h,w,C] -> [H,W,C] in place on x: plus coarse at row
+                       //   floor(y * h / H) and column floor(x * w / W)
+    SL_OP_CANDIDATES,  // cls [h,w,A*K], reg [h,w,A*4], extent [2] (W, H in pixels) -> rows
+                       //   [limit,6], counts i32 [4]; weight [A,2]; `stride`, `threshold`, `limit`;
+                       //   see sl_candidate_column
     SL_OP_COUNT,
 } sl_op;
 
@@ -107,6 +112,26 @@ typedef enum sl_soft_weight {
     SL_SOFT_WEIGHTS,
 } sl_soft_weight;
 
+// Columns of the rows of SL_OP_CANDIDATES. An anchor's centre is (column * stride, row * stride),
+// its width and height are its row of the weight; channel a*K + k of cls is the logit of class k of
+// anchor a, channel a*4 + j of reg its delta j (dx, dy, dw, dh; the last two are clamped to
+// +-ln(1000/16)). Pairs of anchor and class whose sigmoid, rounded to f32, is strictly above the
+// threshold are kept, at most `limit`: best first, equal scores in the order of (row, column, a,
+// k); zeros behind them. counts: {kept, how many numbers were not finite, 0, 0}, where all of cls
+// is looked at, and reg of what is kept. NaN is never kept; the box of deltas that are not finite
+// says nothing.
+typedef enum sl_candidate_column {
+    SL_CANDIDATE_X1, // corners in pixels, clipped to 0..W and 0..H
+    SL_CANDIDATE_Y1,
+    SL_CANDIDATE_X2,
+    SL_CANDIDATE_Y2,
+    SL_CANDIDATE_SCORE,
+    SL_CANDIDATE_CLASS,
+    SL_CANDIDATE_COLUMNS,
+} sl_candidate_column;
+#define SL_CANDIDATE_LONGEST 4.135166556742356f // ln(1000/16), of dw and dh
+#define SL_MAX_CANDIDATES 4096u
+
 // How SL_OP_SOFT_ATTENTION inverts the kernel matrix of the landmarks, by a fixed number of Newton
 // iterations: SOFT adds a ridge and starts each head by itself, SOFT-Norm starts all heads of a
 // picture alike and scales the result by the square roots of the row sums.
@@ -117,7 +142,7 @@ typedef enum sl_inverse { SL_INVERSE_SOFT, SL_INVERSE_NORM } sl_inverse;
 
 // Attributes of every op in one plain struct; an op reads its own.
 typedef struct sl_attr {
-    uint32_t stride, pad;   // CONV2D
+    uint32_t stride, pad;   // CONV2D; CANDIDATES: stride, pixels between anchors
     uint32_t factor;        // PIXEL_UNSHUFFLE, GATE: f; SOFT_ATTENTION: r
     uint32_t window, shift; // window ops: w, and 0 or w/2
     uint32_t heads;
@@ -125,11 +150,12 @@ typedef struct sl_attr {
     uint32_t first;         // ROWS
     uint32_t landmarks;     // SOFT_ATTENTION: a square number, or 0: as the factor gives, "ratio"
     uint32_t iterations;    // SOFT_ATTENTION
+    uint32_t limit;         // CANDIDATES: rows, up to SL_MAX_CANDIDATES
     sl_inverse inverse;     // SOFT_ATTENTION
     sl_act act;
     float slope;     // LEAKY_RELU
     float eps;       // LAYER_NORM, WINDOW_BLOCK, PREDICT, SOFT_ATTENTION
-    float threshold; // SELECT: keep where softmax(z0,z1)[0] > threshold
+    float threshold; // SELECT: keep where softmax(z0,z1)[0] > threshold; CANDIDATES: [0,1)
 } sl_attr;
 
 typedef uint32_t sl_value; // index of a value in its graph, from 1

@@ -349,6 +349,10 @@ static const sl_op_info ops[SL_OP_COUNT] = {
     [SL_OP_ROWS] = { "rows", "pixel", 1, 1, 1, 0, 0, .shape = sl_shape_rows },
     [SL_OP_MEAN] = { "mean", "pixel", 1, 1, 1, 0, 0, .shape = sl_shape_mean },
     [SL_OP_UNIT] = { "unit", "norm", 1, 1, 1, 0, 0, .shape = sl_shape_unit },
+    [SL_OP_ADD_NEAREST] = { "add_nearest", "pixel", 2, 2, 1, 0, 0, .in_place = true,
+                            .shape = sl_shape_add_nearest },
+    [SL_OP_CANDIDATES] = { "candidates", "candidates", 3, 3, 2, 1, 1,
+                           .shape = sl_shape_candidates },
 };
 
 const sl_op_info *sl_op_get(sl_op op)

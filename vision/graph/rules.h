@@ -64,6 +64,8 @@ typedef sl_status sl_shape_rule(sl_graph *g, sl_node *node, sl_shape out[SL_MAX_
                                 sl_dtype dtype[SL_MAX_OUTPUTS]);
 sl_shape_rule sl_shape_add_position, sl_shape_class_tokens, sl_shape_soft_attention,
     sl_shape_global_attention, sl_shape_rows, sl_shape_mean, sl_shape_unit;
+// Those of detectors' ops (ops_detect.c).
+sl_shape_rule sl_shape_add_nearest, sl_shape_candidates;
 double sl_macs_soft_attention(const sl_graph *g, const sl_node *node);
 double sl_macs_global_attention(const sl_graph *g, const sl_node *node);
 

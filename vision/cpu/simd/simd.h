@@ -21,6 +21,8 @@ void SL_LEVEL(sl_squares_run)(const float *x, size_t ld, size_t rows, size_t cha
 void SL_LEVEL(sl_gaussian_run)(const sl_gaussian *g);
 void SL_LEVEL(sl_soften_run)(const sl_soften *s);
 void SL_LEVEL(sl_shared_conv_run)(const sl_shared_conv *c);
+size_t SL_LEVEL(sl_above_run)(const float *x, size_t count, float bound, uint32_t *places,
+                              size_t *odd);
 
 extern const sl_kernels SL_LEVEL(sl_kernels);
 

@@ -23,5 +23,6 @@ const sl_kernels SL_LEVEL(sl_kernels) = {
     .squares = SL_LEVEL(sl_squares_run),
     .gaussian = SL_LEVEL(sl_gaussian_run),
     .soften = SL_LEVEL(sl_soften_run),
+    .above = SL_LEVEL(sl_above_run),
     .shared_conv = SL_LEVEL(sl_shared_conv_run),
 };

@@ -56,6 +56,20 @@ SL_INLINE vi vi_set(int32_t x)
     return x - (vi) { 0 };
 }
 
+// Whether a comparison holds in any lane.
+SL_INLINE bool vi_any(vi mask)
+{
+#if defined(SL_SIMD_IS_AVX512)
+    return _mm512_movepi32_mask((__m512i)mask) != 0;
+#elif defined(SL_SIMD_IS_AVX2)
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#elif defined(__SSE2__)
+    return _mm_movemask_ps((__m128)mask) != 0;
+#else
+    return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
+#endif
+}
+
 // The first n < VL lanes; the others are zero, and their memory is not touched.
 SL_INLINE vf vf_load_part(const float *p, size_t n)
 {
