@@ -2,6 +2,13 @@
 // net/check.c: whether a file has the tensors that its architecture wants.
 #include "net/parts.h"
 
+const sl_tensor *sl_find(const sl_tensor_set *set, const char *root, const char *name)
+{
+    char full[256];
+    int length = snprintf(full, sizeof full, "%s%s", root, name);
+    return (size_t)length < sizeof full ? sl_tensor_set_find(set, full) : NULL;
+}
+
 sl_status sl_check_finite(sl_checker *k, const sl_tensor *t)
 {
     size_t count;
@@ -30,19 +37,19 @@ sl_status sl_check_finite(sl_checker *k, const sl_tensor *t)
 sl_status sl_expect(sl_checker *k, const char *name, sl_shape want)
 {
     const char *path = sl_tensor_set_path(k->set);
-    const sl_tensor *t = sl_tensor_set_find(k->set, name);
+    const sl_tensor *t = sl_find(k->set, k->root, name);
     if (!t)
-        return sl_fail(k->ctx, SL_ERR_FORMAT, "%s: tensor %s is missing", path, name);
+        return sl_fail(k->ctx, SL_ERR_FORMAT, "%s: tensor %s%s is missing", path, k->root, name);
     if (!sl_shape_equal(&t->shape, &want)) {
         char is[128], should[128];
         sl_shape_text(&t->shape, is, sizeof is);
         sl_shape_text(&want, should, sizeof should);
         return sl_fail(k->ctx, SL_ERR_FORMAT, "%s: tensor %s has shape %s where %s is expected",
-                       path, name, is, should);
+                       path, t->name, is, should);
     }
     if (t->dtype != SL_F32 && t->dtype != SL_F16 && t->dtype != SL_BF16 && t->dtype != SL_F64)
         return sl_fail(k->ctx, SL_ERR_FORMAT, "%s: tensor %s is of type %s, not floating point",
-                       path, name, sl_dtype_name(t->dtype));
+                       path, t->name, sl_dtype_name(t->dtype));
     k->seen++;
     return sl_check_finite(k, t);
 }

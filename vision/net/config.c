@@ -24,6 +24,44 @@ bool sl_read_counts(const json_t *value, uint32_t least, uint32_t most, size_t w
     return true;
 }
 
+bool sl_read_real(const json_t *value, double above, double most, float *out)
+{
+    double x = json_number_value(value);
+    *out = (float)x;
+    return json_is_number(value) && x > above && x <= most;
+}
+
+bool sl_is_other(float a, float b)
+{
+    return a < b || a > b;
+}
+
+sl_status sl_config_load(sl_ctx *ctx, const sl_tensor_set *set, json_t **out)
+{
+    const char *text = sl_tensor_set_meta(set, "config");
+    json_error_t error;
+    *out = NULL;
+    if (!text)
+        return SL_OK;
+    *out = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (json_is_object(*out))
+        return SL_OK;
+    sl_status st = sl_fail(ctx, SL_ERR_FORMAT, "%s: metadata \"config\" is no JSON object: %s",
+                           sl_tensor_set_path(set), *out ? "another type" : error.text);
+    json_decref(*out);
+    *out = NULL;
+    return st;
+}
+
+char *sl_config_text(sl_ctx *ctx, json_t *root)
+{
+    char *text = root ? json_dumps(root, JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(root);
+    if (!text)
+        sl_fail(ctx, SL_ERR_NOMEM, "out of memory");
+    return text;
+}
+
 json_t *sl_counts_json(const uint32_t *counts, size_t count)
 {
     json_t *array = json_array();

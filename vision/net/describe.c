@@ -95,10 +95,10 @@ sl_status sl_model_describe(sl_ctx *ctx, const sl_model *model, uint32_t width, 
                             bool graph, char **out)
 {
     *out = NULL;
-    uint32_t usual, multiple;
-    sl_model_kind(model)->sides(model, &usual, &multiple);
-    width = width ? width : usual;
-    height = height ? height : usual;
+    uint32_t usual_width, usual_height, multiple;
+    sl_model_kind(model)->sides(model, &usual_width, &usual_height, &multiple);
+    width = width ? width : usual_width;
+    height = height ? height : usual_height;
     if (width > MAX_SIDE || height > MAX_SIDE)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "a size of %u x %u: sides of 1 to %u pixels", width,
                        height, MAX_SIDE);

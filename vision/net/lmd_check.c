@@ -94,7 +94,7 @@ static sl_status find_stranger(const sl_checker *k, const sl_lmd_config *config)
 
 sl_status sl_lmd_check(sl_ctx *ctx, const sl_tensor_set *set, const sl_lmd_config *config)
 {
-    sl_checker k = { .ctx = ctx, .set = set };
+    sl_checker k = { .ctx = ctx, .set = set, .root = "" };
     sl_status st = check_ends(&k, config);
     for (uint32_t layer = 0; st == SL_OK && layer < config->layers; layer++)
         for (uint32_t block = 0; st == SL_OK && block < config->depths[layer]; block++)

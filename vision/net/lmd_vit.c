@@ -245,9 +245,9 @@ static sl_status config_json(sl_ctx *ctx, const sl_model *model, const char *inv
     return *out ? SL_OK : SL_ERR_NOMEM;
 }
 
-static void sides(const sl_model *model, uint32_t *usual, uint32_t *multiple)
+static void sides(const sl_model *model, uint32_t *width, uint32_t *height, uint32_t *multiple)
 {
-    *usual = USUAL_SIDE;
+    *width = *height = USUAL_SIDE;
     *multiple = sl_lmd_multiple(&model->lmd);
 }
 

@@ -2,8 +2,8 @@
 // net/model.c: a model file as the program knows it: its architecture found, opened and checked.
 #include "net/parts.h"
 
-static const sl_architecture *const architectures[] = { &sl_architecture_lmd,
-                                                        &sl_architecture_soft };
+static const sl_architecture *const architectures[] = { &sl_architecture_lmd, &sl_architecture_soft,
+                                                        &sl_architecture_retina };
 
 static sl_status find_architecture(sl_ctx *ctx, const sl_tensor_set *set,
                                    const sl_architecture **out)
@@ -16,12 +16,16 @@ static sl_status find_architecture(sl_ctx *ctx, const sl_tensor_set *set,
             return SL_OK;
     }
     if (stated)
-        return sl_fail(ctx, SL_ERR_UNSUPPORTED,
-                       "%s: a model of architecture \"%.64s\"; this version runs \"%s\" and \"%s\"",
-                       path, stated, architectures[0]->name, architectures[1]->name);
+        return sl_fail(
+            ctx, SL_ERR_UNSUPPORTED,
+            "%s: a model of architecture \"%.64s\"; this version runs \"%s\", \"%s\" and "
+            "\"%s\"",
+            path, stated, architectures[0]->name, architectures[1]->name, architectures[2]->name);
     return sl_fail(ctx, SL_ERR_FORMAT,
-                   "%s: no tensor input_proj.proj.0.weight, so this is no LMD-ViT, and no "
-                   "patch_embed1.proj.0.weight, so this is no SOFT; give a file that holds one",
+                   "%s: no tensor input_proj.proj.0.weight, so this is no LMD-ViT, no "
+                   "patch_embed1.proj.0.weight, so this is no SOFT, and no "
+                   "bbox_head.retina_cls.weight, so this is no RetinaNet; give a file that holds "
+                   "one",
                    path);
 }
 

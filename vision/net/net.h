@@ -114,8 +114,9 @@ typedef struct sl_soft_weights {
     sl_tensor logits[2];                         // of the heads with directions
 } sl_soft_weights;
 
-sl_status sl_soft_weights_make(sl_ctx *ctx, const sl_tensor_set *set, const sl_soft_config *config,
-                               sl_soft_weights *out);
+// root: what the tensors' names begin with, "" for a SOFT.
+sl_status sl_soft_weights_make(sl_ctx *ctx, const sl_tensor_set *set, const char *root,
+                               const sl_soft_config *config, sl_soft_weights *out);
 void sl_soft_weights_free(sl_soft_weights *weights);
 
 // Outputs of the graph besides "logits" and "embedding", which are there always if the model has
@@ -142,14 +143,53 @@ typedef struct sl_soft_options {
 // SL_ERR_ARGUMENT: the size is too small, or nothing says which inverse.
 sl_status sl_soft_build(sl_graph *g, const sl_model *model, const sl_soft_options *options);
 
+// ---- RetinaNet on SOFT (retina.c, fpn.c): "Focal Loss for Dense Object Detection", with the
+// conventions and tensor names of mmdetection 2.x
+
+#define SL_RETINA_LEVELS 5 // P3 to P7: 1/8 to 1/128 of the picture's sides
+#define SL_RETINA_MAX_RATIOS 8
+#define SL_RETINA_MULTIPLE 32 // of both sides of a canvas
+
+typedef struct sl_retina_config { // its backbone is a sl_soft_config
+    uint32_t classes;             // K
+    uint32_t channels;            // of the pyramid
+    uint32_t tower;               // convolutions before the last one, of either half of the head
+    float anchor_scale;
+    uint32_t scales, ratio_count;       // anchors: A = scales * ratio_count
+    float ratios[SL_RETINA_MAX_RATIOS]; // height / width
+    uint32_t strides[SL_RETINA_LEVELS]; // pixels between anchors, and their base size
+    uint32_t image[2];                  // a picture's long and short side are at most these
+} sl_retina_config;
+
+typedef struct sl_retina_weights { // made at load
+    sl_arena arena;
+    sl_tensor anchors[SL_RETINA_LEVELS]; // [A,2]: width, height; index ratio * scales + scale
+} sl_retina_weights;
+
+typedef struct sl_retina_options {
+    uint32_t height, width; // of the canvas, multiples of SL_RETINA_MULTIPLE
+    bool raw;               // the head's maps instead of boxes
+    float threshold;        // of scores, strictly above
+    uint32_t limit;         // boxes of a level; 0: 1000
+} sl_retina_options;
+
+// Appends the network of a model whose architecture is "soft-retinanet". Input "image" [H,W,3],
+// normalised. raw: outputs "cls_P3".."cls_P7" [h,w,A*K] (logits) and "reg_P3".."reg_P7" [h,w,A*4].
+// Else a second input, "extent" [2]: width and height of the picture on the canvas, in pixels, to
+// which boxes are clipped; outputs "rows_P3".. and "counts_P3".. as of SL_OP_CANDIDATES.
+// SL_ERR_ARGUMENT: a size that does not do, or nothing says which inverse.
+sl_status sl_retina_build(sl_graph *g, const sl_model *model, const sl_retina_options *options);
+
 // ---- models (model.c)
 
 struct sl_model {
     sl_tensor_set *set;
-    const char *architecture;     // "lmd-vit" or "soft": which of the following hold
-    sl_lmd_config lmd;            // "lmd-vit"
-    sl_soft_config soft;          // "soft"
-    sl_soft_weights soft_weights; // "soft"
+    const char *architecture; // "lmd-vit", "soft" or "soft-retinanet": which of these hold
+    sl_lmd_config lmd;        // "lmd-vit"
+    sl_soft_config soft;      // "soft"; the backbone of "soft-retinanet"
+    sl_soft_weights soft_weights;
+    sl_retina_config retina; // "soft-retinanet"
+    sl_retina_weights retina_weights;
 };
 
 #endif

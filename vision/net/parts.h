@@ -21,24 +21,29 @@ typedef struct sl_architecture {
     // must be known: SL_ERR_ARGUMENT.
     sl_status (*config_json)(sl_ctx *ctx, const sl_model *model, const char *inverse, bool is_final,
                              char **out);
-    // The side of a picture when none is named, and what sides of a canvas are multiples of.
-    void (*sides)(const sl_model *model, uint32_t *usual, uint32_t *multiple);
+    // The picture when none is named, and what sides of a canvas are multiples of.
+    void (*sides)(const sl_model *model, uint32_t *width, uint32_t *height, uint32_t *multiple);
     // The network as it costs, for a canvas of that size.
     sl_status (*build)(sl_graph *g, const sl_model *model, uint32_t height, uint32_t width);
 } sl_architecture;
 
 const sl_architecture *sl_model_kind(const sl_model *model); // NULL: none was found yet
 
-extern const sl_architecture sl_architecture_lmd;  // lmd_vit.c
-extern const sl_architecture sl_architecture_soft; // soft.c
+extern const sl_architecture sl_architecture_lmd;    // lmd_vit.c
+extern const sl_architecture sl_architecture_soft;   // soft.c
+extern const sl_architecture sl_architecture_retina; // retina.c
 
 // ---- checking tensors (check.c)
+
+// The tensor ROOTNAME; NULL: there is none.
+const sl_tensor *sl_find(const sl_tensor_set *set, const char *root, const char *name);
 
 typedef struct sl_checker {
     sl_ctx *ctx;
     const sl_tensor_set *set;
-    size_t seen;   // tensors that were expected and found
-    float *buffer; // a tensor as f32, to look for values that are not finite
+    const char *root; // in front of all names: "", or "backbone."
+    size_t seen;      // tensors that were expected and found
+    float *buffer;    // a tensor as f32, to look for values that are not finite
     size_t capacity;
 } sl_checker;
 
@@ -79,6 +84,48 @@ bool sl_read_count(const json_t *value, uint32_t least, uint32_t most, uint32_t 
 // An array of exactly `wanted` numbers.
 bool sl_read_counts(const json_t *value, uint32_t least, uint32_t most, size_t wanted,
                     uint32_t *out);
+bool sl_read_real(const json_t *value, double above, double most, float *out);
+// What metadata "config" says, an object that the caller releases; *out NULL: there is none.
+sl_status sl_config_load(sl_ctx *ctx, const sl_tensor_set *set, json_t **out);
+char *sl_config_text(sl_ctx *ctx, json_t *root); // malloc'ed; takes `root`, which may be NULL
+bool sl_is_other(float a, float b);              // either is greater
 json_t *sl_counts_json(const uint32_t *counts, size_t count);
+
+// ---- a SOFT as part of another network: its tensors' names begin with `root`
+
+// soft_config.c: `stated` is what metadata says of it, or NULL. A backbone, with a root, may have a
+// head, but no directions; it is of no use.
+sl_status sl_soft_config_from(sl_ctx *ctx, const sl_tensor_set *set, const char *root,
+                              const json_t *stated, sl_soft_config *out);
+json_t *sl_soft_config_object(const sl_soft_config *config); // NULL: out of memory
+// soft.c: what a user says of the inverse goes into the config; with is_final it must be known.
+sl_status sl_soft_tell_inverse(sl_ctx *ctx, const char *path, const char *inverse, bool is_final,
+                               sl_soft_config *config);
+// soft_check.c: the tensors that a SOFT of that configuration has; and whether a name is one of
+// those that do no harm, counters of a training.
+sl_status sl_soft_expect(sl_checker *k, const sl_soft_config *config);
+bool sl_is_counter(const char *name);
+// soft.c: the stages on a picture [H,W,3]; maps [h,w,C], the last without the class token.
+sl_status sl_soft_stages(sl_graph *g, const sl_model *model, const char *root, sl_value image,
+                         sl_value maps[SL_SOFT_STAGES]);
+
+// ---- parts of a detector
+
+#define SL_BACKBONE "backbone."
+
+// retina_config.c
+sl_status sl_retina_config_read(sl_ctx *ctx, sl_model *model); // into ->retina and ->soft
+json_t *sl_retina_config_object(const sl_model *model, const sl_soft_config *backbone);
+// retina_check.c: names, shapes and types of every tensor, all values finite; and the labels.
+sl_status sl_retina_check(sl_ctx *ctx, const sl_model *model);
+sl_status sl_retina_weights_make(sl_ctx *ctx, const sl_retina_config *config,
+                                 sl_retina_weights *out);
+// fpn.c: "neck.": the maps of stages 2 to 4 to those of all levels.
+void sl_fpn_build(sl_graph *g, const sl_tensor_set *set, const sl_value stages[3],
+                  sl_value levels[SL_RETINA_LEVELS]);
+sl_status sl_fpn_expect(sl_checker *k, const uint32_t stages[3], uint32_t channels);
+// A convolution PREFIX.weight, PREFIX.bias, of odd side, that keeps sides but for the stride.
+sl_value sl_fpn_conv(sl_graph *g, const sl_tensor_set *set, const char *prefix, uint32_t stride,
+                     sl_act act, sl_value x);
 
 #endif

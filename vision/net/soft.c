@@ -10,7 +10,7 @@ typedef struct builder {
     sl_graph *g;
     const sl_model *model;
     const sl_soft_config *config;
-    const sl_soft_options *options;
+    const char *root; // of the tensors' names
 } builder;
 
 static const sl_tensor *weight(const builder *b, const char *prefix, const char *key,
@@ -18,7 +18,7 @@ static const sl_tensor *weight(const builder *b, const char *prefix, const char 
 {
     char name[160];
     snprintf(name, sizeof(name), "%s%s%s.%s", prefix, *prefix ? "." : "", key, kind);
-    return sl_tensor_set_find(b->model->set, name);
+    return sl_find(b->model->set, b->root, name);
 }
 
 static sl_value linear(const builder *b, const char *prefix, const char *key, sl_value x,
@@ -68,8 +68,8 @@ static sl_value enter_stage(const builder *b, uint32_t stage, sl_value x)
         x = embed(b, 2 + stage, label, 2, x);
     }
     snprintf(name, sizeof(name), "pos_embed%u", stage + 1);
-    const sl_tensor *w[] = { sl_tensor_set_find(b->model->set, name),
-                             sl_tensor_set_find(b->model->set, "cls_token") };
+    const sl_tensor *w[] = { sl_find(b->model->set, b->root, name),
+                             sl_find(b->model->set, b->root, "cls_token") };
     bool has_token = stage == SL_SOFT_STAGES - 1 && b->config->class_token;
     return sl_graph_add(b->g, has_token ? SL_OP_CLASS_TOKENS : SL_OP_ADD_POSITION, name, NULL,
                         (sl_value[SL_MAX_INPUTS]) { x }, w, has_token ? 2 : 1);
@@ -117,33 +117,78 @@ static sl_value last_block(const builder *b, uint32_t index, sl_value x)
     return linear(b, p, "mlp.fc2", y, x, SL_ACT_NONE);
 }
 
-// ---- outputs
+// ---- stages one by one
 
-static void give_map(const builder *b, uint32_t stage, sl_value map)
+// The map of the last stage, without the class token.
+static sl_value drop_token(const builder *b, uint64_t height, uint64_t width, sl_value tokens)
+{
+    uint64_t rows = height, columns = width;
+    for (unsigned i = 0; i < 5; i++) { // five convolutions of stride 2
+        rows = rows / 2 + rows % 2;
+        columns = columns / 2 + columns % 2;
+    }
+    const sl_attr attr = { .first = 1, .rows = (uint32_t)rows, .columns = (uint32_t)columns };
+    return b->config->class_token ? simple(b, SL_OP_ROWS, "stage4", &attr, tokens) : tokens;
+}
+
+static sl_value build_stage(const builder *b, uint32_t stage, sl_value x)
+{
+    x = enter_stage(b, stage, x);
+    for (uint32_t i = 0; i < b->config->depths[stage]; i++)
+        x = stage < SL_SOFT_FREE_STAGES ? free_block(b, stage, i, x) : last_block(b, i, x);
+    return x;
+}
+
+static sl_status check_inverse(const builder *b)
+{
+    if (b->config->has_inverse)
+        return SL_OK;
+    return b->g->status = sl_fail(b->g->ctx, SL_ERR_ARGUMENT,
+                                  "%s: the files of SOFT and SOFT-Norm are alike, and this one "
+                                  "does not say which it is; name it once: softlens convert "
+                                  "--inverse soft, or norm",
+                                  sl_tensor_set_path(b->model->set));
+}
+
+sl_status sl_soft_stages(sl_graph *g, const sl_model *model, const char *root, sl_value image,
+                         sl_value maps[SL_SOFT_STAGES])
+{
+    const builder b = { g, model, &model->soft, root };
+    if (g->status != SL_OK || check_inverse(&b) != SL_OK)
+        return g->status;
+    const uint64_t height = g->values[image].shape.dim[0], width = g->values[image].shape.dim[1];
+    sl_value x = image;
+    for (uint32_t stage = 0; stage < SL_SOFT_STAGES; stage++)
+        maps[stage] = x = build_stage(&b, stage, x);
+    maps[SL_SOFT_STAGES - 1] = drop_token(&b, height, width, x);
+    return g->status;
+}
+
+// ---- a SOFT by itself, with its outputs
+
+static void give_map(const builder *b, unsigned outputs, uint32_t stage, sl_value map)
 {
     char name[16];
-    if (!(b->options->outputs & (1u << stage)))
+    if (!(outputs & (1u << stage)))
         return;
     snprintf(name, sizeof(name), "stage%u", stage + 1);
     sl_graph_output(b->g, map, name);
 }
 
-static void give_mean(const builder *b, sl_soft_output bit, const char *name, sl_value map)
+static void give_mean(const builder *b, const char *name, sl_value map)
 {
-    if (b->options->outputs & bit)
-        sl_graph_output(b->g, simple(b, SL_OP_MEAN, name, NULL, map), name);
+    sl_graph_output(b->g, simple(b, SL_OP_MEAN, name, NULL, map), name);
 }
 
 static void give_head(const builder *b, sl_value tokens)
 {
     const sl_soft_weights *made = &b->model->soft_weights;
     const sl_attr first = { .rows = 1 };
-    if (!sl_tensor_set_find(b->model->set, "norm.weight"))
+    if (!weight(b, "", "norm", "weight"))
         return;
     sl_value e = simple(b, SL_OP_ROWS, "head", &first, tokens);
     e = norm(b, "", "norm", e, LAST_EPS);
-    const sl_tensor *head[] = { sl_tensor_set_find(b->model->set, "head.weight"),
-                                &made->head_bias };
+    const sl_tensor *head[] = { weight(b, "", "head", "weight"), &made->head_bias };
     const sl_tensor *directions[] = { &made->logits[0], &made->logits[1] };
     sl_value z = SL_NO_VALUE;
     const sl_attr none = { 0 };
@@ -159,56 +204,36 @@ static void give_head(const builder *b, sl_value tokens)
     sl_graph_output(b->g, z, "logits");
 }
 
-// The map of the last stage, without the class token.
-static sl_value drop_token(const builder *b, sl_value tokens)
-{
-    uint32_t rows = b->options->height, columns = b->options->width;
-    for (unsigned i = 0; i < 5; i++) { // five convolutions of stride 2
-        rows = rows / 2 + rows % 2;
-        columns = columns / 2 + columns % 2;
-    }
-    const sl_attr attr = { .first = 1, .rows = rows, .columns = columns };
-    unsigned wanted = SL_SOFT_STAGE4 | SL_SOFT_POOL4;
-    if (!b->config->class_token || !(b->options->outputs & wanted))
-        return tokens;
-    return simple(b, SL_OP_ROWS, "stage4", &attr, tokens);
-}
-
-static sl_status build_graph(const builder *b)
+static sl_status build_graph(const builder *b, const sl_soft_options *options)
 {
     sl_graph *g = b->g;
-    sl_status st = sl_soft_check_size(g->ctx, b->config, b->options->height, b->options->width);
+    unsigned outputs = options->outputs;
+    sl_status st = sl_soft_check_size(g->ctx, b->config, options->height, options->width);
     if (st != SL_OK)
         return g->status = st;
-    const sl_shape shape = { .rank = 3, .dim = { b->options->height, b->options->width, 3 } };
+    const sl_shape shape = { .rank = 3, .dim = { options->height, options->width, 3 } };
     sl_value x = sl_graph_input(g, "image", &shape);
     for (uint32_t stage = 0; stage < SL_SOFT_FREE_STAGES; stage++) {
-        x = enter_stage(b, stage, x);
-        for (uint32_t i = 0; i < b->config->depths[stage]; i++)
-            x = free_block(b, stage, i, x);
-        give_map(b, stage, x);
+        x = build_stage(b, stage, x);
+        give_map(b, outputs, stage, x);
     }
-    give_mean(b, SL_SOFT_POOL3, "pool3", x);
-    x = enter_stage(b, SL_SOFT_FREE_STAGES, x);
-    for (uint32_t i = 0; i < b->config->depths[SL_SOFT_FREE_STAGES]; i++)
-        x = last_block(b, i, x);
-    sl_value map = drop_token(b, x);
-    give_map(b, SL_SOFT_FREE_STAGES, map);
-    give_mean(b, SL_SOFT_POOL4, "pool4", map);
+    if (outputs & SL_SOFT_POOL3)
+        give_mean(b, "pool3", x);
+    x = build_stage(b, SL_SOFT_FREE_STAGES, x);
+    if (outputs & (SL_SOFT_STAGE4 | SL_SOFT_POOL4)) {
+        sl_value map = drop_token(b, options->height, options->width, x);
+        give_map(b, outputs, SL_SOFT_FREE_STAGES, map);
+        if (outputs & SL_SOFT_POOL4)
+            give_mean(b, "pool4", map);
+    }
     give_head(b, x);
     return g->status;
 }
 
 sl_status sl_soft_build(sl_graph *g, const sl_model *model, const sl_soft_options *options)
 {
-    const builder b = { g, model, &model->soft, options };
-    if (!model->soft.has_inverse)
-        return g->status = sl_fail(g->ctx, SL_ERR_ARGUMENT,
-                                   "%s: the files of SOFT and SOFT-Norm are alike, and this one "
-                                   "does not say which it is; name it once: softlens convert "
-                                   "--inverse soft, or norm",
-                                   sl_tensor_set_path(model->set));
-    return build_graph(&b);
+    const builder b = { g, model, &model->soft, "" };
+    return check_inverse(&b) == SL_OK ? build_graph(&b, options) : g->status;
 }
 
 // ---- as one of the architectures
@@ -224,7 +249,7 @@ static sl_status open_model(sl_ctx *ctx, sl_model *model)
     if (st == SL_OK)
         st = sl_soft_check(ctx, model->set, &model->soft);
     if (st == SL_OK)
-        st = sl_soft_weights_make(ctx, model->set, &model->soft, &model->soft_weights);
+        st = sl_soft_weights_make(ctx, model->set, "", &model->soft, &model->soft_weights);
     return st;
 }
 
@@ -233,35 +258,44 @@ static void close_model(sl_model *model)
     sl_soft_weights_free(&model->soft_weights);
 }
 
-static sl_status config_json(sl_ctx *ctx, const sl_model *model, const char *inverse, bool is_final,
-                             char **out)
+sl_status sl_soft_tell_inverse(sl_ctx *ctx, const char *path, const char *inverse, bool is_final,
+                               sl_soft_config *config)
 {
-    const char *path = sl_tensor_set_path(model->set);
-    sl_soft_config config = model->soft;
     if (inverse) {
         bool is_norm = strcmp(inverse, "norm") == 0;
         if (!is_norm && strcmp(inverse, "soft") != 0)
             return sl_fail(ctx, SL_ERR_ARGUMENT, "there is no inverse \"%.64s\"; soft or norm",
                            inverse);
         sl_inverse named = is_norm ? SL_INVERSE_NORM : SL_INVERSE_SOFT;
-        if (config.has_inverse && config.inverse != named)
+        if (config->has_inverse && config->inverse != named)
             return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: it says that its inverse is %s, not %s", path,
                            is_norm ? "soft" : "norm", inverse);
-        config.inverse = named;
-        config.has_inverse = true;
+        config->inverse = named;
+        config->has_inverse = true;
     }
-    if (is_final && !config.has_inverse)
+    if (is_final && !config->has_inverse)
         return sl_fail(ctx, SL_ERR_ARGUMENT,
                        "%s: the files of SOFT and SOFT-Norm are alike, and this one does not say "
                        "which it is; give --inverse soft, or --inverse norm",
                        path);
+    return SL_OK;
+}
+
+static sl_status config_json(sl_ctx *ctx, const sl_model *model, const char *inverse, bool is_final,
+                             char **out)
+{
+    sl_soft_config config = model->soft;
+    sl_status st =
+        sl_soft_tell_inverse(ctx, sl_tensor_set_path(model->set), inverse, is_final, &config);
+    if (st != SL_OK)
+        return st;
     *out = sl_soft_config_json(ctx, &config);
     return *out ? SL_OK : SL_ERR_NOMEM;
 }
 
-static void sides(const sl_model *model, uint32_t *usual, uint32_t *multiple)
+static void sides(const sl_model *model, uint32_t *width, uint32_t *height, uint32_t *multiple)
 {
-    *usual = model->soft.image;
+    *width = *height = model->soft.image;
     *multiple = 1;
 }
 
@@ -269,11 +303,9 @@ static void sides(const sl_model *model, uint32_t *usual, uint32_t *multiple)
 static sl_status build_for_costs(sl_graph *g, const sl_model *model, uint32_t height,
                                  uint32_t width)
 {
-    sl_soft_config config = model->soft;
     const sl_soft_options options = { .height = height, .width = width, .outputs = SL_SOFT_ALL };
-    const builder b = { g, model, &config, &options };
-    config.has_inverse = true;
-    return build_graph(&b);
+    const builder b = { g, model, &model->soft, "" };
+    return build_graph(&b, &options);
 }
 
 const sl_architecture sl_architecture_soft = { .name = "soft",

@@ -33,14 +33,14 @@ static sl_status check_positions(sl_checker *k, const sl_soft_config *c, uint32_
     char name[32];
     bool has_class_row;
     snprintf(name, sizeof(name), "pos_embed%u", stage + 1);
-    const sl_tensor *t = sl_tensor_set_find(k->set, name);
+    const sl_tensor *t = sl_find(k->set, k->root, name);
     uint64_t side = sl_position_grid(t, &has_class_row);
     bool is_last = stage == SL_SOFT_STAGES - 1;
     if (t &&
         (side == 0 || (has_class_row && !is_last) || (!has_class_row && is_last && c->class_token)))
         return sl_fail(k->ctx, SL_ERR_FORMAT,
                        "%s: tensor %s has %s rows, which are no square grid%s",
-                       sl_tensor_set_path(k->set), name, t->shape.rank == 3 ? "so many" : "no",
+                       sl_tensor_set_path(k->set), t->name, t->shape.rank == 3 ? "so many" : "no",
                        is_last ? " with a row for the class token" : "");
     return sl_expect(k, name, positions(side * side + has_class_row, c->dims[stage]));
 }
@@ -105,7 +105,7 @@ static sl_status check_stage(sl_checker *k, const sl_soft_config *c, uint32_t st
 
 static bool has(const sl_checker *k, const char *name)
 {
-    return sl_tensor_set_find(k->set, name) != NULL;
+    return sl_find(k->set, k->root, name) != NULL;
 }
 
 // The class token, the last norm and the head, as far as the model has them.
@@ -127,7 +127,7 @@ static sl_status check_tail(sl_checker *k, const sl_soft_config *c)
     return st;
 }
 
-static bool is_counter(const char *name) // of batches seen in training
+bool sl_is_counter(const char *name) // of batches seen in training
 {
     const char *dot = strrchr(name, '.');
     return dot && strcmp(dot, ".num_batches_tracked") == 0;
@@ -144,7 +144,7 @@ static sl_status check_others(sl_checker *k)
     sl_status st = SL_OK;
     for (size_t i = 0; i < sl_tensor_set_count(k->set) && st == SL_OK; i++) {
         const sl_tensor *t = sl_tensor_set_at(k->set, i);
-        if (!is_counter(t->name) && !is_statistic(t->name))
+        if (!sl_is_counter(t->name) && !is_statistic(t->name))
             continue;
         k->seen++;
         if (is_statistic(t->name))
@@ -160,7 +160,7 @@ static sl_status find_stranger(const sl_checker *k)
                                          "norm.",       "head.",     "directions" };
     for (size_t i = 0; i < sl_tensor_set_count(k->set); i++) {
         const char *name = sl_tensor_set_at(k->set, i)->name;
-        bool is_known = is_counter(name) || is_statistic(name);
+        bool is_known = sl_is_counter(name) || is_statistic(name);
         for (size_t j = 0; j < SL_ARRAY_LEN(known) && !is_known; j++)
             is_known = strncmp(name, known[j], strlen(known[j])) == 0;
         if (!is_known)
@@ -172,14 +172,18 @@ static sl_status find_stranger(const sl_checker *k)
                    sl_tensor_set_path(k->set));
 }
 
-sl_status sl_soft_check(sl_ctx *ctx, const sl_tensor_set *set, const sl_soft_config *config)
+sl_status sl_soft_expect(sl_checker *k, const sl_soft_config *config)
 {
-    sl_checker k = { .ctx = ctx, .set = set };
     sl_status st = SL_OK;
     for (uint32_t stage = 0; stage < SL_SOFT_STAGES && st == SL_OK; stage++)
-        st = check_stage(&k, config, stage);
-    if (st == SL_OK)
-        st = check_tail(&k, config);
+        st = check_stage(k, config, stage);
+    return st == SL_OK ? check_tail(k, config) : st;
+}
+
+sl_status sl_soft_check(sl_ctx *ctx, const sl_tensor_set *set, const sl_soft_config *config)
+{
+    sl_checker k = { .ctx = ctx, .set = set, .root = "" };
+    sl_status st = sl_soft_expect(&k, config);
     if (st == SL_OK)
         st = check_others(&k);
     if (st == SL_OK && k.seen != sl_tensor_set_count(set))

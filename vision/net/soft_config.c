@@ -26,12 +26,17 @@ static void defaults(sl_soft_config *c)
 
 // ---- what names and shapes say
 
-static const sl_tensor *find(const sl_tensor_set *set, uint32_t stage, uint32_t block,
-                             const char *key)
+typedef struct file { // what is looked into
+    sl_ctx *ctx;
+    const sl_tensor_set *set;
+    const char *root; // of the tensors' names
+} file;
+
+static const sl_tensor *find(const file *f, uint32_t stage, uint32_t block, const char *key)
 {
     char name[128];
     snprintf(name, sizeof(name), "block%u.%u.%s", stage + 1, block, key);
-    return sl_tensor_set_find(set, name);
+    return sl_find(f->set, f->root, name);
 }
 
 // Side `i` of a tensor of that rank; 0: there is none, or it is absurdly large.
@@ -42,20 +47,20 @@ static uint32_t side_of(const sl_tensor *t, unsigned rank, unsigned i)
     return (uint32_t)t->shape.dim[i];
 }
 
-static sl_status malformed(sl_ctx *ctx, const sl_tensor_set *set, const char *what)
+static sl_status malformed(const file *f, const char *what)
 {
-    return sl_fail(ctx, SL_ERR_FORMAT, "%s: %s is missing or has an impossible shape",
-                   sl_tensor_set_path(set), what);
+    return sl_fail(f->ctx, SL_ERR_FORMAT, "%s: %s%s is missing or has an impossible shape",
+                   sl_tensor_set_path(f->set), f->root, what);
 }
 
-static bool infer_stage(const sl_tensor_set *set, sl_soft_config *c, uint32_t stage)
+static bool infer_stage(const file *f, sl_soft_config *c, uint32_t stage)
 {
     char name[64];
     snprintf(name, sizeof(name), "patch_embed%u.proj.%u.weight", stage + 1, stage == 0 ? 6u : 0u);
-    c->dims[stage] = side_of(sl_tensor_set_find(set, name), 4, 0);
+    c->dims[stage] = side_of(sl_find(f->set, f->root, name), 4, 0);
     bool is_free = stage < SL_SOFT_FREE_STAGES;
     const char *first = is_free ? "att.norm1.weight" : "norm1.weight";
-    while (c->depths[stage] <= MAX_DEPTH && find(set, stage, c->depths[stage], first))
+    while (c->depths[stage] <= MAX_DEPTH && find(f, stage, c->depths[stage], first))
         c->depths[stage]++;
     if (c->dims[stage] < 1 || c->dims[stage] > MAX_CHANNELS || c->depths[stage] < 1 ||
         c->depths[stage] > MAX_DEPTH)
@@ -64,33 +69,33 @@ static bool infer_stage(const sl_tensor_set *set, sl_soft_config *c, uint32_t st
         c->heads[stage] = c->dims[stage] / LAST_HEAD_DIM;
         return true;
     }
-    const sl_tensor *conv = find(set, stage, 0, "att.mha.attn.conv.weight");
+    const sl_tensor *conv = find(f, stage, 0, "att.mha.attn.conv.weight");
     c->heads[stage] = side_of(conv, 4, 0);
     c->kernels[stage] = side_of(conv, 4, 2);
-    c->ratios[stage] = side_of(find(set, stage, 0, "att.mha.attn.Qlandmark_op.weight"), 4, 2);
+    c->ratios[stage] = side_of(find(f, stage, 0, "att.mha.attn.Qlandmark_op.weight"), 4, 2);
     return c->heads[stage] >= 1 && c->kernels[stage] % 2 == 1 && c->kernels[stage] < 64 &&
            c->ratios[stage] >= 1 && c->ratios[stage] <= 64;
 }
 
-static sl_status infer(sl_ctx *ctx, const sl_tensor_set *set, sl_soft_config *c)
+static sl_status infer(const file *f, sl_soft_config *c)
 {
-    c->stem = side_of(sl_tensor_set_find(set, "patch_embed1.proj.0.weight"), 4, 0);
+    c->stem = side_of(sl_find(f->set, f->root, "patch_embed1.proj.0.weight"), 4, 0);
     if (c->stem < 1 || c->stem > MAX_CHANNELS)
-        return malformed(ctx, set, "patch_embed1.proj.0.weight");
+        return malformed(f, "patch_embed1.proj.0.weight");
     for (uint32_t stage = 0; stage < SL_SOFT_STAGES; stage++) {
         char what[64];
         snprintf(what, sizeof(what), "stage %u: its patch embedding or a block", stage + 1);
-        if (!infer_stage(set, c, stage))
-            return malformed(ctx, set, what);
+        if (!infer_stage(f, c, stage))
+            return malformed(f, what);
     }
-    c->class_token = sl_tensor_set_find(set, "cls_token") != NULL;
-    const sl_tensor *head = sl_tensor_set_find(set, "head.weight");
-    const sl_tensor *directions = sl_tensor_set_find(set, "directions");
+    c->class_token = sl_find(f->set, f->root, "cls_token") != NULL;
+    const sl_tensor *head = sl_find(f->set, f->root, "head.weight");
+    const sl_tensor *directions = sl_find(f->set, f->root, "directions");
     c->head = head ? SL_SOFT_HEAD_LINEAR : SL_SOFT_HEAD_NONE;
     c->classes = side_of(directions ? directions : head, 2, 0);
     c->embedding = directions ? side_of(head, 2, 0) : 0;
     if ((head && c->classes < 1) || (directions && c->embedding < 1))
-        return malformed(ctx, set, directions ? "directions or head.weight" : "head.weight");
+        return malformed(f, directions ? "directions or head.weight" : "head.weight");
     return SL_OK;
 }
 
@@ -105,18 +110,11 @@ static bool read_word(const json_t *value, const char *const *words, size_t coun
     return false;
 }
 
-static bool read_real(const json_t *value, double above, double most, float *out)
-{
-    double x = json_number_value(value);
-    *out = (float)x;
-    return json_is_number(value) && x > above && x <= most;
-}
-
 static bool read_reals(const json_t *value, double above, float out[3])
 {
     bool fits = json_array_size(value) == 3;
     for (size_t i = 0; fits && i < 3; i++)
-        fits = read_real(json_array_get(value, i), above, 1e6, &out[i]);
+        fits = sl_read_real(json_array_get(value, i), above, 1e6, &out[i]);
     return fits;
 }
 
@@ -190,9 +188,9 @@ static bool read_key(const char *key, const json_t *value, sl_soft_config *c)
     if (strcmp(key, "embedding") == 0)
         return sl_read_count(value, 1, MAX_CHANNELS, &c->embedding);
     if (strcmp(key, "scale") == 0)
-        return read_real(value, 0, 1e6, &c->scale);
+        return sl_read_real(value, 0, 1e6, &c->scale);
     if (strcmp(key, "temperature") == 0)
-        return read_real(value, 0, 1e6, &c->temperature);
+        return sl_read_real(value, 0, 1e6, &c->temperature);
     if (strcmp(key, "image") == 0)
         return sl_read_count(value, 1, 65535, &c->image);
     if (strcmp(key, "resize") == 0)
@@ -204,36 +202,25 @@ static bool read_key(const char *key, const json_t *value, sl_soft_config *c)
     return read_shape_key(key, value, c);
 }
 
-static sl_status parse(sl_ctx *ctx, const char *path, const char *text, sl_soft_config *c)
+static sl_status parse(const file *f, const json_t *stated, sl_soft_config *c)
 {
-    json_error_t error;
-    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error), *value;
-    const char *key;
-    sl_status st = SL_OK;
-    if (!json_is_object(root)) {
-        st = sl_fail(ctx, SL_ERR_FORMAT, "%s: metadata \"config\" is no JSON object: %s", path,
-                     root ? "another type" : error.text);
-        goto done;
-    }
-    json_object_foreach(root, key, value)
+    const char *path = sl_tensor_set_path(f->set), *key;
+    json_t *value;
+    json_object_foreach((json_t *)stated, key, value)
     {
-        if (!read_key(key, value, c)) {
-            st = sl_fail(ctx, SL_ERR_FORMAT,
-                         "%s: metadata \"config\": key \"%s\" is unknown or out of range", path,
-                         key);
-            goto done;
-        }
+        if (!read_key(key, value, c))
+            return sl_fail(f->ctx, SL_ERR_FORMAT,
+                           "%s: metadata \"config\": key \"%s%.64s\" is unknown or out of range",
+                           path, f->root, key);
     }
     if (c->dims[0] == 0 || c->heads[0] == 0 || c->depths[0] == 0)
-        st = sl_fail(ctx, SL_ERR_FORMAT, "%s: metadata \"config\" wants dims, heads and depths",
-                     path);
-    else if (c->resize < c->image)
-        st = sl_fail(ctx, SL_ERR_FORMAT,
-                     "%s: metadata \"config\": a crop of %u pixels out of a picture of %u", path,
-                     c->image, c->resize);
-done:
-    json_decref(root);
-    return st;
+        return sl_fail(f->ctx, SL_ERR_FORMAT,
+                       "%s: metadata \"config\" wants %sdims, heads and depths", path, f->root);
+    if (c->resize < c->image && !*f->root)
+        return sl_fail(f->ctx, SL_ERR_FORMAT,
+                       "%s: metadata \"config\": a crop of %u pixels out of a picture of %u", path,
+                       c->image, c->resize);
+    return SL_OK;
 }
 
 // ---- both together
@@ -303,48 +290,69 @@ static sl_status check_heads(sl_ctx *ctx, const char *path, const sl_soft_config
     return SL_OK;
 }
 
-sl_status sl_soft_config_read(sl_ctx *ctx, const sl_tensor_set *set, sl_soft_config *out)
+// What a backbone's head is, nobody asks; but there must be no other tensors.
+static sl_status ignore_head(const file *f, const sl_soft_config *seen, sl_soft_config *out)
 {
-    const char *path = sl_tensor_set_path(set), *text = sl_tensor_set_meta(set, "config");
+    out->head = seen->head;
+    out->classes = seen->classes;
+    out->embedding = 0;
+    if (seen->embedding == 0)
+        return SL_OK;
+    return sl_fail(f->ctx, SL_ERR_FORMAT, "%s: %sdirections does not belong to a backbone",
+                   sl_tensor_set_path(f->set), f->root);
+}
+
+sl_status sl_soft_config_from(sl_ctx *ctx, const sl_tensor_set *set, const char *root,
+                              const json_t *stated, sl_soft_config *out)
+{
+    const file f = { ctx, set, root };
+    bool is_backbone = *root;
     sl_soft_config seen;
     defaults(&seen);
-    sl_status st = infer(ctx, set, &seen);
+    sl_status st = infer(&f, &seen);
     if (st != SL_OK)
         return st;
     *out = seen;
-    if (text) {
+    if (stated)
         defaults(out);
-        out->class_token = seen.class_token;
-        st = parse(ctx, path, text, out);
-        const char *what = st == SL_OK ? find_difference(out, &seen) : NULL;
-        if (st == SL_OK && !what)
-            what = reconcile_head(out, &seen);
-        if (what)
-            st = sl_fail(ctx, SL_ERR_FORMAT,
-                         "%s: metadata and tensors disagree about %s; the file is damaged or was "
-                         "edited",
-                         path, what);
-    } else if (seen.embedding > 0) {
+    out->class_token = seen.class_token && !is_backbone;
+    if (stated)
+        st = parse(&f, stated, out);
+    else if (seen.embedding > 0 && !is_backbone)
         st = sl_fail(ctx, SL_ERR_FORMAT,
                      "%s: it has directions of classes, but no metadata that says what they are",
-                     path);
-    }
-    return st == SL_OK ? check_heads(ctx, path, out) : st;
+                     sl_tensor_set_path(set));
+    if (st == SL_OK && is_backbone)
+        st = ignore_head(&f, &seen, out);
+    const char *what = st == SL_OK ? find_difference(out, &seen) : NULL;
+    if (st == SL_OK && !what && stated && !is_backbone)
+        what = reconcile_head(out, &seen);
+    if (what)
+        st = sl_fail(ctx, SL_ERR_FORMAT,
+                     "%s: metadata and tensors disagree about %s%s; the file is damaged or was "
+                     "edited",
+                     sl_tensor_set_path(set), root, what);
+    return st == SL_OK ? check_heads(ctx, sl_tensor_set_path(set), out) : st;
+}
+
+sl_status sl_soft_config_read(sl_ctx *ctx, const sl_tensor_set *set, sl_soft_config *out)
+{
+    json_t *stated;
+    sl_status st = sl_config_load(ctx, set, &stated);
+    if (st == SL_OK)
+        st = sl_soft_config_from(ctx, set, "", stated, out);
+    json_decref(stated);
+    return st;
 }
 
 // ---- as JSON
-
-static bool is_other(float a, float b)
-{
-    return a < b || a > b;
-}
 
 static void set_reals(json_t *root, const char *key, const float *x, const float *usual)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < 3; i++)
         json_array_append_new(array, json_real((double)x[i]));
-    if (is_other(x[0], usual[0]) || is_other(x[1], usual[1]) || is_other(x[2], usual[2]))
+    if (sl_is_other(x[0], usual[0]) || sl_is_other(x[1], usual[1]) || sl_is_other(x[2], usual[2]))
         json_object_set(root, key, array);
     json_decref(array);
 }
@@ -363,11 +371,11 @@ static void set_head(json_t *root, const sl_soft_config *c, const sl_soft_config
         json_object_set_new(root, "embedding", json_integer(c->embedding));
         json_object_set_new(root, "scale", json_real((double)c->scale));
     }
-    if (is_other(c->temperature, d->temperature))
+    if (sl_is_other(c->temperature, d->temperature))
         json_object_set_new(root, "temperature", json_real((double)c->temperature));
 }
 
-char *sl_soft_config_json(sl_ctx *ctx, const sl_soft_config *c)
+json_t *sl_soft_config_object(const sl_soft_config *c)
 {
     sl_soft_config d;
     defaults(&d);
@@ -391,9 +399,10 @@ char *sl_soft_config_json(sl_ctx *ctx, const sl_soft_config *c)
     set_count(root, "resize", c->resize, d.resize);
     set_reals(root, "mean", c->mean, d.mean);
     set_reals(root, "std", c->std, d.std);
-    char *text = json_dumps(root, JSON_REAL_PRECISION(9));
-    json_decref(root);
-    if (!text)
-        sl_fail(ctx, SL_ERR_NOMEM, "out of memory");
-    return text;
+    return root;
+}
+
+char *sl_soft_config_json(sl_ctx *ctx, const sl_soft_config *c)
+{
+    return sl_config_text(ctx, sl_soft_config_object(c));
 }

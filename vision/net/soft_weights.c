@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // net/soft_weights.c: what is made of a SOFT's tensors at load.
-#include "net/net.h"
+#include "net/parts.h"
 
 #include <math.h>
 
@@ -10,6 +10,7 @@
 typedef struct maker {
     sl_ctx *ctx;
     const sl_tensor_set *set;
+    const char *root; // of the tensors' names
     sl_soft_weights *out;
 } maker;
 
@@ -19,7 +20,7 @@ static float *values_of(const maker *m, const char *prefix, const char *key)
     char name[96];
     size_t count = 0;
     snprintf(name, sizeof(name), "%s.%s", prefix, key);
-    const sl_tensor *t = sl_tensor_set_find(m->set, name);
+    const sl_tensor *t = sl_find(m->set, m->root, name);
     sl_shape_elements(&t->shape, &count);
     float *values = sl_alloc(m->ctx, count, sizeof(*values));
     if (values)
@@ -48,8 +49,8 @@ static sl_status fold(const maker *m, const normalised *n, const char *name, siz
         double spread = (double)n->variance[o] + NORM_EPS;
         if (spread <= 0)
             return sl_fail(m->ctx, SL_ERR_FORMAT,
-                           "%s: %s.running_var holds %g; the file is damaged",
-                           sl_tensor_set_path(m->set), name, (double)n->variance[o]);
+                           "%s: %s%s.running_var holds %g; the file is damaged",
+                           sl_tensor_set_path(m->set), m->root, name, (double)n->variance[o]);
         double factor = (double)n->scale[o] / sqrt(spread);
         for (size_t i = 0; i < in; i++)
             weight[o * in + i] = (float)(factor * (double)n->weight[o * in + i]);
@@ -69,7 +70,7 @@ static sl_status make_embed(const maker *m, uint32_t stage, uint32_t i, sl_tenso
                      values_of(m, norm, "running_mean"), values_of(m, norm, "running_var") };
     char name[96];
     snprintf(name, sizeof(name), "%s.weight", conv);
-    const sl_tensor *weight = sl_tensor_set_find(m->set, name);
+    const sl_tensor *weight = sl_find(m->set, m->root, name);
     const uint64_t *dim = weight->shape.dim;
     const char *label = weight->name;
     float *folded = new_tensor(m, label, weight->shape, &made[0]);
@@ -88,7 +89,7 @@ static sl_status make_embed(const maker *m, uint32_t stage, uint32_t i, sl_tenso
 
 static sl_status make_bias(const maker *m, uint64_t count)
 {
-    const sl_tensor *own = sl_tensor_set_find(m->set, "head.bias");
+    const sl_tensor *own = sl_find(m->set, m->root, "head.bias");
     if (own) {
         m->out->head_bias = *own;
         return SL_OK;
@@ -100,7 +101,7 @@ static sl_status make_bias(const maker *m, uint64_t count)
 // Rows of unit length times the scale: products with them are logits.
 static sl_status make_directions(const maker *m, const sl_soft_config *c)
 {
-    const sl_tensor *own = sl_tensor_set_find(m->set, "directions");
+    const sl_tensor *own = sl_find(m->set, m->root, "directions");
     float *rows = new_tensor(m, "directions", own->shape, &m->out->logits[0]);
     sl_shape shape = { .rank = 1, .dim = { c->classes } };
     if (!rows || !new_tensor(m, "directions", shape, &m->out->logits[1]))
@@ -118,13 +119,13 @@ static sl_status make_directions(const maker *m, const sl_soft_config *c)
     return SL_OK;
 }
 
-sl_status sl_soft_weights_make(sl_ctx *ctx, const sl_tensor_set *set, const sl_soft_config *config,
-                               sl_soft_weights *out)
+sl_status sl_soft_weights_make(sl_ctx *ctx, const sl_tensor_set *set, const char *root,
+                               const sl_soft_config *config, sl_soft_weights *out)
 {
     static const uint32_t places[][2] = {
         { 0, 0 }, { 0, 3 }, { 0, 6 }, { 1, 0 }, { 2, 0 }, { 3, 0 }
     };
-    const maker m = { ctx, set, out };
+    const maker m = { ctx, set, root, out };
     sl_status st = SL_OK;
     for (size_t i = 0; i < SL_ARRAY_LEN(places) && st == SL_OK; i++)
         st = make_embed(&m, places[i][0], places[i][1], out->embed[i]);
