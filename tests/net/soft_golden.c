@@ -3,118 +3,14 @@
 // implementation (tools/golden), at every SIMD level and several thread counts: small models with
 // weights from files, and Tiny with weights that names and shapes give (tools/golden/generated.py).
 #include "backend.h"
-#include "net/net.h"
+#include "generated.h"
 
 #include <check.h>
-#include <jansson.h>
 #include <math.h>
 #include <unistd.h>
 
 #define TOLERANCE 1e-4 // of an output's range, f32
 #define HALF_TOLERANCE 5e-3
-
-// ---- generated weights and pictures
-
-static uint64_t hash_of(const char *name) // FNV-1a
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *name; name++)
-        h = (h ^ (uint8_t)*name) * 0x100000001b3u;
-    return h;
-}
-
-static float unit_at(uint64_t seed, size_t i)
-{
-    uint64_t z = seed + (i + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    z = z ^ (z >> 31);
-    return (float)((int)(z >> 52) - 2048) / 2048.0f;
-}
-
-static bool ends_in(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
-static bool begins_with(const char *name, const char *start)
-{
-    return strncmp(name, start, strlen(start)) == 0;
-}
-
-typedef struct line { // a value is c + a t
-    float c, a;
-} line;
-
-static line line_of(const char *name, unsigned rank, size_t fan)
-{
-    int k = 0;
-    while (3 * ((size_t)1 << (2 * k)) < 2 * fan)
-        k++;
-    if (ends_in(name, ".running_var"))
-        return (line) { 1, 0.5f };
-    if (ends_in(name, ".running_mean"))
-        return (line) { 0, 0.5f };
-    if (ends_in(name, "Qnorm_act.0.weight"))
-        return (line) { 0.375f, 0.125f };
-    if (ends_in(name, ".weight") && rank == 1)
-        return (line) { 1, 0.25f };
-    if (ends_in(name, ".bias"))
-        return (line) { 0, 0.125f };
-    if (begins_with(name, "pos_embed") || begins_with(name, "cls_token"))
-        return (line) { 0, 0.5f };
-    return (line) { 0, ldexpf(1, -(k + ends_in(name, "W_q.weight"))) };
-}
-
-static void generate(sl_tensor *t, const char *name, const json_t *shape)
-{
-    size_t count = 1;
-    *t = (sl_tensor) { .name = name, .dtype = SL_F32 };
-    for (size_t i = 0; i < json_array_size(shape); i++) {
-        t->shape.dim[t->shape.rank] = (uint64_t)json_integer_value(json_array_get(shape, i));
-        count *= (size_t)t->shape.dim[t->shape.rank++];
-    }
-    float *data = malloc(count * sizeof *data);
-    ck_assert_ptr_nonnull(data);
-    line l = line_of(name, t->shape.rank, count / (size_t)t->shape.dim[0]);
-    uint64_t seed = hash_of(name);
-    for (size_t i = 0; i < count; i++)
-        data[i] = l.c + l.a * unit_at(seed, i);
-    t->data = data;
-    t->bytes = count * sizeof *data;
-}
-
-// The Tiny model that a set of answers belongs to, as a file.
-static void write_tiny(sl_ctx *ctx, const sl_tensor_set *set, const char *path)
-{
-    json_t *shapes = json_loads(sl_tensor_set_meta(set, "tensors"), 0, NULL), *shape;
-    ck_assert_ptr_nonnull(shapes);
-    sl_tensor *tensors = calloc(json_object_size(shapes), sizeof *tensors);
-    const char *name;
-    size_t count = 0;
-    json_object_foreach(shapes, name, shape) generate(&tensors[count++], name, shape);
-    const sl_meta meta[] = { { "architecture", "soft" },
-                             { "config", sl_tensor_set_meta(set, "config") } };
-    ck_assert_int_eq(sl_safetensors_write(ctx, path, true, tensors, count, meta, 2), SL_OK);
-    for (size_t i = 0; i < count; i++)
-        free((void *)tensors[i].data);
-    free(tensors);
-    json_decref(shapes);
-}
-
-static float *generated_picture(size_t height, size_t width)
-{
-    uint64_t fine = hash_of("image"), coarse = hash_of("image.coarse");
-    size_t across = (width + 15) / 16;
-    float *x = malloc(height * width * 3 * sizeof *x);
-    ck_assert_ptr_nonnull(x);
-    for (size_t i = 0; i < height * width * 3; i++) {
-        size_t cell = (i / 3 / width / 16) * across + i / 3 % width / 16;
-        x[i] = 1.5f * unit_at(coarse, cell * 3 + i % 3) + 0.5f * unit_at(fine, i);
-    }
-    return x;
-}
 
 // ---- one case
 
@@ -127,17 +23,6 @@ typedef struct golden {
     float *picture;               // [height, width, 3]
 } golden;
 
-static float *stored_picture(const golden *t)
-{
-    const uint8_t *pixels = sl_tensor_set_find(t->set, "input")->data;
-    const sl_soft_config *c = &t->model->soft;
-    float *x = malloc(t->height * t->width * 3 * sizeof *x);
-    ck_assert_ptr_nonnull(x);
-    for (size_t i = 0; i < t->height * t->width * 3; i++)
-        x[i] = (float)(((double)pixels[i] / 255 - (double)c->mean[i % 3]) / (double)c->std[i % 3]);
-    return x;
-}
-
 static void open_case(golden *t, const char *name, const char *simd, unsigned threads)
 {
     char path[512];
@@ -149,7 +34,7 @@ static void open_case(golden *t, const char *name, const char *simd, unsigned th
     const sl_tensor *input = sl_tensor_set_find(t->set, "input");
     if (!input) {
         snprintf(path, sizeof path, "/tmp/softlens-golden-%d.safetensors", (int)getpid());
-        write_tiny(t->ctx, t->set, path);
+        test_generated_write(t->ctx, t->set, "soft", path);
         t->height = (size_t)atoi(sl_tensor_set_meta(t->set, "height"));
         t->width = (size_t)atoi(sl_tensor_set_meta(t->set, "width"));
         t->stride = (size_t)atoi(sl_tensor_set_meta(t->set, "stride"));
@@ -162,7 +47,8 @@ static void open_case(golden *t, const char *name, const char *simd, unsigned th
     ck_assert_msg(sl_model_open(t->ctx, path, &t->model) == SL_OK, "%s", sl_ctx_message(t->ctx));
     if (!input)
         unlink(path); // mapped, so there until it is closed
-    t->picture = input ? stored_picture(t) : generated_picture(t->height, t->width);
+    t->picture = input ? test_stored_picture(input, &t->model->soft)
+                       : test_generated_picture(t->height, t->width);
 }
 
 static void close_case(golden *t)
@@ -173,37 +59,17 @@ static void close_case(golden *t)
     sl_ctx_free(t->ctx);
 }
 
-static float number_at(const sl_tensor *t, size_t i)
-{
-    float x;
-    memcpy(&x, (const uint8_t *)t->data + i * sizeof x, sizeof x);
-    return x;
-}
-
-// Element i of what is wanted: maps of small models are kept in 16 bits of their range.
-static double wanted_at(const golden *t, const sl_tensor *want, size_t i)
-{
-    char name[32];
-    int16_t q;
-    if (want->dtype == SL_F32)
-        return (double)number_at(want, i);
-    snprintf(name, sizeof name, "%s.range", want->name);
-    const sl_tensor *range = sl_tensor_set_find(t->set, name);
-    double low = (double)number_at(range, 0), high = (double)number_at(range, 1);
-    memcpy(&q, (const uint8_t *)want->data + i * sizeof q, sizeof q);
-    return low + ((double)q + 32768) / 65535 * (high - low);
-}
-
 static void compare(const golden *t, const char *name, const float *out, size_t count)
 {
     const sl_tensor *want = sl_tensor_set_find(t->set, name);
-    size_t stride = begins_with(name, "stage") ? t->stride : 1, kept = 0;
+    size_t stride = strncmp(name, "stage", 5) == 0 ? t->stride : 1, kept = 0;
     ck_assert_msg(want && sl_shape_elements(&want->shape, &kept), "%s: no %s", t->name, name);
     ck_assert_msg(kept == (count + stride - 1) / stride, "%s: %s has %zu elements", t->name, name,
                   count);
     double worst = 0, low = INFINITY, high = -INFINITY;
     for (size_t i = 0; i < kept; i++) {
-        double expected = wanted_at(t, want, i), error = fabs((double)out[i * stride] - expected);
+        double expected = test_wanted_at(t->set, want, i),
+               error = fabs((double)out[i * stride] - expected);
         worst = error > worst || isnan(error) ? error : worst;
         low = fmin(low, expected);
         high = fmax(high, expected);

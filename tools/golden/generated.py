@@ -11,7 +11,8 @@ Element i (from 0, row-major) of the tensor NAME:
     t = ((int)(z >> 52) - 2048) / 2048.0f                       in [-1, 1), exact
 
 and the value is c + a * t in f32. Every a is a power of two, so a * t is exact and only the sum is
-rounded, once: a fused multiply-add gives the same bits. The first rule that fits the name holds:
+rounded, once: a fused multiply-add gives the same bits. The first rule that fits the name, without
+a "backbone." in front of it, holds:
 
     ends in ".running_var"              c = 1       a = 1/2
     ends in ".running_mean"             c = 0       a = 1/2
@@ -20,6 +21,7 @@ rounded, once: a fused multiply-add gives the same bits. The first rule that fit
     ends in ".bias"                     c = 0       a = 1/8
     begins with "pos_embed", "cls_token"    c = 0   a = 1/2
     ends in "W_q.weight"                c = 0       a = 2^-(k+1), k as below
+    begins with "bbox_head."            c = 0       a = 2^-(k-2), k as below
     all others                          c = 0       a = 2^-k, with the smallest k for which
                                         3 * 4^k >= 2 * f, f = elements / first dimension
 
@@ -51,6 +53,7 @@ def units(name, shape):
 
 def rule(name, shape):
     """(c, a)"""
+    name = name.removeprefix("backbone.")
     k = 0
     while 3 * 4 ** k < 2 * int(np.prod(shape[1:])):
         k += 1
@@ -66,6 +69,8 @@ def rule(name, shape):
         return 0, 0.125
     if name.startswith(("pos_embed", "cls_token")):
         return 0, 0.5
+    if name.startswith("bbox_head."):
+        return 0, 2.0 ** -(k - 2)
     return 0, 2.0 ** -(k + name.endswith("W_q.weight"))
 
 
