@@ -6,8 +6,8 @@
 set -euo pipefail
 
 build=(gcc libc6-dev meson ninja-build pkg-config
-       glslang-tools libjansson-dev libjpeg-dev liblcms2-dev libpng-dev libvulkan-dev libzip-dev
-       nettle-dev)
+       glslang-tools libfontconfig-dev libfreetype-dev libharfbuzz-dev libjansson-dev libjpeg-dev
+       liblcms2-dev libpng-dev libraqm-dev libvulkan-dev libzip-dev nettle-dev)
 tests=(check g++ mesa-vulkan-drivers vulkan-validationlayers)
 checks=(binutils clang clang-format libclang-rt-dev mandoc shellcheck)
 bench=(libopenblas0-openmp libopenblas-dev python3-numpy python3-pil python3-skimage python3-torch)
@@ -30,7 +30,7 @@ is_usable() {
     for tool in cc meson ninja pkg-config; do
         command -v "$tool" >/dev/null || return 1
     done
-    pkg-config --exists jansson libjpeg lcms2 libpng libzip nettle || return 1
+    pkg-config --exists freetype2 harfbuzz jansson libjpeg lcms2 libpng libzip nettle raqm || return 1
     [ "${1-}" = "" ] || pkg-config --exists check || [ "$1" = --bench ]
 }
 
@@ -39,8 +39,9 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
         exit 0
     fi
     echo "setup: this is not Debian or Ubuntu; please install by hand: a C17 compiler, meson 1.0," \
-        "ninja, pkg-config, and the development files of jansson, libjpeg-turbo, lcms2, libpng," \
-        "libzip and nettle; for Vulkan its headers and glslangValidator; for the tests also Check, a" \
+        "ninja, pkg-config, and the development files of FreeType, HarfBuzz, jansson, lcms2," \
+        "libjpeg-turbo, libpng, libraqm, libzip and nettle; for labels in more scripts those of" \
+        "fontconfig; for Vulkan its headers and glslangValidator; for the tests also Check, a" \
         "Vulkan driver such as lavapipe, and the validation layers; for all checks clang with its" \
         "sanitizer runtime, clang-format, mandoc and shellcheck." >&2
     exit 1

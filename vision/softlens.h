@@ -378,14 +378,14 @@ typedef struct sl_overlay_options {
 // and takes everything out of EXIF that could hold a picture: thumbnails, maker's notes, XMP.
 // SL_ERR_ARGUMENT: a box as above, a picture of another size, a style that we do not know.
 // SL_ERR_IO, SL_ERR_FORMAT: the font. SL_ERR_NOMEM. A picture is drawn on whole or not at all.
-sl_status sl_detections_draw(sl_ctx *ctx, sl_image *image, const sl_detections *found,
-                             const sl_overlay_options *options);
+SL_API sl_status sl_detections_draw(sl_ctx *ctx, sl_image *image, const sl_detections *found,
+                                    const sl_overlay_options *options);
 
 // *out: what is inside the box, whole pixels that it touches, with depth, channels and metadata;
 // of EXIF no thumbnail, nor anything else that shows or measures the whole picture.
 // SL_ERR_ARGUMENT: a box outside the picture, or not a box. SL_ERR_NOMEM.
-sl_status sl_image_crop(sl_ctx *ctx, const sl_image *image, const sl_detection *found,
-                        sl_image **out);
+SL_API sl_status sl_image_crop(sl_ctx *ctx, const sl_image *image, const sl_detection *found,
+                               sl_image **out);
 
 typedef enum sl_detect_format {
     SL_DETECT_JSON = 0, // one picture a file

@@ -27,6 +27,7 @@ FOLDERS = ["vision", "app", "tests", "tools", "examples", "models", "data", "doc
 SOURCES = {".c", ".h", ".py", ".sh"}
 TEXTS = SOURCES | {".build", ".txt", ".md", ".1", ".bash", ".in"}
 MAX_LINES = 500
+PUBLIC = pathlib.PurePath("vision/softlens.h")    # one header, and the manual: it may be longer
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 LATER = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b")     # in halves: this file is read, too
 HOME = re.compile(r"(?<![\w.$}])/(home|root|Users|work)/")
@@ -67,7 +68,7 @@ def check_file(root, path):
     """Yields (line number, what is wrong)."""
     lines = (root / path).read_text(encoding="utf-8").splitlines()
     if path.suffix in SOURCES:
-        if len(lines) > MAX_LINES:
+        if len(lines) > MAX_LINES and path != PUBLIC:
             yield len(lines), f"longer than {MAX_LINES} lines; split it by topic"
         if not any("SPDX-License-Identifier: MIT" in line for line in lines[:3]):
             yield 1, "no SPDX-License-Identifier: MIT on top"

@@ -45,6 +45,8 @@ class Rooms(unittest.TestCase):
     def test_length(self):
         self.assertEqual(errors("app/a.c", SPDX + "\n" * 499), [])
         self.assertEqual(len(errors("app/a.c", SPDX + "\n" * 500)), 1)
+        self.assertEqual(len(errors("vision/a.h", SPDX + "\n" * 500)), 1)
+        self.assertEqual(errors("vision/softlens.h", SPDX + "\n" * 500), [])
 
     def test_licence(self):
         self.assertEqual(len(errors("app/a.c", "int a;\n")), 1)

@@ -73,6 +73,16 @@ void *sl_arena_alloc(sl_ctx *ctx, sl_arena *arena, size_t count, size_t size); /
 char *sl_arena_strdup(sl_ctx *ctx, sl_arena *arena, const char *text);
 void sl_arena_free(sl_arena *arena);
 
+// ---- utf8.c
+
+#define SL_REPLACEMENT 0xFFFDu // stands for what is no character
+
+// The character at `text`: how many bytes it has, 0 at the end. A byte that begins none (overlong,
+// surrogate, cut short) counts for itself, and *code is SL_REPLACEMENT.
+size_t sl_utf8_next(const char *text, uint32_t *code);
+// Any bytes as valid UTF-8 (malloc'ed): each byte that is none becomes U+FFFD. NULL: SL_ERR_NOMEM.
+char *sl_utf8_copy(sl_ctx *ctx, const char *text);
+
 // ---- file.c
 
 // Reads a whole regular file (or pipe) of at most `max_bytes`. SL_ERR_IO, SL_ERR_LIMIT,

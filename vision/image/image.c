@@ -46,6 +46,17 @@ void sl_image_free(sl_image *image)
     free(image);
 }
 
+void sl_image_copy_notes(const sl_image *from, sl_image *to)
+{
+    to->format = from->format;
+    to->png_colour = from->png_colour;
+    to->density_x = from->density_x;
+    to->density_y = from->density_y;
+    to->density_unit = from->density_unit;
+    to->chroma_h = from->chroma_h;
+    to->chroma_v = from->chroma_v;
+}
+
 sl_status sl_image_new_like(sl_ctx *ctx, const sl_image *image, sl_image **out)
 {
     sl_image *copy = NULL;
@@ -60,13 +71,7 @@ sl_status sl_image_new_like(sl_ctx *ctx, const sl_image *image, sl_image **out)
         sl_image_free(copy);
         return st;
     }
-    copy->format = image->format;
-    copy->png_colour = image->png_colour;
-    copy->density_x = image->density_x;
-    copy->density_y = image->density_y;
-    copy->density_unit = image->density_unit;
-    copy->chroma_h = image->chroma_h;
-    copy->chroma_v = image->chroma_v;
+    sl_image_copy_notes(image, copy);
     *out = copy;
     return SL_OK;
 }

@@ -48,6 +48,8 @@ sl_status sl_image_encode(sl_ctx *ctx, const sl_image *image, const char *name,
 // A picture of the same size, channels, depth and metadata, pixels black.
 sl_status sl_image_new_like(sl_ctx *ctx, const sl_image *image, sl_image **out);
 sl_status sl_image_clone(sl_ctx *ctx, const sl_image *image, sl_image **out);
+// Format, PNG's colours, density and chroma, but neither ICC nor EXIF.
+void sl_image_copy_notes(const sl_image *from, sl_image *to);
 
 // 8-bit RGB: the picture in grey under a heat colour by value. heat: [height, width], 0..1.
 sl_status sl_image_heat(sl_ctx *ctx, const sl_image *image, const float *heat, sl_image **out);
@@ -78,5 +80,14 @@ sl_status sl_image_fit(sl_ctx *ctx, const sl_image *image, const sl_rectangle *f
 // EXIF (exif.c): the orientation (1..8; 1 when absent or malformed), and its reset to 1 in place.
 unsigned sl_exif_orientation(const uint8_t *tiff, size_t size);
 void sl_exif_reset_orientation(uint8_t *tiff, size_t size);
+// EXIF without what could hold a picture (exif_strip.c): thumbnails, XMP, maker's notes and the
+// like; is_resized: nor what measures the whole picture. *out: empty where `exif` is malformed.
+sl_status sl_exif_strip(sl_ctx *ctx, const sl_blob *exif, bool is_resized, sl_blob *out);
+// That, done to a picture's own.
+sl_status sl_image_forget_pictures(sl_ctx *ctx, sl_image *image, bool is_resized);
+
+// A part of a picture, with all that goes along with it. SL_ERR_ARGUMENT: reaches beyond it.
+sl_status sl_image_cut(sl_ctx *ctx, const sl_image *image, uint32_t left, uint32_t top,
+                       uint32_t width, uint32_t height, sl_image **out);
 
 #endif

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+// image/exif_strip.c: EXIF without anything that could hold a picture. The directories are written
+// anew, so that nothing lies hidden between them: of the first one, Exif, GPS and Interop, what is
+// small and no known place for pictures. Every offset is checked.
+#include "image/image.h"
+
+#define ENTRY_BYTES 12
+#define MOST_DATA 1024 // bytes of a value; a thumbnail takes more
+#define MOST_TEXT 4096
+#define TYPE_TEXT 2
+#define TYPE_LONG 4
+#define TAG_EXIF 0x8769
+#define TAG_GPS 0x8825
+#define TAG_INTEROP 0xA005
+
+typedef struct rewriter {
+    sl_ctx *ctx;
+    const uint8_t *in;
+    size_t size;
+    bool big;        // endian
+    bool is_resized; // what measures the whole picture goes, too
+    sl_blob out;
+    size_t room;
+} rewriter;
+
+static unsigned get16(const rewriter *w, const uint8_t *p)
+{
+    return w->big ? (unsigned)(p[0] << 8 | p[1]) : (unsigned)(p[1] << 8 | p[0]);
+}
+
+static uint32_t get32(const rewriter *w, const uint8_t *p)
+{
+    uint32_t first = get16(w, p), second = get16(w, p + 2);
+    return w->big ? first << 16 | second : second << 16 | first;
+}
+
+static void put16(const rewriter *w, uint8_t *p, unsigned v)
+{
+    p[w->big ? 0 : 1] = (uint8_t)(v >> 8);
+    p[w->big ? 1 : 0] = (uint8_t)v;
+}
+
+static void put32(const rewriter *w, uint8_t *p, uint32_t v)
+{
+    put16(w, p + (w->big ? 0 : 2), v >> 16);
+    put16(w, p + (w->big ? 2 : 0), v & 0xFFFF);
+}
+
+static bool is_any(unsigned tag, const uint16_t *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i] == tag)
+            return true;
+    return false;
+}
+
+static bool is_unwanted(const rewriter *w, unsigned tag)
+{
+    // Strips, tiles, further directories, JPEG thumbnails, XMP, IPTC, Photoshop's resources,
+    // maker's notes, DNG's private data: pictures are known to be in each.
+    static const uint16_t pictures[] = { 0x0111, 0x0117, 0x0144, 0x0145, 0x014A, 0x0201,
+                                         0x0202, 0x02BC, 0x83BB, 0x8649, 0x927C, 0xC634 };
+    // Width and height, where the subject is.
+    static const uint16_t measures[] = { 0x0100, 0x0101, 0x9214, 0xA002, 0xA003, 0xA214 };
+    return is_any(tag, pictures, SL_ARRAY_LEN(pictures)) ||
+           (w->is_resized && is_any(tag, measures, SL_ARRAY_LEN(measures)));
+}
+
+// Bytes of the entry's value, 0 where it is to be left out.
+static size_t value_bytes(const rewriter *w, const uint8_t *entry)
+{
+    static const uint8_t sizes[] = { 0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4 };
+    const unsigned type = get16(w, entry + 2);
+    const uint32_t count = get32(w, entry + 4);
+    const size_t most = type == TYPE_TEXT ? MOST_TEXT : MOST_DATA;
+    if (is_unwanted(w, get16(w, entry)) || type >= SL_ARRAY_LEN(sizes) || sizes[type] == 0 ||
+        count == 0 || count > most / sizes[type])
+        return 0;
+    const size_t bytes = count * sizes[type];
+    const uint32_t at = get32(w, entry + 8);
+    return bytes <= 4 || (at <= w->size && bytes <= w->size - at) ? bytes : 0;
+}
+
+static sl_status append(rewriter *w, const void *data, size_t size)
+{
+    static const uint8_t zero = 0;
+    sl_status st = sl_blob_append(w->ctx, &w->out, &w->room, data, size);
+    if (st == SL_OK && w->out.size % 2 != 0) // values begin at even places
+        st = sl_blob_append(w->ctx, &w->out, &w->room, &zero, 1);
+    return st;
+}
+
+// The directory at `at` of the input; *count: its entries that are there. False: it is none.
+static bool open_directory(const rewriter *w, uint32_t at, size_t *count)
+{
+    if (w->size < 2 || at < 8 || at > w->size - 2)
+        return false;
+    const size_t stated = get16(w, w->in + at), room = (w->size - 2 - at) / ENTRY_BYTES;
+    *count = stated < room ? stated : room;
+    return true;
+}
+
+static bool is_directory(unsigned tag, unsigned depth)
+{
+    return depth == 0 ? tag == TAG_EXIF || tag == TAG_GPS : depth == 1 && tag == TAG_INTEROP;
+}
+
+static sl_status copy_directory(rewriter *w, uint32_t from, unsigned depth, bool *is_there);
+
+// Writes the value of an entry of the input and the entry itself to `slot`. *kept: whether it was.
+static sl_status copy_entry(rewriter *w, const uint8_t *entry, size_t slot, unsigned depth,
+                            bool *kept)
+{
+    const unsigned tag = get16(w, entry);
+    const size_t bytes = value_bytes(w, entry), end = w->out.size;
+    sl_status st = SL_OK;
+    uint8_t made[ENTRY_BYTES];
+    *kept = bytes > 0 && end <= UINT32_MAX;
+    memcpy(made, entry, ENTRY_BYTES);
+    if (is_directory(tag, depth)) {
+        put16(w, made + 2, TYPE_LONG);
+        put32(w, made + 8, (uint32_t)end);
+        if (*kept && bytes == 4)
+            st = copy_directory(w, get32(w, entry + 8), depth + 1, kept);
+        else
+            *kept = false;
+    } else if (tag == TAG_EXIF || tag == TAG_GPS || tag == TAG_INTEROP) {
+        *kept = false; // a pointer where none belongs
+    } else if (bytes > 4) {
+        put32(w, made + 8, (uint32_t)end);
+        st = append(w, w->in + get32(w, entry + 8), bytes);
+    } else if (*kept) {
+        memset(made + 8 + bytes, 0, 4 - bytes);
+    }
+    if (st == SL_OK && *kept)
+        memcpy(w->out.data + slot, made, ENTRY_BYTES);
+    return st;
+}
+
+// Appends the directory. Room is taken for all its entries and given back, as zeros, by those left
+// out only at the end of the directory, where nobody reads them.
+static sl_status copy_directory(rewriter *w, uint32_t from, unsigned depth, bool *is_there)
+{
+    size_t count = 0, kept = 0;
+    *is_there = open_directory(w, from, &count);
+    for (size_t i = count; *is_there && i-- > 0;) // only as much room as is needed at most
+        if (value_bytes(w, w->in + from + 2 + i * ENTRY_BYTES) == 0)
+            kept++;
+    const size_t slots = count - kept, start = w->out.size;
+    if (!*is_there)
+        return SL_OK;
+    uint8_t zeros[ENTRY_BYTES] = { 0 };
+    sl_status st = append(w, zeros, 2);
+    for (size_t i = 0; i < slots && st == SL_OK; i++)
+        st = append(w, zeros, ENTRY_BYTES);
+    if (st == SL_OK)
+        st = append(w, zeros, 4); // no next directory: the thumbnail's is not copied
+    kept = 0;
+    for (size_t i = 0; i < count && kept < slots && st == SL_OK; i++) {
+        bool is_kept = false;
+        st = copy_entry(w, w->in + from + 2 + i * ENTRY_BYTES, start + 2 + kept * ENTRY_BYTES,
+                        depth, &is_kept);
+        kept += is_kept;
+    }
+    if (st == SL_OK)
+        put16(w, w->out.data + start, (unsigned)kept);
+    return st;
+}
+
+sl_status sl_exif_strip(sl_ctx *ctx, const sl_blob *exif, bool is_resized, sl_blob *out)
+{
+    rewriter w = { .ctx = ctx, .in = exif->data, .size = exif->size, .is_resized = is_resized };
+    bool is_there = false;
+    *out = (sl_blob) { NULL, 0 };
+    if (exif->size < 8)
+        return SL_OK;
+    w.big = exif->data[0] == 'M' && exif->data[1] == 'M';
+    if ((!w.big && !(exif->data[0] == 'I' && exif->data[1] == 'I')) ||
+        get16(&w, exif->data + 2) != 42)
+        return SL_OK;
+    uint8_t header[8];
+    memcpy(header, exif->data, 4);
+    put32(&w, header + 4, 8);
+    sl_status st = append(&w, header, sizeof(header));
+    if (st == SL_OK)
+        st = copy_directory(&w, get32(&w, exif->data + 4), 0, &is_there);
+    // Values that share their bytes could make much of little.
+    if (st == SL_OK && is_there && w.out.size / 2 <= exif->size) {
+        *out = w.out;
+        w.out = (sl_blob) { NULL, 0 };
+    }
+    sl_blob_free(&w.out);
+    return st;
+}
