@@ -450,6 +450,16 @@ typedef struct sl_ebv_report {
 SL_API sl_status sl_ebv_write(sl_ctx *ctx, const char *path, const sl_ebv_options *options,
                               sl_ebv_report *report);
 
+// ---- detect -------------------------------------------------------------------------------------
+
+// What becomes of boxes that overlap a better one of their class.
+typedef enum sl_nms {
+    SL_NMS_GAUSSIAN = 0, // Soft-NMS: scores fall by exp(-overlap^2 / sigma)
+    SL_NMS_LINEAR,       // Soft-NMS: by 1 - overlap, where that is above a threshold
+    SL_NMS_HARD,         // boxes above the threshold go
+    SL_NMS_NONE,         // nothing
+} sl_nms;
+
 // ---- for researchers ----------------------------------------------------------------------------
 
 typedef struct sl_run_options {

@@ -17,7 +17,7 @@ ROOMS = {
     "cpu": {"base", "tensor", "graph"},
     "vulkan": {"base", "tensor", "graph"},
     "net": {"base", "tensor", "graph"},
-    "detect": {"base", "image", "tensor", "graph", "net"},
+    "detect": {"base", "image", "tensor", "graph", "cpu", "net"},     # vectors of the SIMD level
     "classify": {"base", "image", "tensor", "graph", "cpu", "net"},   # matrix products of its own
 }
 ROOMS["pipeline"] = set(ROOMS)

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+// detect/nms.c: Soft-NMS of one class, bit for bit that of the published loop, without looking at
+// every pair: the next box comes from the bounds of blocks, and only blocks that it overlaps are
+// visited.
+#include "detect/nms.h"
+
+#include <math.h>
+
+extern const sl_nms_kernels sl_nms_kernels_portable;
+#if defined(__x86_64__)
+extern const sl_nms_kernels sl_nms_kernels_avx2;
+#endif
+
+static sl_status choose_kernels(sl_ctx *ctx, const sl_nms_kernels **out)
+{
+    sl_simd level;
+    sl_status st = sl_cpu_simd(ctx, &level);
+    *out = &sl_nms_kernels_portable;
+#if defined(__x86_64__)
+    if (st == SL_OK && level >= SL_SIMD_AVX2)
+        *out = &sl_nms_kernels_avx2;
+#endif
+    return st;
+}
+
+// A power of two has an exact reciprocal, and multiplying is then dividing.
+static float exact_reciprocal(float sigma)
+{
+    int exponent;
+    return frexpf(sigma, &exponent) == 0.5f && fabsf(1 / sigma) < INFINITY ? 1 / sigma : 0;
+}
+
+static sl_status read_rule(sl_ctx *ctx, const sl_nms_options *options, sl_nms_rule *out)
+{
+    static const sl_nms_options defaults;
+    const sl_nms_options *o = options ? options : &defaults;
+    const float usual = o->kind == SL_NMS_HARD ? 0.5f : 0.3f;
+    if ((unsigned)o->kind > SL_NMS_NONE)
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "there is no kind %d of NMS", (int)o->kind);
+    if (!(o->iou >= 0 && o->iou < 1))
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "NMS's IoU of %g; it lies between 0 and 1, without 1",
+                       (double)o->iou);
+    if (!(o->sigma >= 0 && o->sigma < INFINITY))
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "Soft-NMS's sigma of %g; give a number above 0",
+                       (double)o->sigma);
+    if (!(o->least >= 0 && o->least < INFINITY))
+        return sl_fail(ctx, SL_ERR_ARGUMENT,
+                       "NMS's least score of %g; give a number that is not negative",
+                       (double)o->least);
+    *out = (sl_nms_rule) { .kind = o->kind,
+                           .iou = o->iou > 0 ? o->iou : usual,
+                           .sigma = o->sigma > 0 ? o->sigma : 0.5f,
+                           .least = o->least > 0 ? o->least : 0.001f,
+                           .extra = o->plus_one ? 1 : 0 };
+    out->reciprocal = exact_reciprocal(out->sigma);
+    return SL_OK;
+}
+
+static bool is_fit(float coordinate)
+{
+    return fabsf(coordinate) <= SL_NMS_MAX_COORDINATE; // false for NaN
+}
+
+static sl_status check_boxes(sl_ctx *ctx, const sl_scored *boxes, size_t n)
+{
+    if (n > SL_NMS_MAX_BOXES)
+        return sl_fail(ctx, SL_ERR_LIMIT, "%zu boxes for NMS; at most %zu are taken", n,
+                       SL_NMS_MAX_BOXES);
+    for (size_t i = 0; i < n; i++) {
+        const sl_box *b = &boxes[i].box;
+        if (!is_fit(b->x1) || !is_fit(b->y1) || !is_fit(b->x2) || !is_fit(b->y2) ||
+            !isfinite(boxes[i].score))
+            return sl_fail(ctx, SL_ERR_FORMAT,
+                           "box %zu is %g, %g, %g, %g with score %g; NMS takes finite numbers, and "
+                           "coordinates up to %g",
+                           i, (double)b->x1, (double)b->y1, (double)b->x2, (double)b->y2,
+                           (double)boxes[i].score, (double)SL_NMS_MAX_COORDINATE);
+    }
+    return SL_OK;
+}
+
+// The slot of the best box. Bounds that do not hold any more are brought up to date on the way.
+static size_t best_slot(sl_nms_set *set)
+{
+    sl_nms_blocks *b = &set->blocks;
+    const sl_nms_slots *s = &set->slots;
+    for (;;) {
+        const size_t i = set->kernels->first(b->best, b->place, b->count);
+        const size_t from = i * SL_NMS_BLOCK;
+        const size_t slot =
+            from + set->kernels->first(s->score + from, s->place + from, b->live[i]);
+        if (s->score[slot] == b->best[i] && s->place[slot] == b->place[i])
+            return slot;
+        b->best[i] = s->score[slot];
+        b->place[i] = s->place[slot];
+    }
+}
+
+// Lowers what overlaps the chosen box, and drops what falls.
+static void lower_others(sl_nms_set *set, const sl_nms_chosen *chosen)
+{
+    uint32_t fallen[SL_NMS_BLOCK];
+    const size_t count = set->kernels->reach(&set->blocks, chosen, set->rule.extra, set->reached);
+    for (size_t j = 0; j < count; j++) {
+        const size_t i = set->reached[j];
+        size_t k = set->kernels->lower(&set->slots, i * SL_NMS_BLOCK, set->blocks.live[i], chosen,
+                                       &set->rule, fallen);
+        while (k-- > 0) { // the last first: what moves into its slot is not among them
+            const uint32_t place = set->slots.place[fallen[k]];
+            set->gone[set->gone_count++] = place;
+            set->at[place] = SL_NMS_NONE_AT;
+            sl_nms_remove(set, fallen[k]);
+        }
+    }
+    sl_nms_fill_places(set);
+}
+
+static size_t select_boxes(sl_nms_set *set, sl_scored *out)
+{
+    size_t i = 0;
+    for (; i < set->end; i++) {
+        const size_t slot = best_slot(set);
+        const sl_scored *box = &set->boxes[set->slots.id[slot]];
+        const sl_nms_chosen chosen = { box->box, sl_nms_area(&box->box, set->rule.extra) };
+        out[i] = (sl_scored) { box->box, set->slots.score[slot], box->label };
+        sl_nms_exchange(set, i, set->slots.place[slot]);
+        sl_nms_remove(set, slot);
+        lower_others(set, &chosen);
+        if (set->live < set->filled / 2 && set->filled > 2 * SL_NMS_BLOCK)
+            sl_nms_compact(set);
+    }
+    return i;
+}
+
+static sl_status soften(sl_ctx *ctx, sl_scored *boxes, size_t *count, const sl_nms_rule *rule)
+{
+    sl_nms_set set = { .rule = *rule, .boxes = boxes, .n = *count };
+    sl_status st = choose_kernels(ctx, &set.kernels);
+    if (st != SL_OK)
+        return st;
+    sl_scored *out = sl_alloc(ctx, set.n, sizeof(*out));
+    if (!out)
+        return SL_ERR_NOMEM;
+    st = sl_nms_set_new(ctx, &set);
+    if (st == SL_OK) {
+        *count = select_boxes(&set, out);
+        memcpy(boxes, out, *count * sizeof(*out));
+    }
+    sl_nms_set_clear(&set);
+    free(out);
+    return st;
+}
+
+sl_status sl_nms_check(sl_ctx *ctx, const sl_scored *boxes, size_t n, const sl_nms_options *options)
+{
+    sl_nms_rule rule;
+    sl_status st = read_rule(ctx, options, &rule);
+    return st == SL_OK ? check_boxes(ctx, boxes, n) : st;
+}
+
+sl_status sl_soft_nms(sl_ctx *ctx, sl_scored *boxes, size_t *count, const sl_nms_options *options)
+{
+    sl_nms_rule rule;
+    sl_status st = read_rule(ctx, options, &rule);
+    if (st == SL_OK)
+        st = check_boxes(ctx, boxes, *count);
+    if (st != SL_OK || *count == 0)
+        return st;
+    if (rule.kind == SL_NMS_NONE)
+        return sl_nms_sort(ctx, boxes, *count);
+    return soften(ctx, boxes, count, &rule);
+}

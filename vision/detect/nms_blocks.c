@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+// detect/nms_blocks.c: sorts boxes into blocks of neighbours and keeps the blocks full.
+#include "detect/nms.h"
+
+#include <math.h>
+
+#define LANES 16 // entries that a vector may read beyond the last block
+
+double sl_nms_area(const sl_box *box, float extra)
+{
+    return ((double)(box->x2 - box->x1) + (double)extra) *
+           ((double)(box->y2 - box->y1) + (double)extra);
+}
+
+static void bury(sl_nms_slots *s, size_t i)
+{
+    s->x1[i] = s->y1[i] = INFINITY;
+    s->x2[i] = s->y2[i] = s->score[i] = -INFINITY;
+    s->place[i] = UINT32_MAX;
+}
+
+static void move(sl_nms_set *set, size_t from, size_t to)
+{
+    sl_nms_slots *s = &set->slots;
+    s->x1[to] = s->x1[from];
+    s->y1[to] = s->y1[from];
+    s->x2[to] = s->x2[from];
+    s->y2[to] = s->y2[from];
+    s->area[to] = s->area[from];
+    s->score[to] = s->score[from];
+    s->place[to] = s->place[from];
+    s->id[to] = s->id[from];
+    set->at[s->place[to]] = (uint32_t)to;
+}
+
+static void bury_block(sl_nms_blocks *b, size_t i)
+{
+    b->x1[i] = b->y1[i] = INFINITY;
+    b->x2[i] = b->y2[i] = b->best[i] = -INFINITY;
+    b->place[i] = UINT32_MAX;
+}
+
+// Rectangle and bound from the first `live` slots.
+static void describe_block(sl_nms_set *set, size_t i, size_t live)
+{
+    const sl_nms_slots *s = &set->slots;
+    sl_nms_blocks *b = &set->blocks;
+    bury_block(b, i);
+    for (size_t k = i * SL_NMS_BLOCK; k < i * SL_NMS_BLOCK + live; k++) {
+        b->x1[i] = s->x1[k] < b->x1[i] ? s->x1[k] : b->x1[i];
+        b->y1[i] = s->y1[k] < b->y1[i] ? s->y1[k] : b->y1[i];
+        b->x2[i] = s->x2[k] > b->x2[i] ? s->x2[k] : b->x2[i];
+        b->y2[i] = s->y2[k] > b->y2[i] ? s->y2[k] : b->y2[i];
+        if (s->score[k] > b->best[i] || (s->score[k] == b->best[i] && s->place[k] < b->place[i])) {
+            b->best[i] = s->score[k];
+            b->place[i] = s->place[k];
+        }
+    }
+    b->live[i] = (uint32_t)live;
+}
+
+// The blocks of the first `n` slots, which are full; what follows is dead up to `old` blocks.
+static void describe_blocks(sl_nms_set *set, size_t n, size_t old)
+{
+    const size_t count = (n + SL_NMS_BLOCK - 1) / SL_NMS_BLOCK;
+    for (size_t k = n; k < count * SL_NMS_BLOCK; k++)
+        bury(&set->slots, k);
+    for (size_t i = 0; i < count; i++)
+        describe_block(set, i, i + 1 < count ? SL_NMS_BLOCK : n - i * SL_NMS_BLOCK);
+    for (size_t i = count; i < old; i++)
+        bury_block(&set->blocks, i);
+    set->blocks.count = count;
+    set->live = set->filled = n;
+}
+
+void sl_nms_remove(sl_nms_set *set, size_t slot)
+{
+    const size_t i = slot / SL_NMS_BLOCK;
+    const size_t last = i * SL_NMS_BLOCK + --set->blocks.live[i];
+    if (last != slot)
+        move(set, last, slot);
+    bury(&set->slots, last);
+    if (set->blocks.live[i] == 0)
+        bury_block(&set->blocks, i);
+    set->live--;
+}
+
+void sl_nms_compact(sl_nms_set *set)
+{
+    const size_t old = set->blocks.count;
+    size_t n = 0;
+    for (size_t i = 0; i < old; i++)
+        for (size_t k = 0; k < set->blocks.live[i]; k++, n++)
+            if (n != i * SL_NMS_BLOCK + k)
+                move(set, i * SL_NMS_BLOCK + k, n);
+    describe_blocks(set, n, old);
+}
+
+// Boxes that differ fourfold in size do not share a block if they can help it: one large box would
+// make its block overlap everything.
+static uint32_t size_class(const sl_box *box)
+{
+    const float w = box->x2 - box->x1, h = box->y2 - box->y1, side = w > h ? w : h;
+    return side > 0 ? (sl_radix_key(side) & 0x7fffffffu) >> 24 : 0;
+}
+
+// Numbers the strips, from left to right within each class, that hold as many blocks below each
+// other as there are strips. keys: the classes of the boxes in `order`, ascending.
+static uint32_t cut_strips(const uint32_t *keys, const uint32_t *order, size_t n, uint32_t *strip)
+{
+    uint32_t count = 0;
+    for (size_t start = 0, end; start < n; start = end) {
+        for (end = start + 1; end < n && keys[end] == keys[start];)
+            end++;
+        const double blocks = (double)(end - start) / SL_NMS_BLOCK;
+        const size_t width = (size_t)ceil((double)(end - start) / ceil(sqrt(blocks)));
+        for (size_t j = start; j < end; j++)
+            strip[order[j]] = count + (uint32_t)((j - start) / width);
+        count = strip[order[end - 1]] + 1;
+    }
+    return count;
+}
+
+// Order of the boxes in the slots: by class, strip, and down one strip and up the next.
+static const uint32_t *sort_boxes(sl_nms_set *set)
+{
+    const size_t n = set->n;
+    uint32_t *keys = set->at, *order = set->gone; // neither is in use yet
+    uint32_t *spare = set->spare, *more = set->spare + n, *strip = set->spare + 2 * n;
+    for (size_t j = 0; j < n; j++)
+        order[j] = (uint32_t)j;
+    if (n <= SL_NMS_BLOCK)
+        return order;
+    for (size_t j = 0; j < n; j++)
+        keys[j] = sl_radix_key(set->boxes[j].box.x1 + set->boxes[j].box.x2);
+    sl_radix_sort(keys, order, spare, more, n);
+    for (size_t j = 0; j < n; j++)
+        keys[j] = size_class(&set->boxes[order[j]].box);
+    sl_radix_sort(keys, order, spare, more, n);
+    const uint32_t strips = cut_strips(keys, order, n, strip);
+    for (size_t j = 0; j < n; j++) {
+        const sl_box *box = &set->boxes[order[j]].box;
+        const uint32_t key = sl_radix_key(box->y1 + box->y2);
+        keys[j] = strip[order[j]] % 2 ? ~key : key;
+    }
+    sl_radix_sort(keys, order, spare, more, n);
+    for (size_t j = 0; j < n && strips > 1; j++)
+        keys[j] = strip[order[j]];
+    if (strips > 1)
+        sl_radix_sort(keys, order, spare, more, n);
+    return order;
+}
+
+static void fill(sl_nms_set *set)
+{
+    const uint32_t *order = sort_boxes(set);
+    sl_nms_slots *s = &set->slots;
+    for (size_t k = 0; k < set->n; k++) {
+        const sl_scored *from = &set->boxes[order[k]];
+        s->x1[k] = from->box.x1;
+        s->y1[k] = from->box.y1;
+        s->x2[k] = from->box.x2;
+        s->y2[k] = from->box.y2;
+        s->area[k] = (float)sl_nms_area(&from->box, set->rule.extra);
+        s->score[k] = from->score;
+        s->place[k] = s->id[k] = order[k];
+    }
+    for (size_t k = 0; k < set->n; k++)
+        set->at[s->place[k]] = (uint32_t)k;
+    set->end = set->n;
+    set->gone_count = 0;
+    describe_blocks(set, set->n, set->blocks.count + LANES);
+}
+
+sl_status sl_nms_set_new(sl_ctx *ctx, sl_nms_set *set)
+{
+    const size_t n = set->n, blocks = (n + SL_NMS_BLOCK - 1) / SL_NMS_BLOCK;
+    const size_t slots = blocks * SL_NMS_BLOCK, padded = (blocks / LANES + 2) * LANES;
+    float *at = sl_alloc(ctx, 8 * slots + 8 * padded + 5 * n, sizeof(*at));
+    if (!at)
+        return SL_ERR_NOMEM;
+    set->memory = at;
+    float **floats[] = { &set->slots.x1, &set->slots.y1,   &set->slots.x2,
+                         &set->slots.y2, &set->slots.area, &set->slots.score };
+    for (size_t i = 0; i < SL_ARRAY_LEN(floats); i++, at += slots)
+        *floats[i] = at;
+    float **around[] = { &set->blocks.x1, &set->blocks.y1, &set->blocks.x2, &set->blocks.y2,
+                         &set->blocks.best };
+    for (size_t i = 0; i < SL_ARRAY_LEN(around); i++, at += padded)
+        *around[i] = at;
+    uint32_t *word = (uint32_t *)at;
+    set->slots.place = word;
+    set->slots.id = word + slots;
+    word += 2 * slots;
+    set->blocks.place = word;
+    set->blocks.live = word + padded;
+    set->reached = word + 2 * padded;
+    word += 3 * padded;
+    set->at = word;
+    set->gone = word + n;
+    set->spare = word + 2 * n;
+    set->blocks.count = blocks;
+    fill(set);
+    return SL_OK;
+}
+
+void sl_nms_set_clear(sl_nms_set *set)
+{
+    free(set->memory);
+    set->memory = NULL;
+}
