@@ -27,7 +27,7 @@ START_TEST(nearest_agrees_with_loop)
                 size_t from = (y * k[2] / k[0] * k[3] + i * k[3] / k[1]) * k[4] + c;
                 want[at] = (double)x[at] + (double)coarse[from];
             }
-    test_op_agrees(t, want, 2e-7);
+    test_op_agrees(t, want, test_backend_is_half() ? 2e-6 : 2e-7); // f16 rounds all three
     free(want);
     test_op_free(t);
 }

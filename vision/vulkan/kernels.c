@@ -7,6 +7,11 @@
 #include "vulkan/attention-half.spv.h"
 #include "vulkan/block.spv.h"
 #include "vulkan/block-half.spv.h"
+#include "vulkan/candidate_box.spv.h"
+#include "vulkan/candidate_box-half.spv.h"
+#include "vulkan/candidate_pick.spv.h"
+#include "vulkan/candidate_score.spv.h"
+#include "vulkan/candidate_score-half.spv.h"
 #include "vulkan/columns.spv.h"
 #include "vulkan/columns-half.spv.h"
 #include "vulkan/copy.spv.h"
@@ -21,6 +26,8 @@
 #include "vulkan/mean.spv.h"
 #include "vulkan/mean-half.spv.h"
 #include "vulkan/multiply.spv.h"
+#include "vulkan/nearest.spv.h"
+#include "vulkan/nearest-half.spv.h"
 #include "vulkan/norm.spv.h"
 #include "vulkan/norm-half.spv.h"
 #include "vulkan/position.spv.h"
@@ -91,6 +98,10 @@ static const sl_vk_shader shaders[SL_VK_KERNEL_COUNT] = {
     [SL_VK_SOFT_START] = SHADER(soft_start, 4),
     [SL_VK_SOFT_PRODUCT] = SHADER(soft_product, 5),
     [SL_VK_SOFT_GATHER] = SHADER(soft_gather, 3),
+    [SL_VK_NEAREST] = SHADER(nearest, 2),
+    [SL_VK_CANDIDATE_SCORE] = SHADER(candidate_score, 4),
+    [SL_VK_CANDIDATE_PICK] = SHADER(candidate_pick, 5),
+    [SL_VK_CANDIDATE_BOX] = SHADER(candidate_box, 6),
     [SL_VK_HALF + SL_VK_GEMM] = SHADER(gemm_half, 7),
     [SL_VK_HALF + SL_VK_NORM] = SHADER(norm_half, 6),
     [SL_VK_HALF + SL_VK_ATTENTION] = SHADER(attention_half, 5),
@@ -112,6 +123,9 @@ static const sl_vk_shader shaders[SL_VK_KERNEL_COUNT] = {
     [SL_VK_HALF + SL_VK_SOFT_CONV] = SHADER(soft_conv_half, 3),
     [SL_VK_HALF + SL_VK_SOFT_SUMS] = SHADER(soft_sums_half, 4),
     [SL_VK_HALF + SL_VK_SOFT_SPREAD] = SHADER(soft_spread_half, 4),
+    [SL_VK_HALF + SL_VK_NEAREST] = SHADER(nearest_half, 2),
+    [SL_VK_HALF + SL_VK_CANDIDATE_SCORE] = SHADER(candidate_score_half, 4),
+    [SL_VK_HALF + SL_VK_CANDIDATE_BOX] = SHADER(candidate_box_half, 6),
 };
 
 const sl_vk_shader *sl_vk_shader_get(sl_vk_kernel kernel)

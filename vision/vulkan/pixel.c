@@ -90,6 +90,8 @@ static const sl_vk_op *const ops[SL_OP_COUNT] = {
     [SL_OP_ROWS] = &sl_vk_rows,
     [SL_OP_MEAN] = &sl_vk_mean,
     [SL_OP_UNIT] = &sl_vk_unit,
+    [SL_OP_ADD_NEAREST] = &sl_vk_add_nearest,
+    [SL_OP_CANDIDATES] = &sl_vk_candidates,
 };
 
 const sl_vk_op *sl_vk_op_get(sl_op op)

@@ -77,9 +77,10 @@ extern const sl_vk_op sl_vk_window_block;                // block.c
 extern const sl_vk_op sl_vk_window_gather, sl_vk_window_scatter, sl_vk_layer_norm, sl_vk_linear,
     sl_vk_window_attention, sl_vk_window_dwconv; // composed.c
 extern const sl_vk_op sl_vk_add_position, sl_vk_class_tokens, sl_vk_rows, sl_vk_mean,
-    sl_vk_unit;                               // tokens.c
-extern const sl_vk_op sl_vk_global_attention; // softmax.c
-extern const sl_vk_op sl_vk_soft_attention;   // soft.c
+    sl_vk_unit;                                            // tokens.c
+extern const sl_vk_op sl_vk_global_attention;              // softmax.c
+extern const sl_vk_op sl_vk_soft_attention;                // soft.c
+extern const sl_vk_op sl_vk_add_nearest, sl_vk_candidates; // candidates.c
 
 // ---- program.c
 

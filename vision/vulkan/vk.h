@@ -134,6 +134,10 @@ typedef enum sl_vk_kernel {
     SL_VK_SOFT_SUMS, // the three steps of K1 (inv(K2) (K1^T V))
     SL_VK_SOFT_GATHER,
     SL_VK_SOFT_SPREAD,
+    SL_VK_NEAREST,         // a map onto a finer one
+    SL_VK_CANDIDATE_SCORE, // these three: the best boxes of a level
+    SL_VK_CANDIDATE_PICK,
+    SL_VK_CANDIDATE_BOX,
     SL_VK_HALF, // + any of those above: with activations and matrices in f16
     SL_VK_KERNEL_COUNT = 2 * SL_VK_HALF,
 } sl_vk_kernel;
