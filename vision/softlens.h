@@ -419,6 +419,64 @@ sl_status sl_detect_file_add(sl_detect_file *file, const char *picture, const sl
 sl_status sl_detect_file_finish(sl_detect_file *file);
 void sl_detect_file_free(sl_detect_file *file); // takes NULL; unfinished: leaves nothing
 
+// ---- detect -------------------------------------------------------------------------------------
+
+// How boxes of one class that overlap come to one ("Soft-NMS", ICCV 2017, arXiv 1704.04503).
+typedef enum sl_nms {
+    SL_NMS_GAUSSIAN = 0, // every score falls by exp(-overlap^2 / sigma)
+    SL_NMS_LINEAR,       // by 1 - overlap, above a threshold
+    SL_NMS_HARD,         // what overlaps a better box by more than a threshold goes
+    SL_NMS_NONE,
+} sl_nms;
+
+// NULL and all zeros are valid and mean the defaults.
+typedef struct sl_detect_options {
+    const char *device; // NULL: "auto"; see devices, above
+    sl_precision precision;
+    uint32_t long_side, short_side; // what the picture is scaled to fit into, in pixels, up to
+                                    // 4096; 0: the model's
+    float score; // what is less sure is left out, below 1; 0: the model's, 0.3
+    sl_nms nms;
+    float iou;     // threshold of linear and hard, below 1; 0: 0.3 and 0.5
+    float sigma;   // of gaussian; 0: 0.5
+    uint32_t most; // objects of a picture; 0: 100
+    bool flip;     // look a second time, at the mirror image
+    uint32_t tile; // also look at tiles of that side, in pixels of the picture, which overlap by a
+                   // fifth: for small objects in large pictures; 0: at the whole alone
+    const char *const *classes; // labels, all others are left out; NULL: all
+    size_t class_count;
+} sl_detect_options;
+
+// A network ready to find objects.
+typedef struct sl_detect sl_detect;
+
+// Model and context must outlive *out. SL_ERR_ARGUMENT: an option outside its range, a label that
+// the model has not (the message tells those it has). SL_ERR_UNSUPPORTED: not a detector.
+SL_API sl_status sl_detect_new(sl_ctx *ctx, const sl_model *model, const sl_detect_options *options,
+                               sl_detect **out);
+SL_API void sl_detect_free(sl_detect *detect);
+
+// *out: what is in the picture. SL_ERR_FORMAT: the network gave what is no number, and where.
+SL_API sl_status sl_detect_run(sl_detect *detect, const sl_image *image, sl_detections **out);
+SL_API void sl_detections_free(sl_detections *found); // takes NULL
+
+// All labels of the model, valid while it is.
+SL_API const char *const *sl_detect_labels(const sl_detect *detect, size_t *count);
+
+// Names every object anew: by what the classifier sees in its box, "unknown" included. The labels
+// are the classifier's or its gallery's, valid while those are.
+SL_API sl_status sl_detections_refine(sl_classify *classify, const sl_image *image,
+                                      sl_detections *found);
+
+// JSON text (malloc'ed): COCO's average precision over the pictures of `annotations`, a COCO file,
+// whose pictures lie in `images`: AP, AP50, AP75, by size and by class, once with the detector's
+// way of joining boxes and once with hard NMS. Of categories those count that both the file and the
+// model have. Every candidate takes part, whatever `score` says. An image may have "labelled", the
+// ids of the categories that were looked for in it: others are not counted there. Progress counts
+// pictures. SL_ERR_IO, SL_ERR_FORMAT: a picture or the file; SL_ERR_ARGUMENT: nothing in common.
+SL_API sl_status sl_detect_evaluate(sl_detect *detect, const char *annotations, const char *images,
+                                    char **out);
+
 // ---- Equiangular Basis Vectors ------------------------------------------------------------------
 
 typedef struct sl_ebv_options {
@@ -449,16 +507,6 @@ typedef struct sl_ebv_report {
 // Source: "Equiangular Basis Vectors", CVPR 2023, arXiv 2303.11637.
 SL_API sl_status sl_ebv_write(sl_ctx *ctx, const char *path, const sl_ebv_options *options,
                               sl_ebv_report *report);
-
-// ---- detect -------------------------------------------------------------------------------------
-
-// What becomes of boxes that overlap a better one of their class.
-typedef enum sl_nms {
-    SL_NMS_GAUSSIAN = 0, // Soft-NMS: scores fall by exp(-overlap^2 / sigma)
-    SL_NMS_LINEAR,       // Soft-NMS: by 1 - overlap, where that is above a threshold
-    SL_NMS_HARD,         // boxes above the threshold go
-    SL_NMS_NONE,         // nothing
-} sl_nms;
 
 // ---- for researchers ----------------------------------------------------------------------------
 

@@ -199,6 +199,11 @@ sl_status sl_embeddings_save(sl_ctx *ctx, const char *path, bool overwrite, cons
     return sl_npy_write(ctx, path, overwrite, &t);
 }
 
+sl_ctx *sl_classify_ctx(const sl_classify *c)
+{
+    return c->ctx;
+}
+
 // ---- made and freed
 
 static sl_status check_model(sl_ctx *ctx, const sl_model *model)

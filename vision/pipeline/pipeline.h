@@ -42,4 +42,7 @@ sl_status sl_device_peak(sl_device *device, double *gflops, double *gbytes);
 // or on the device.
 sl_status sl_device_compile(sl_device *device, const sl_graph *graph, sl_plan **out);
 
+// The context that a classifier was made with.
+sl_ctx *sl_classify_ctx(const sl_classify *classify);
+
 #endif

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+// pipeline/evaluate.c: how good a detector is: COCO's average precision over annotated pictures.
+#include "pipeline/detect.h"
+
+#include <jansson.h>
+
+#define WAYS 2 // of joining boxes: the detector's own, and hard
+
+typedef struct results {
+    sl_coco_result *list;
+    size_t count, capacity;
+} results;
+
+typedef struct evaluation {
+    sl_detect *detect;
+    sl_coco *coco;
+    const char *folder;
+    bool *wanted;       // by category of the file
+    uint32_t *category; // by label of the model; UINT32_MAX: the file has none
+    results of[WAYS];
+    sl_scored *kept; // candidates of a picture, for the second way
+    size_t kept_room;
+    double seconds; // network and joining, without files
+} evaluation;
+
+static sl_nms way(const evaluation *e, int i)
+{
+    return i == 0 ? e->detect->options.nms : SL_NMS_HARD;
+}
+
+// ---- what both know
+
+static sl_status match_categories(evaluation *e)
+{
+    sl_detect *d = e->detect;
+    size_t common = 0, categories = sl_coco_category_count(e->coco);
+    e->wanted = sl_alloc(d->ctx, categories ? categories : 1, sizeof(*e->wanted));
+    e->category = sl_alloc(d->ctx, d->label_count, sizeof(*e->category));
+    if (!e->wanted || !e->category)
+        return SL_ERR_NOMEM;
+    for (size_t i = 0; i < d->label_count; i++) {
+        size_t found;
+        bool is_there = d->is_wanted[i] && sl_coco_find_name(e->coco, d->labels[i], &found);
+        e->category[i] = is_there ? (uint32_t)found : UINT32_MAX;
+        if (is_there) {
+            common += !e->wanted[found];
+            e->wanted[found] = true;
+        }
+    }
+    if (common == 0)
+        return sl_fail(d->ctx, SL_ERR_ARGUMENT,
+                       "the annotations have none of the model's classes (%s, ...); are they of "
+                       "other things?",
+                       d->labels[0]);
+    return SL_OK;
+}
+
+// ---- pictures
+
+static sl_status keep_results(evaluation *e, size_t image, results *r)
+{
+    const sl_detect *d = e->detect;
+    size_t needed;
+    if (!sl_add(r->count, d->count, &needed))
+        return sl_fail(d->ctx, SL_ERR_NOMEM, "out of memory for the results");
+    if (needed > r->capacity) {
+        size_t capacity = needed > SIZE_MAX / 2 ? needed : 2 * needed;
+        sl_coco_result *grown = sl_alloc(d->ctx, capacity, sizeof(*grown));
+        if (!grown)
+            return SL_ERR_NOMEM;
+        if (r->count)
+            memcpy(grown, r->list, r->count * sizeof(*grown));
+        free(r->list);
+        r->list = grown;
+        r->capacity = capacity;
+    }
+    for (size_t i = 0; i < d->count; i++) {
+        const sl_scored *s = &d->boxes[i];
+        uint32_t category = e->category[s->label];
+        if (category != UINT32_MAX)
+            r->list[r->count++] = (sl_coco_result) {
+                .image = (uint32_t)image,
+                .category = category,
+                .box = { (double)s->box.x1, (double)s->box.y1,
+                         (double)s->box.x2 - (double)s->box.x1,
+                         (double)s->box.y2 - (double)s->box.y1 },
+                .score = (double)s->score,
+            };
+    }
+    return SL_OK;
+}
+
+// Joins the candidates in both ways.
+static sl_status join_ways(evaluation *e, size_t image)
+{
+    sl_detect *d = e->detect;
+    size_t count = d->count;
+    if (count > e->kept_room) {
+        free(e->kept);
+        e->kept_room = 0;
+        e->kept = sl_alloc(d->ctx, count, sizeof(*e->kept));
+        if (!e->kept)
+            return SL_ERR_NOMEM;
+        e->kept_room = count;
+    }
+    if (count)
+        memcpy(e->kept, d->boxes, count * sizeof(*e->kept));
+    sl_status st = SL_OK;
+    for (int i = 0; i < WAYS && st == SL_OK; i++) {
+        if (count)
+            memcpy(d->boxes, e->kept, count * sizeof(*e->kept));
+        d->count = count;
+        st = sl_detect_join(d, way(e, i), d->options.most);
+        if (st == SL_OK)
+            st = keep_results(e, image, &e->of[i]);
+    }
+    return st;
+}
+
+static sl_status look_at(evaluation *e, size_t i)
+{
+    sl_ctx *ctx = e->detect->ctx;
+    const sl_coco_image *entry = sl_coco_image_at(e->coco, i);
+    sl_image *image = NULL;
+    char *path = sl_format(ctx, "%s/%s", e->folder, entry->file_name);
+    sl_status st = path ? sl_image_load(ctx, path, NULL, &image) : SL_ERR_NOMEM;
+    if (st == SL_OK && (image->width != entry->width || image->height != entry->height))
+        st = sl_fail(ctx, SL_ERR_FORMAT,
+                     "%s: is %u x %u pixels upright; the annotations say %u x %u", path,
+                     image->width, image->height, entry->width, entry->height);
+    double start = sl_seconds();
+    if (st == SL_OK)
+        st = sl_detect_look(e->detect, image);
+    if (st == SL_OK)
+        st = join_ways(e, i);
+    e->seconds += sl_seconds() - start;
+    sl_image_free(image);
+    free(path);
+    return st;
+}
+
+// ---- the report
+
+static void put(json_t *object, const char *key, double value)
+{
+    if (value >= 0) // nothing that counts is no number
+        json_object_set_new(object, key, json_real(value));
+}
+
+static json_t *scores_of(const evaluation *e, const sl_coco_scores *s)
+{
+    json_t *object = json_object(), *classes = json_object();
+    put(object, "AP", s->ap);
+    put(object, "AP50", s->ap50);
+    put(object, "AP75", s->ap75);
+    put(object, "AP_small", s->ap_small);
+    put(object, "AP_medium", s->ap_medium);
+    put(object, "AP_large", s->ap_large);
+    put(object, "AR1", s->ar1);
+    put(object, "AR10", s->ar10);
+    put(object, "AR100", s->ar100);
+    for (size_t i = 0; i < s->class_count; i++) {
+        if (!e->wanted[i])
+            continue;
+        json_t *one = json_object();
+        put(one, "AP", s->classes[i].ap);
+        put(one, "AP50", s->classes[i].ap50);
+        json_object_set_new(one, "boxes", json_integer((json_int_t)s->classes[i].truths));
+        json_object_set_new(classes, sl_coco_category_at(e->coco, i)->name, one);
+    }
+    json_object_set_new(object, "classes", classes);
+    return object;
+}
+
+static sl_status report(const evaluation *e, char **out)
+{
+    static const char *const names[] = { "gaussian", "linear", "hard", "none" };
+    sl_detect *d = e->detect;
+    sl_status st = SL_OK;
+    json_t *object = json_object();
+    json_object_set_new(object, "model", json_string_nocheck(sl_tensor_set_path(d->model->set)));
+    json_object_set_new(object, "pictures", json_integer((json_int_t)sl_coco_image_count(e->coco)));
+    json_object_set_new(object, "seconds", json_real(e->seconds));
+    json_object_set_new(object, "device", json_string(d->last ? d->last->plan->device : ""));
+    for (int i = 0; i < WAYS && st == SL_OK; i++) {
+        sl_coco_scores scores;
+        if (i > 0 && way(e, i) == way(e, 0))
+            break;
+        st = sl_coco_evaluate_some(d->ctx, e->coco, e->wanted, e->of[i].list, e->of[i].count,
+                                   &scores);
+        if (st == SL_OK)
+            json_object_set_new(object, names[way(e, i)], scores_of(e, &scores));
+        sl_coco_scores_clear(&scores);
+    }
+    *out = st == SL_OK ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
+    json_decref(object);
+    if (st == SL_OK && !*out)
+        st = sl_fail(d->ctx, SL_ERR_NOMEM, "out of memory for the report");
+    return st;
+}
+
+sl_status sl_detect_evaluate(sl_detect *d, const char *annotations, const char *images, char **out)
+{
+    evaluation e = { .detect = d, .folder = images };
+    float score = d->options.score;
+    *out = NULL;
+    d->options.score = SL_DETECT_THRESHOLD; // every candidate takes part
+    sl_detect_drop_plans(d);
+    sl_status st = sl_coco_read(d->ctx, annotations, &e.coco);
+    if (st == SL_OK)
+        st = match_categories(&e);
+    size_t count = st == SL_OK ? sl_coco_image_count(e.coco) : 0;
+    for (size_t i = 0; i < count && st == SL_OK; i++) {
+        st = look_at(&e, i);
+        if (st == SL_OK)
+            st = sl_progress(d->ctx, i + 1, count);
+    }
+    if (st == SL_OK)
+        st = report(&e, out);
+    d->options.score = score;
+    for (int i = 0; i < WAYS; i++)
+        free(e.of[i].list);
+    free(e.kept);
+    free(e.wanted);
+    free(e.category);
+    sl_coco_free(e.coco);
+    return st;
+}
