@@ -352,7 +352,7 @@ typedef struct sl_detections {
     sl_detection *items;       // best first
     uint32_t width, height;    // of the upright picture
     size_t label_count;        // the detector's labels,
-    const char *const *labels; // valid while its model is
+    const char *const *labels; // valid while it is
     double seconds;
     char device[64];
     bool fell_back;
@@ -460,7 +460,7 @@ SL_API void sl_detect_free(sl_detect *detect);
 SL_API sl_status sl_detect_run(sl_detect *detect, const sl_image *image, sl_detections **out);
 SL_API void sl_detections_free(sl_detections *found); // takes NULL
 
-// All labels of the model, valid while it is.
+// All labels of the model, valid while the detector is.
 SL_API const char *const *sl_detect_labels(const sl_detect *detect, size_t *count);
 
 // Names every object anew: by what the classifier sees in its box, "unknown" included. The labels

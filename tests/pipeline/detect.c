@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: MIT
+// tests/pipeline/detect.c: objects in pictures, by a small detector of generated weights: boxes lie
+// in the picture's own pixels whatever the way there, options do what they say, outputs that are no
+// numbers are named, and a detector that is measured on what it says itself is perfect.
+#include "../net/edit.h"
+#include "pipeline/detect.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+
+#define CLASSES 5
+
+static char dir[] = "/tmp/softlens-detect-XXXXXX";
+
+static void ok(sl_status st)
+{
+    ck_assert_msg(st == SL_OK, "%s", sl_ctx_message(ctx));
+}
+
+static void fails(sl_status st, sl_status want, const char *part)
+{
+    ck_assert_msg(st == want && strstr(sl_ctx_message(ctx), part), "%d: %s", (int)st,
+                  sl_ctx_message(ctx));
+}
+
+static sl_model *open_model(void)
+{
+    sl_model *model;
+    ok(sl_model_open(ctx, GOLDEN("retina-plain"), &model));
+    return model;
+}
+
+static sl_image *photo(uint32_t width, uint32_t height, bool mirrored)
+{
+    sl_image *image;
+    ok(sl_image_new(ctx, width, height, 3, 8, &image));
+    for (uint32_t y = 0; y < height; y++) {
+        uint8_t *row = sl_image_row(image, y);
+        for (uint32_t x = 0; x < width; x++) {
+            uint32_t at = mirrored ? width - 1 - x : x;
+            for (unsigned c = 0; c < 3; c++)
+                row[x * 3 + c] =
+                    (uint8_t)((at * at / 37 + y * (3 + c) + (at / 19) * (y / 23) * 40) % 256);
+        }
+    }
+    return image;
+}
+
+static sl_detect *made[16]; // by detect(), whose labels are used until close_model()
+static size_t made_count;
+
+static void close_model(sl_model *model)
+{
+    while (made_count > 0)
+        sl_detect_free(made[--made_count]);
+    sl_model_free(model);
+}
+
+static sl_detections *detect(const sl_model *model, const sl_detect_options *options,
+                             const sl_image *image)
+{
+    sl_detections *found;
+    ck_assert_uint_lt(made_count, SL_ARRAY_LEN(made));
+    ok(sl_detect_new(ctx, model, options, &made[made_count]));
+    ok(sl_detect_run(made[made_count++], image, &found));
+    return found;
+}
+
+static bool is_same(const sl_detection *a, const sl_detection *b, float pixels, float score)
+{
+    return a->category == b->category && fabsf(a->x1 - b->x1) <= pixels &&
+           fabsf(a->y1 - b->y1) <= pixels && fabsf(a->x2 - b->x2) <= pixels &&
+           fabsf(a->y2 - b->y2) <= pixels && fabsf(a->score - b->score) <= score;
+}
+
+static void check_same(const sl_detections *a, const sl_detections *b, float pixels, float score)
+{
+    ck_assert_uint_eq(a->count, b->count);
+    for (size_t i = 0; i < a->count; i++)
+        ck_assert_msg(is_same(&a->items[i], &b->items[i], pixels, score), "object %zu", i);
+}
+
+START_TEST(boxes_lie_in_the_picture)
+{
+    static const uint32_t sizes[][2] = { { 160, 96 }, { 320, 192 }, { 97, 301 },  { 1, 1 },
+                                         { 700, 2 },  { 37, 500 },  { 1000, 640 } };
+    sl_model *model = open_model();
+    const sl_detect_options options = { .score = 0.05f, .most = 50 };
+    sl_detect *d;
+    ok(sl_detect_new(ctx, model, &options, &d));
+    for (size_t k = 0; k < SL_ARRAY_LEN(sizes); k++) {
+        sl_image *image = photo(sizes[k][0], sizes[k][1], false);
+        sl_detections *found;
+        ok(sl_detect_run(d, image, &found));
+        ck_assert(found->width == sizes[k][0] && found->height == sizes[k][1]);
+        ck_assert_uint_gt(found->count, 0);
+        ck_assert_uint_le(found->count, 50);
+        for (size_t i = 0; i < found->count; i++) {
+            const sl_detection *o = &found->items[i];
+            ck_assert(o->x1 >= 0 && o->x1 <= o->x2 && o->x2 <= (float)found->width * 1.0001f);
+            ck_assert(o->y1 >= 0 && o->y1 <= o->y2 && o->y2 <= (float)found->height * 1.0001f);
+            ck_assert(o->score >= 0.05f && o->score <= 1 && o->category < CLASSES);
+            ck_assert(i == 0 || o->score <= found->items[i - 1].score);
+            ck_assert(o->label == o->class_label && o->label == found->labels[o->category]);
+            ck_assert(isnan(o->refined));
+        }
+        ck_assert(strncmp(found->device, "cpu", 3) == 0 && found->seconds > 0);
+        sl_detections_free(found);
+        sl_image_free(image);
+    }
+    sl_detect_free(d);
+    close_model(model);
+}
+END_TEST
+
+// Resized, normalised and padded in plain words, through the graph, and what it says joined.
+START_TEST(the_whole_is_the_sum_of_its_parts)
+{
+    enum { W = 97, H = 61, FIT_W = 153, FIT_H = 96, PAD_W = 160, PAD_H = 96 };
+    sl_model *model = open_model();
+    const sl_detect_options options = { .score = 0.1f };
+    const sl_retina_options build = {
+        .height = PAD_H, .width = PAD_W, .threshold = 0.05f, .limit = 1000
+    };
+    sl_image *image = photo(W, H, false);
+    static uint8_t rgb[FIT_W * FIT_H * 3];
+    static float pixels[PAD_W * PAD_H * 3], rows[1000 * 6];
+    static sl_scored boxes[5 * 1000];
+    const sl_rectangle all = { 0, 0, W, H };
+    const float extent[2] = { FIT_W, FIT_H };
+    size_t count = 0;
+    sl_graph *graph;
+    sl_cpu_weights *weights;
+    sl_plan *plan;
+    ok(sl_image_fit(ctx, image, &all, FIT_W, FIT_H, false, rgb));
+    for (size_t y = 0; y < FIT_H; y++)
+        for (size_t i = 0; i < (size_t)FIT_W * 3; i++)
+            pixels[y * PAD_W * 3 + i] =
+                ((float)rgb[y * FIT_W * 3 + i] / 255 - model->soft.mean[i % 3]) /
+                model->soft.std[i % 3];
+    ok(sl_graph_new(ctx, &graph));
+    ok(sl_retina_build(graph, model, &build));
+    ok(sl_cpu_weights_new(ctx, &weights));
+    ok(sl_cpu_compile(ctx, graph, weights, &plan));
+    ok(sl_plan_write(plan, sl_graph_find_output(graph, "image"), pixels));
+    ok(sl_plan_write(plan, sl_graph_find_output(graph, "extent"), extent));
+    ok(sl_plan_run(plan));
+    for (int level = 3; level < 8; level++) {
+        char name[16];
+        int32_t counts[4];
+        snprintf(name, sizeof(name), "counts_P%d", level);
+        ok(sl_plan_read(plan, sl_graph_find_output(graph, name), counts));
+        snprintf(name, sizeof(name), "rows_P%d", level);
+        ok(sl_plan_read(plan, sl_graph_find_output(graph, name), rows));
+        for (int i = 0; i < counts[0]; i++) {
+            const float *r = rows + 6 * (size_t)i;
+            const float sx = (float)W / FIT_W, sy = (float)H / FIT_H;
+            boxes[count++] = (sl_scored) { { r[0] * sx, r[1] * sy, r[2] * sx, r[3] * sy },
+                                           r[4],
+                                           (uint32_t)r[5] };
+        }
+    }
+    const sl_nms_options nms = { .kind = SL_NMS_GAUSSIAN };
+    ok(sl_nms_all(ctx, boxes, &count, &nms, 100));
+    sl_detections *found = detect(model, &options, image);
+    ck_assert_uint_gt(found->count, 5);
+    for (size_t i = 0; i < found->count; i++) {
+        const sl_detection want = { boxes[i].box.x1,
+                                    boxes[i].box.y1,
+                                    boxes[i].box.x2,
+                                    boxes[i].box.y2,
+                                    boxes[i].score,
+                                    boxes[i].label,
+                                    NULL,
+                                    NULL,
+                                    0 };
+        ck_assert_msg(is_same(&found->items[i], &want, 0.01f, 1e-5f), "object %zu", i);
+    }
+    ck_assert(found->count == count || boxes[found->count].score < 0.1f + 1e-5f);
+    sl_detections_free(found);
+    sl_plan_free(plan);
+    sl_cpu_weights_free(weights);
+    sl_graph_free(graph);
+    sl_image_free(image);
+    close_model(model);
+}
+END_TEST
+
+// More shapes than plans are kept, back and forth: none remembers another's picture.
+START_TEST(plans_are_used_again)
+{
+    static const uint32_t widths[] = { 160, 130, 90, 60, 30, 20, 160, 20, 60 };
+    sl_model *model = open_model();
+    const sl_detect_options options = { .score = 0.05f };
+    sl_detect *d;
+    ok(sl_detect_new(ctx, model, &options, &d));
+    for (size_t k = 0; k < SL_ARRAY_LEN(widths); k++) {
+        sl_image *image = photo(widths[k], 96, false);
+        sl_detections *again, *fresh = detect(model, &options, image);
+        ok(sl_detect_run(d, image, &again));
+        check_same(again, fresh, 0, 0);
+        sl_detections_free(again);
+        sl_detections_free(fresh);
+        sl_image_free(image);
+    }
+    sl_detect_free(d);
+    close_model(model);
+}
+END_TEST
+
+// A picture and its mirror image give each other's boxes, mirrored.
+START_TEST(mirror_images_agree)
+{
+    sl_model *model = open_model();
+    const sl_detect_options options = { .flip = true, .score = 0.1f, .nms = SL_NMS_HARD };
+    sl_image *image = photo(160, 96, false), *mirror = photo(160, 96, true);
+    sl_detections *a = detect(model, &options, image), *b = detect(model, &options, mirror);
+    ck_assert_uint_gt(a->count, 5);
+    ck_assert_uint_eq(a->count, b->count);
+    for (size_t i = 0; i < a->count; i++) {
+        sl_detection turned = b->items[i];
+        turned.x1 = 160 - b->items[i].x2;
+        turned.x2 = 160 - b->items[i].x1;
+        ck_assert_msg(is_same(&a->items[i], &turned, 1e-3f, 1e-5f), "object %zu", i);
+    }
+    sl_detections_free(a);
+    sl_detections_free(b);
+    sl_image_free(image);
+    sl_image_free(mirror);
+    close_model(model);
+}
+END_TEST
+
+static bool is_near_a_cut(float at, uint32_t tile, uint32_t length)
+{
+    uint32_t step = tile - tile / 5, count = (length - tile + step - 1) / step + 1;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t from = (uint32_t)((uint64_t)(length - tile) * i / (count - 1));
+        if ((i > 0 && fabsf(at - (float)from) < 1e-4f) ||
+            (i + 1 < count && fabsf(at - (float)(from + tile)) < 1e-4f))
+            return true;
+    }
+    return false;
+}
+
+// Tiles find more and smaller objects; none ends where a tile was cut.
+START_TEST(tiles_find_more)
+{
+    sl_model *model = open_model();
+    sl_detect_options options = { .score = 0.05f, .most = 10000, .nms = SL_NMS_NONE };
+    sl_image *image = photo(420, 260, false);
+    sl_detections *whole = detect(model, &options, image);
+    options.tile = 130;
+    sl_detections *both = detect(model, &options, image);
+    ck_assert_uint_gt(both->count, whole->count);
+    for (size_t i = 0; i < both->count; i++) {
+        const sl_detection *o = &both->items[i];
+        bool is_of_the_whole = false;
+        for (size_t k = 0; k < whole->count && !is_of_the_whole; k++)
+            is_of_the_whole = is_same(o, &whole->items[k], 0, 0);
+        ck_assert(is_of_the_whole ||
+                  !(is_near_a_cut(o->x1, 130, 420) || is_near_a_cut(o->x2, 130, 420) ||
+                    is_near_a_cut(o->y1, 130, 260) || is_near_a_cut(o->y2, 130, 260)));
+    }
+    options.tile = 1000; // the whole is the only tile
+    sl_detections *once = detect(model, &options, image);
+    check_same(once, whole, 0, 0);
+    sl_detections_free(once);
+    sl_detections_free(both);
+    sl_detections_free(whole);
+    sl_image_free(image);
+    close_model(model);
+}
+END_TEST
+
+START_TEST(classes_are_chosen)
+{
+    static const char *const two[] = { "thing 3", "thing 1" }, *const none[] = { "zebra" };
+    sl_model *model = open_model();
+    sl_detect_options options = { .score = 0.05f, .classes = two, .class_count = 2 };
+    sl_image *image = photo(160, 96, false);
+    sl_detections *found = detect(model, &options, image);
+    sl_detect *d;
+    size_t seen[CLASSES] = { 0 };
+    for (size_t i = 0; i < found->count; i++)
+        seen[found->items[i].category]++;
+    ck_assert(seen[1] + seen[3] == found->count && seen[1] > 0 && seen[3] > 0);
+    ck_assert_uint_eq(found->label_count, CLASSES);
+    options.classes = none;
+    options.class_count = 1;
+    fails(sl_detect_new(ctx, model, &options, &d), SL_ERR_ARGUMENT, "\"zebra\"; it finds thing 0,");
+    ck_assert_ptr_null(d);
+    sl_detections_free(found);
+    sl_image_free(image);
+    close_model(model);
+}
+END_TEST
+
+START_TEST(options_are_checked)
+{
+    static const sl_detect_options bad[] = { { .score = 1 },
+                                             { .score = -0.1f },
+                                             { .score = NAN },
+                                             { .iou = 1 },
+                                             { .iou = NAN },
+                                             { .sigma = -1 },
+                                             { .sigma = NAN },
+                                             { .nms = (sl_nms)9 },
+                                             { .long_side = 5000 },
+                                             { .short_side = 5000 },
+                                             { .tile = 5 },
+                                             { .device = "abacus" },
+                                             { .precision = SL_PRECISION_F16, .device = "cpu" } };
+    sl_model *model = open_model(), *other;
+    sl_detect *d;
+    for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++) {
+        sl_status st = sl_detect_new(ctx, model, &bad[i], &d);
+        ck_assert_msg(st == SL_ERR_ARGUMENT && !d, "%zu: %d", i, (int)st);
+    }
+    ok(sl_model_open(ctx, GOLDEN("soft-norm"), &other));
+    fails(sl_detect_new(ctx, other, NULL, &d), SL_ERR_UNSUPPORTED, "cannot find objects");
+    sl_model_free(other);
+    close_model(model);
+}
+END_TEST
+
+START_TEST(what_is_no_number_is_named)
+{
+    edit e;
+    sl_model *model;
+    sl_detect *d;
+    sl_detections *found;
+    float huge[24];
+    sl_image *image = photo(160, 96, false);
+    edit_open(&e, GOLDEN("retina-plain"));
+    sl_tensor *bias = edit_find(&e, "neck.fpn_convs.1.conv.bias");
+    ck_assert_uint_eq(bias->shape.dim[0], SL_ARRAY_LEN(huge));
+    for (size_t i = 0; i < SL_ARRAY_LEN(huge); i++)
+        huge[i] = 3e38f;
+    *bias = (sl_tensor) { bias->name, SL_F32, bias->shape, huge, sizeof(huge) };
+    ok(edit_reopen(&e, &model));
+    ok(sl_detect_new(ctx, model, NULL, &d));
+    fails(sl_detect_run(d, image, &found), SL_ERR_FORMAT, "cls_P4");
+    ck_assert_ptr_null(found);
+    sl_detect_free(d);
+    sl_model_free(model);
+    sl_tensor_set_free(e.set);
+    sl_image_free(image);
+}
+END_TEST
+
+static sl_model *open_classifier(void)
+{
+    edit e;
+    sl_model *model;
+    edit_open(&e, GOLDEN("soft-norm"));
+    ok(edit_reopen(&e, &model));
+    sl_tensor_set_free(e.set);
+    return model;
+}
+
+START_TEST(objects_are_named_anew)
+{
+    sl_model *model = open_model(), *classifier = open_classifier();
+    const sl_detect_options options = { .score = 0.2f, .most = 5 };
+    sl_image *image = photo(160, 96, false), *other = photo(161, 96, false);
+    sl_detections *found = detect(model, &options, image);
+    sl_classify *classify;
+    ok(sl_classify_new(ctx, classifier, NULL, NULL, &classify));
+    ok(sl_detections_refine(classify, image, found));
+    ck_assert_uint_gt(found->count, 0);
+    for (size_t i = 0; i < found->count; i++) {
+        const sl_detection *o = &found->items[i];
+        ck_assert_str_eq(o->class_label, found->labels[o->category]);
+        ck_assert(o->label != o->class_label && o->refined > 0 && o->refined <= 1);
+    }
+    fails(sl_detections_refine(classify, other, found), SL_ERR_ARGUMENT, "another one of 161");
+    found->items[0].x1 = NAN;
+    fails(sl_detections_refine(classify, image, found), SL_ERR_ARGUMENT, "is no box");
+    sl_detections_free(found);
+    sl_classify_free(classify);
+    sl_image_free(image);
+    sl_image_free(other);
+    sl_model_free(classifier);
+    close_model(model);
+}
+END_TEST
+
+// ---- measured
+
+static void write_annotations(const char *file, const sl_detections *found)
+{
+    FILE *f = fopen(file, "w");
+    ck_assert_ptr_nonnull(f);
+    fprintf(f,
+            "{\"images\": [{\"id\": 4, \"file_name\": \"a.png\", \"width\": %u, \"height\": %u}],"
+            "\"categories\": [",
+            found->width, found->height);
+    for (size_t i = 0; i < found->label_count; i++)
+        fprintf(f, "%s{\"id\": %zu, \"name\": \"%s\"}", i ? ", " : "", 10 + i, found->labels[i]);
+    fprintf(f, "], \"annotations\": [");
+    for (size_t i = 0; i < found->count; i++) {
+        const sl_detection *o = &found->items[i];
+        double w = (double)(o->x2 - o->x1), h = (double)(o->y2 - o->y1);
+        fprintf(f,
+                "%s{\"id\": %zu, \"image_id\": 4, \"category_id\": %u, \"iscrowd\": 0,"
+                "\"bbox\": [%.9g, %.9g, %.9g, %.9g], \"area\": %.9g}",
+                i ? ", " : "", i + 1, 10 + o->category, (double)o->x1, (double)o->y1, w, h, w * h);
+    }
+    fprintf(f, "]}\n");
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+// The truth is the detector's own best objects: it finds all of them before any other.
+START_TEST(its_own_words_are_perfect)
+{
+    sl_model *model = open_model();
+    const sl_detect_options options = { .score = 0.05f, .most = 8, .nms = SL_NMS_HARD };
+    sl_image *image = photo(160, 96, false);
+    sl_detections *found = detect(model, &options, image);
+    char annotations[64], picture[64], *text;
+    sl_detect *d;
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(annotations, sizeof(annotations), "%s/a.json", dir);
+    snprintf(picture, sizeof(picture), "%s/a.png", dir);
+    const sl_save_options save = { .overwrite = true };
+    ok(sl_image_save(ctx, image, picture, &save));
+    write_annotations(annotations, found);
+    ok(sl_detect_new(ctx, model, &options, &d));
+    ok(sl_detect_evaluate(d, annotations, dir, &text));
+    json_t *report = json_loads(text, 0, NULL);
+    const json_t *hard = json_object_get(report, "hard");
+    ck_assert_ptr_nonnull(hard);
+    ck_assert_ptr_null(json_object_get(report, "gaussian"));
+    ck_assert(fabs(json_number_value(json_object_get(hard, "AP")) - 1) < 1e-9);
+    ck_assert(fabs(json_number_value(json_object_get(hard, "AR100")) - 1) < 1e-9);
+    json_decref(report);
+    free(text);
+    unlink(annotations);
+    fails(sl_detect_evaluate(d, annotations, dir, &text), SL_ERR_IO, "a.json");
+    ck_assert_ptr_null(text);
+    unlink(picture);
+    rmdir(dir);
+    sl_detect_free(d);
+    sl_detections_free(found);
+    sl_image_free(image);
+    close_model(model);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("detect");
+    Suite *suite = suite_create("pipeline/detect");
+    tcase_set_timeout(tests, 0);
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_test(tests, boxes_lie_in_the_picture);
+    tcase_add_test(tests, the_whole_is_the_sum_of_its_parts);
+    tcase_add_test(tests, plans_are_used_again);
+    tcase_add_test(tests, mirror_images_agree);
+    tcase_add_test(tests, tiles_find_more);
+    tcase_add_test(tests, classes_are_chosen);
+    tcase_add_test(tests, options_are_checked);
+    tcase_add_test(tests, what_is_no_number_is_named);
+    tcase_add_test(tests, objects_are_named_anew);
+    tcase_add_test(tests, its_own_words_are_perfect);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed > 0;
+}
