@@ -403,21 +403,24 @@ typedef struct sl_detect_file sl_detect_file;
 // *out: a file to be, of the detector's labels, which are copied. Nothing has its name before
 // sl_detect_file_finish. SL_ERR_ARGUMENT: no such format. SL_ERR_EXISTS: there is such a file, and
 // `overwrite` is false. SL_ERR_IO, SL_ERR_NOMEM. The context must outlive *out.
-sl_status sl_detect_file_new(sl_ctx *ctx, const char *path, sl_detect_format format,
-                             const char *const *labels, size_t label_count, bool overwrite,
-                             sl_detect_file **out);
+SL_API sl_status sl_detect_file_new(sl_ctx *ctx, const char *path, sl_detect_format format,
+                                    const char *const *labels, size_t label_count, bool overwrite,
+                                    sl_detect_file **out);
 
 // Adds a picture, with or without detections. `picture`: its path as the user named it, any bytes;
 // what is not UTF-8 in it becomes U+FFFD. Labels that refining made up are appended to the
 // categories in order of appearance. SL_ERR_ARGUMENT: a second picture for JSON or LABELME, a box
 // as above, a category beyond the labels. SL_ERR_EXISTS: YOLO names a picture's file by its name
-// without ending, and has one of that name already. SL_ERR_IO, SL_ERR_NOMEM.
-sl_status sl_detect_file_add(sl_detect_file *file, const char *picture, const sl_detections *found);
+// without ending, and has one of that name already. After these two the file is as it was before.
+// SL_ERR_IO, SL_ERR_NOMEM.
+SL_API sl_status sl_detect_file_add(sl_detect_file *file, const char *picture,
+                                    const sl_detections *found);
 
-// Writes what is left and renames into place. Then, and after any failure, only
-// sl_detect_file_free is left to call. SL_ERR_IO, SL_ERR_EXISTS, SL_ERR_NOMEM.
-sl_status sl_detect_file_finish(sl_detect_file *file);
-void sl_detect_file_free(sl_detect_file *file); // takes NULL; unfinished: leaves nothing
+// Writes what is left and renames into place. Then only sl_detect_file_free is left to call, and
+// likewise after any other failure. SL_ERR_ARGUMENT: JSON or LABELME without a picture. SL_ERR_IO,
+// SL_ERR_EXISTS, SL_ERR_NOMEM.
+SL_API sl_status sl_detect_file_finish(sl_detect_file *file);
+SL_API void sl_detect_file_free(sl_detect_file *file); // takes NULL; unfinished: leaves nothing
 
 // ---- detect -------------------------------------------------------------------------------------
 
