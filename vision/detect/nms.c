@@ -99,18 +99,15 @@ static size_t best_slot(sl_nms_set *set)
 // Lowers what overlaps the chosen box, and drops what falls.
 static void lower_others(sl_nms_set *set, const sl_nms_chosen *chosen)
 {
-    uint32_t fallen[SL_NMS_BLOCK];
-    const size_t count = set->kernels->reach(&set->blocks, chosen, set->rule.extra, set->reached);
-    for (size_t j = 0; j < count; j++) {
-        const size_t i = set->reached[j];
-        size_t k = set->kernels->lower(&set->slots, i * SL_NMS_BLOCK, set->blocks.live[i], chosen,
-                                       &set->rule, fallen);
-        while (k-- > 0) { // the last first: what moves into its slot is not among them
-            const uint32_t place = set->slots.place[fallen[k]];
-            set->gone[set->gone_count++] = place;
-            set->at[place] = SL_NMS_NONE_AT;
-            sl_nms_remove(set, fallen[k]);
-        }
+    uint32_t *fallen = set->spare;
+    const size_t reached = set->kernels->reach(&set->blocks, chosen, set->rule.extra, set->reached);
+    set->gone_count = set->kernels->lower(&set->slots, set->blocks.live, set->reached, reached,
+                                          chosen, &set->rule, fallen);
+    for (size_t k = 0; k < set->gone_count; k++)
+        set->gone[k] = set->slots.place[fallen[k]];
+    for (size_t k = 0; k < set->gone_count; k++) { // removing moves others, so by place
+        sl_nms_remove(set, set->at[set->gone[k]]);
+        set->at[set->gone[k]] = SL_NMS_NONE_AT;
     }
     sl_nms_fill_places(set);
 }

@@ -68,10 +68,11 @@ typedef struct sl_nms_kernels {
     // Blocks whose rectangle the chosen box overlaps; returns their number.
     size_t (*reach)(const sl_nms_blocks *blocks, const sl_nms_chosen *chosen, float extra,
                     uint32_t *out);
-    // Lowers the scores in `count` slots from `from` on; lists the slots that fell below
-    // rule->least, ascending, and returns their number.
-    size_t (*lower)(const sl_nms_slots *slots, size_t from, size_t count,
-                    const sl_nms_chosen *chosen, const sl_nms_rule *rule, uint32_t *fallen);
+    // Lowers the scores in the blocks reached. Lists the slots that fell below rule->least, in any
+    // order, and returns their number.
+    size_t (*lower)(const sl_nms_slots *slots, const uint32_t *live, const uint32_t *reached,
+                    size_t count, const sl_nms_chosen *chosen, const sl_nms_rule *rule,
+                    uint32_t *fallen);
 } sl_nms_kernels;
 
 // ---- nms.c, nms_all.c
