@@ -112,21 +112,25 @@ static void lower_others(sl_nms_set *set, const sl_nms_chosen *chosen)
     sl_nms_fill_places(set);
 }
 
+// Until the end, out[].label is the box's index.
 static size_t select_boxes(sl_nms_set *set, sl_scored *out)
 {
-    size_t i = 0;
-    for (; i < set->end; i++) {
+    const sl_nms_slots *s = &set->slots;
+    size_t n = 0;
+    for (; n < set->end; n++) {
         const size_t slot = best_slot(set);
-        const sl_scored *box = &set->boxes[set->slots.id[slot]];
-        const sl_nms_chosen chosen = { box->box, sl_nms_area(&box->box, set->rule.extra) };
-        out[i] = (sl_scored) { box->box, set->slots.score[slot], box->label };
-        sl_nms_exchange(set, i, set->slots.place[slot]);
+        sl_nms_chosen chosen = { { s->x1[slot], s->y1[slot], s->x2[slot], s->y2[slot] }, 0 };
+        chosen.area = sl_nms_area(&chosen.box, set->rule.extra);
+        out[n] = (sl_scored) { chosen.box, s->score[slot], s->id[slot] };
+        sl_nms_exchange(set, n, s->place[slot]);
         sl_nms_remove(set, slot);
         lower_others(set, &chosen);
         if (set->live < set->filled / 2 && set->filled > 2 * SL_NMS_BLOCK)
             sl_nms_compact(set);
     }
-    return i;
+    for (size_t i = 0; i < n; i++)
+        out[i].label = set->boxes[out[i].label].label;
+    return n;
 }
 
 static sl_status soften(sl_ctx *ctx, sl_scored *boxes, size_t *count, const sl_nms_rule *rule)

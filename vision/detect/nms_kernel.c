@@ -94,8 +94,9 @@ SL_INLINE vd exp_near(vd x)
 {
     const double log2e = 0x1.71547652b82fep+0, magic = 0x1.8p+52; // its last bits are k
     const double ln2_high = 0x1.62e42feep-1, ln2_low = 0x1.a39ef35793c76p-33;
-    const vd z = x * log2e + magic, k = z - magic;
-    const vd r = (x - k * ln2_high) - k * ln2_low, r2 = r * r, r4 = r2 * r2;
+    const vd z = vd_near(x, vd_set(log2e), vd_set(magic)), k = z - magic;
+    const vd r = vd_near(k, vd_set(-ln2_low), vd_near(k, vd_set(-ln2_high), x));
+    const vd r2 = r * r, r4 = r2 * r2;
     const vd p01 = vd_near(r, vd_set(0x1.0000000000006p+0), vd_set(0x1.000000000003dp+0));
     const vd p23 = vd_near(r, vd_set(0x1.5555555550d86p-3), vd_set(0x1.ffffffffe74f1p-2));
     const vd p45 = vd_near(r, vd_set(0x1.11111123bf529p-7), vd_set(0x1.55555588b8423p-5));
@@ -177,6 +178,15 @@ SL_INLINE void pack(pending *p, const sl_nms_slots *slots, size_t i, vf common, 
 }
 #endif
 
+// What is left of the scores of boxes that share the area `common` with the chosen one.
+SL_INLINE vf left_of(vf score, vf area, vf common, const sl_nms_chosen *chosen,
+                     const sl_nms_rule *rule, sl_nms kind)
+{
+    const vf all = vf_join(vd_low(area) + chosen->area - vd_low(common),
+                           vd_high(area) + chosen->area - vd_high(common));
+    return score * weight_of(common / all, rule, kind);
+}
+
 // Lowers the scores of what is pending. Appends the slots that fell below the least.
 SL_INLINE uint32_t *lower_pending(pending *p, const sl_nms_slots *slots,
                                   const sl_nms_chosen *chosen, const sl_nms_rule *rule,
@@ -189,10 +199,8 @@ SL_INLINE uint32_t *lower_pending(pending *p, const sl_nms_slots *slots,
     }
     for (size_t i = 0; i < p->count; i += VL) {
         const size_t n = p->count - i < VL ? p->count - i : VL;
-        const vf common = vf_load(p->common + i), area = vf_load(p->area + i);
-        const vf all = vf_join(vd_low(area) + chosen->area - vd_low(common),
-                               vd_high(area) + chosen->area - vd_high(common));
-        const vf next = vf_load(p->score + i) * weight_of(common / all, rule, kind);
+        const vf next = left_of(vf_load(p->score + i), vf_load(p->area + i), vf_load(p->common + i),
+                                chosen, rule, kind);
         vf_store(p->score + i, next);
         for (size_t k = i; k < i + n; k++)
             slots->score[p->slot[k]] = p->score[k];
@@ -200,6 +208,19 @@ SL_INLINE uint32_t *lower_pending(pending *p, const sl_nms_slots *slots,
             *fallen++ = p->slot[i + (unsigned)__builtin_ctz(drop)];
     }
     p->count = 0;
+    return fallen;
+}
+
+// Where all lanes overlap there is nothing to pack.
+SL_INLINE uint32_t *lower_here(const sl_nms_slots *slots, size_t i, vf common,
+                               const sl_nms_chosen *chosen, const sl_nms_rule *rule,
+                               uint32_t *fallen, sl_nms kind)
+{
+    const vf next =
+        left_of(vf_load(slots->score + i), vf_load(slots->area + i), common, chosen, rule, kind);
+    vf_store(slots->score + i, next);
+    for (unsigned drop = lanes_of(next < vf_set(rule->least)); drop; drop &= drop - 1)
+        *fallen++ = (uint32_t)(i + (unsigned)__builtin_ctz(drop));
     return fallen;
 }
 
@@ -220,7 +241,9 @@ SL_INLINE size_t lower_by(const sl_nms_slots *slots, const uint32_t *live, const
             vf h = vf_min(y2, vf_load(slots->y2 + i)) - vf_max(y1, vf_load(slots->y1 + i)) + extra;
             const vf common = w * h;
             const unsigned wanted = lanes_of((w > zero) & (h > zero) & (common > zero));
-            if (wanted)
+            if (wanted == (1u << VL) - 1)
+                fallen = lower_here(slots, i, common, chosen, rule, fallen, kind);
+            else if (wanted)
                 pack(&p, slots, i, common, wanted);
         }
         if (p.count > ROOM - SL_NMS_BLOCK)
@@ -249,14 +272,18 @@ static size_t first(const float *score, const uint32_t *place, size_t n)
     const vf highest = vf_set(vf_largest(best));
     size_t found = 0;
     uint32_t lowest = UINT32_MAX;
-    for (size_t i = 0; i < n; i += VL)
-        for (unsigned same = lanes_of(vf_load(score + i) == highest); same; same &= same - 1) {
-            const size_t j = i + (unsigned)__builtin_ctz(same);
+    for (size_t from = 0; from < n; from += 64) { // a word of lanes: one branch instead of eight
+        uint64_t same = 0;
+        for (size_t i = from; i < from + 64 && i < n; i += VL)
+            same |= (uint64_t)lanes_of(vf_load(score + i) == highest) << (i - from);
+        for (; same; same &= same - 1) {
+            const size_t j = from + (unsigned)__builtin_ctzll(same);
             if (place[j] <= lowest) {
                 lowest = place[j];
                 found = j;
             }
         }
+    }
     return found;
 }
 
