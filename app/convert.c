@@ -49,11 +49,14 @@ const app_command app_convert = {
     .operands_min = 1,
     .operands_max = 1,
     .about = "Reads a .pth checkpoint, or a .safetensors model, of a known architecture (LMD-ViT, "
-             "SOFT) and writes it as one safetensors file with its hyper-parameters. Nothing in a "
-             "checkpoint is executed.\nThe official files of SOFT and SOFT-Norm are alike to the "
+             "SOFT, RetinaNet on SOFT as mmdetection 2.x names it) and writes it as one "
+             "safetensors file with its hyper-parameters. Nothing in a "
+             "checkpoint is executed; the names of a detector's classes come along.\nThe official "
+             "files of SOFT and SOFT-Norm are alike to the "
              "last name: --inverse says which one a checkpoint is.",
     .examples = "softlens convert checkpoint.pth -o model.safetensors\n"
                 "softlens convert soft_norm_tiny.pth -o soft.safetensors --inverse norm\n"
+                "softlens convert retinanet_soft_tiny.pth -o detector.safetensors --inverse norm\n"
                 "softlens convert model.safetensors -o small.safetensors --half\n",
     .options = rows,
     .run = convert,

@@ -7,7 +7,7 @@ static const app_option rows[] = {
       .kind = APP_FILE,
       .at = APP_AT(input),
       .value = "FILE.npy",
-      .help = "Picture as float32 [H,W,3], 0 to 1, for a SOFT normalised; required" },
+      .help = "Picture as float32 [H,W,3], 0 to 1, for SOFT and detectors normalised; required" },
     { .name = "output-dir",
       .kind = APP_FILE,
       .at = APP_AT(output_dir),
@@ -66,7 +66,9 @@ const app_command app_run = {
     .operands_max = 1,
     .about = "Runs the network on a picture as it is, and writes .npy files. An LMD-ViT pads it as "
              "the official evaluation does and writes output and keep/LAYER.BLOCK. A SOFT writes "
-             "stage1 to stage4, pool3, pool4, embedding and logits.",
+             "stage1 to stage4, pool3, pool4, embedding and logits; a detector, which has zeros "
+             "added to the right and below up to multiples of 32, cls_P3 to cls_P7 and reg_P3 to "
+             "reg_P7.",
     .examples = "softlens run model.safetensors --input x.npy --output-dir out\n"
                 "softlens run checkpoint.pth --input x.npy --output-dir out --composed\n",
     .options = rows,

@@ -156,9 +156,9 @@ typedef struct sl_model sl_model;
 SL_API sl_status sl_model_open(sl_ctx *ctx, const char *path, sl_model **out);
 SL_API void sl_model_free(sl_model *model);
 
-// Where the default model of `architecture` ("lmd-vit", "soft") lies: $SOFTLENS_MODELS, the build
-// tree, the install prefix, XDG data directories. *out is malloc'ed. SL_ERR_IO lists every place
-// tried.
+// Where the default model of `architecture` ("lmd-vit", "soft", "soft-retinanet") lies:
+// $SOFTLENS_MODELS, the build tree, the install prefix, XDG data directories. *out is malloc'ed.
+// SL_ERR_IO lists every place tried.
 SL_API sl_status sl_model_find(sl_ctx *ctx, const char *architecture, char **out);
 
 // JSON text (malloc'ed): architecture, config, parameters, file, metadata and, for a picture of

@@ -116,6 +116,22 @@ static size_t permuted(size_t i)
     return i % 6 * 4 + i / 6;
 }
 
+// Of mmdetection: the optimizer's states are stepped over, the classes' names are kept.
+START_TEST(detectors_bring_their_labels)
+{
+    sl_tensor_set *set;
+    ck_ok(sl_tensor_set_open(ctx, DATA("detector.pth"), &set));
+    ck_assert_uint_eq(sl_tensor_set_count(set), 1);
+    ck_assert_uint_eq(sl_tensor_set_meta_count(set), 1);
+    ck_assert_str_eq(sl_tensor_set_meta(set, "labels"),
+                     "[\"person\",\"caf\u00e9 \\\"bar\\\"\",\"\u81ea\u8ee2\u8eca\"]");
+    sl_tensor_set_free(set);
+    ck_ok(sl_tensor_set_open(ctx, DATA("training.pth"), &set));
+    ck_assert_ptr_null(sl_tensor_set_meta(set, "labels"));
+    sl_tensor_set_free(set);
+}
+END_TEST
+
 START_TEST(views_are_made_contiguous)
 {
     sl_tensor_set *set;
@@ -217,6 +233,7 @@ int main(void)
     TCase *tests = tcase_create("pth");
     tcase_add_test(tests, state_dicts_are_read);
     tcase_add_test(tests, training_checkpoints_give_their_ema);
+    tcase_add_test(tests, detectors_bring_their_labels);
     tcase_add_test(tests, views_are_made_contiguous);
     tcase_add_test(tests, types_are_told_apart);
     tcase_add_test(tests, other_files_are_refused_with_advice);

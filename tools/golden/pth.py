@@ -53,6 +53,16 @@ def training():
             "raw": bytes(range(256)), "device": torch.device("cpu"), "size": torch.Size([1, 2])}
 
 
+def detector():
+    """As mmdetection leaves it, the optimizer's states and odds and ends included."""
+    momentum = {0: {"momentum_buffer": floats((2, 3), 20)}, 1: {"momentum_buffer": None}}
+    groups = [{"lr": 0.01, "betas": (0.9, 0.999), "params": [0, 1]}]
+    meta = {"epoch": 12, "iter": 87960, "CLASSES": ("person", "café \"bar\"", "自転車"),
+            "env_info": "sys.platform: linux\n", "hook_msgs": {}, "PALETTE": [(220, 20, 60)]}
+    return {"meta": meta, "state_dict": collections.OrderedDict(weight=floats((2, 3), 21)),
+            "optimizer": {"state": momentum, "param_groups": groups}}
+
+
 def strided():
     base = floats((6, 8), 7)
     return {"transposed": base.t(), "slice": base[1:5:2, 2:7:3], "row": base[3], "whole": base,
@@ -83,7 +93,7 @@ def main():
     folder = sys.argv[1]
     os.makedirs(folder, exist_ok=True)
     for name, content in (("plain", plain()), ("nested", nested()), ("training", training()),
-                          ("strided", strided()), ("typed", typed())):
+                          ("strided", strided()), ("detector", detector()), ("typed", typed())):
         torch.save(content, os.path.join(folder, name + ".pth"))
     torch.save(plain(), os.path.join(folder, "protocol4.pth"), pickle_protocol=4)
     torch.save(plain(), os.path.join(folder, "legacy.pth"), _use_new_zipfile_serialization=False)

@@ -29,9 +29,16 @@ typedef struct bench {
     size_t family_count;
 } bench;
 
+#define BOX_THRESHOLD 0.05f // of a detector's boxes, as detection takes them
+
 static bool is_soft(const sl_model *model)
 {
     return strcmp(model->architecture, "soft") == 0;
+}
+
+static bool is_retina(const sl_model *model)
+{
+    return strcmp(model->architecture, "soft-retinanet") == 0;
 }
 
 // Edges, gradients and fine texture: something for every predictor to look at, on every machine
@@ -65,11 +72,26 @@ static sl_status make_soft(bench *b)
     return st;
 }
 
+static sl_status make_retina(bench *b)
+{
+    sl_retina_options build = { .threshold = BOX_THRESHOLD };
+    sl_status st = sl_retina_side(b->ctx, b->height, &build.height);
+    if (st == SL_OK)
+        st = sl_retina_side(b->ctx, b->width, &build.width);
+    double start = sl_seconds();
+    if (st == SL_OK)
+        st = sl_network_new_retina(b->ctx, b->model, b->device, &build, &b->network);
+    b->compile_seconds = sl_seconds() - start;
+    return st;
+}
+
 static sl_status make_network(bench *b)
 {
     const sl_bench_options *o = b->options;
     if (is_soft(b->model))
         return make_soft(b);
+    if (is_retina(b->model))
+        return make_retina(b);
     sl_lmd_build build = { .dense = o->dense, .given_lists = o->keep_share > 0 && !o->dense };
     sl_status st = sl_canvas_side(b->ctx, &b->model->lmd, b->height, &build.height);
     if (st == SL_OK)
@@ -92,6 +114,10 @@ static sl_status write_scene(bench *b)
     draw_scene(image, n->height, n->width);
     sl_status st = sl_plan_write(n->plan, n->image, image);
     free(image);
+    const float extent[] = { (float)b->width, (float)b->height };
+    sl_value value = sl_graph_find_output(n->graph, "extent");
+    if (st == SL_OK && value != SL_NO_VALUE)
+        st = sl_plan_write(n->plan, value, extent);
     return st;
 }
 
@@ -242,9 +268,9 @@ static sl_status write_json(bench *b, char **out)
 
 static sl_status check_options(sl_ctx *ctx, const sl_model *model, const sl_bench_options *o)
 {
-    if (is_soft(model) && (o->dense || o->keep_share != 0))
+    if ((is_soft(model) || is_retina(model)) && (o->dense || o->keep_share != 0))
         return sl_fail(ctx, SL_ERR_ARGUMENT,
-                       "%s: a SOFT has no windows; leave out what is said of them",
+                       "%s: this model has no windows; leave out what is said of them",
                        sl_tensor_set_path(model->set));
     if (o->repeats > MAX_REPEATS)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "%u repeats; keep it under %u", o->repeats,
@@ -263,12 +289,16 @@ sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_bench_opti
     static const sl_bench_options defaults = { 0 };
     if (!options)
         options = &defaults;
-    uint32_t side = is_soft(model) ? model->soft.image : DEFAULT_SIDE;
+    uint32_t usual[2] = { DEFAULT_SIDE, DEFAULT_SIDE };
+    if (is_soft(model))
+        usual[0] = usual[1] = model->soft.image;
+    if (is_retina(model))
+        memcpy(usual, model->retina.image, sizeof(usual));
     bench b = { .ctx = ctx,
                 .model = model,
                 .options = options,
-                .width = options->width ? options->width : side,
-                .height = options->height ? options->height : side,
+                .width = options->width ? options->width : usual[0],
+                .height = options->height ? options->height : usual[1],
                 .repeats = options->repeats ? options->repeats : DEFAULT_REPEATS };
     *out = NULL;
     sl_status st = check_options(ctx, model, options);

@@ -110,6 +110,7 @@ static const char *file_of(const char *architecture)
     static const char *const files[][2] = {
         { "lmd-vit", "lmd-vit-small.safetensors" },
         { "soft", "soft-small.safetensors" },
+        { "soft-retinanet", "retina-soft-small.safetensors" },
     };
     for (size_t i = 0; architecture && i < SL_ARRAY_LEN(files); i++)
         if (strcmp(architecture, files[i][0]) == 0)
@@ -124,7 +125,8 @@ sl_status sl_model_find(sl_ctx *ctx, const char *architecture, char **out)
     if (!s.file_name)
         return sl_fail(
             ctx, SL_ERR_ARGUMENT,
-            "no default model of architecture \"%.64s\"; there is one for: lmd-vit, soft",
+            "no default model of architecture \"%.64s\"; there is one for: lmd-vit, soft, "
+            "soft-retinanet",
             architecture ? architecture : "");
     try_environment(&s);
     try_build_tree(&s);

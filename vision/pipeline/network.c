@@ -88,22 +88,46 @@ done:
     return st;
 }
 
+// Takes what building the graph came to.
+static sl_status compile(sl_network *n, sl_device *device, sl_status built)
+{
+    sl_status st = built == SL_OK ? sl_device_compile(device, n->graph, &n->plan) : built;
+    if (st == SL_OK)
+        n->image = sl_graph_find_output(n->graph, "image");
+    else
+        sl_network_free(n);
+    return st;
+}
+
 sl_status sl_network_new_soft(sl_ctx *ctx, const sl_model *model, sl_device *device,
                               const sl_soft_options *options, sl_network *out)
 {
     double start = sl_trace_start(ctx);
     *out = (sl_network) { .height = options->height, .width = options->width };
     sl_status st = sl_graph_new(ctx, &out->graph);
-    if (st == SL_OK)
-        st = sl_soft_build(out->graph, model, options);
-    if (st == SL_OK)
-        st = sl_device_compile(device, out->graph, &out->plan);
-    if (st == SL_OK)
-        out->image = sl_graph_find_output(out->graph, "image");
-    else
-        sl_network_free(out);
+    st = compile(out, device, st == SL_OK ? sl_soft_build(out->graph, model, options) : st);
     sl_trace_end(ctx, "compile", start);
     return st;
+}
+
+sl_status sl_network_new_retina(sl_ctx *ctx, const sl_model *model, sl_device *device,
+                                const sl_retina_options *options, sl_network *out)
+{
+    double start = sl_trace_start(ctx);
+    *out = (sl_network) { .height = options->height, .width = options->width };
+    sl_status st = sl_graph_new(ctx, &out->graph);
+    st = compile(out, device, st == SL_OK ? sl_retina_build(out->graph, model, options) : st);
+    sl_trace_end(ctx, "compile", start);
+    return st;
+}
+
+sl_status sl_retina_side(sl_ctx *ctx, uint64_t length, uint32_t *out)
+{
+    if (length < 1 || length > MAX_CANVAS_SIDE)
+        return sl_fail(ctx, SL_ERR_LIMIT, "a picture side of %llu pixels; keep it from 1 to %u",
+                       (unsigned long long)length, MAX_CANVAS_SIDE);
+    *out = (uint32_t)((length + SL_RETINA_MULTIPLE - 1) / SL_RETINA_MULTIPLE * SL_RETINA_MULTIPLE);
+    return SL_OK;
 }
 
 void sl_network_free(sl_network *network)

@@ -31,9 +31,14 @@ sl_status sl_network_new(sl_ctx *ctx, const sl_model *model, sl_device *device,
                          const sl_lmd_build *build, sl_network *out);
 void sl_network_free(sl_network *network);
 
-// A SOFT: `output` and the maps of windows stay empty, its outputs are in the graph by their names.
+// A SOFT, and a detector: `output` and the maps of windows stay empty, outputs are in the graph by
+// their names.
 sl_status sl_network_new_soft(sl_ctx *ctx, const sl_model *model, sl_device *device,
                               const sl_soft_options *options, sl_network *out);
+sl_status sl_network_new_retina(sl_ctx *ctx, const sl_model *model, sl_device *device,
+                                const sl_retina_options *options, sl_network *out);
+// The side of a detector's canvas that holds `length` pixels. SL_ERR_LIMIT where there is none.
+sl_status sl_retina_side(sl_ctx *ctx, uint64_t length, uint32_t *out);
 
 // The activation bytes of a network of that size. SL_ERR_LIMIT where it cannot be built at all.
 sl_status sl_network_memory(sl_ctx *ctx, const sl_model *model, const sl_device *device,
@@ -63,8 +68,8 @@ sl_status sl_input_read(sl_ctx *ctx, const char *path, sl_blob *storage, sl_tens
 // SL_ERR_NOMEM.
 sl_status sl_target_check(sl_ctx *ctx, char *path, bool overwrite);
 
-// run_soft.c: sl_model_run of a SOFT, whose arguments were not looked at yet.
-sl_status sl_soft_run(sl_ctx *ctx, const sl_model *model, const char *input, const char *output_dir,
+// run_maps.c: sl_model_run of a SOFT or a detector, whose arguments were not looked at yet.
+sl_status sl_maps_run(sl_ctx *ctx, const sl_model *model, const char *input, const char *output_dir,
                       const sl_run_options *options);
 
 // SL_ERR_ARGUMENT unless 0 or inside (0, 1).

@@ -169,8 +169,8 @@ sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *input,
     static const sl_run_options defaults = { 0 };
     if (!options)
         options = &defaults;
-    if (strcmp(model->architecture, "soft") == 0)
-        return sl_soft_run(ctx, model, input, output_dir, options);
+    if (strcmp(model->architecture, "lmd-vit") != 0)
+        return sl_maps_run(ctx, model, input, output_dir, options);
     run r = { .ctx = ctx, .output_dir = output_dir, .overwrite = options->overwrite };
     sl_device *device = NULL;
     sl_status st = sl_device_open(ctx, options->device, &device);

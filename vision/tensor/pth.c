@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tensor/pth.c: PyTorch checkpoints: a zip archive with a pickle that refers to raw storages.
+#include "tensor/json.h"
 #include "tensor/pth.h"
 
 #define MAX_ROOT_BYTES 1024
@@ -166,6 +167,57 @@ static sl_status read_tensors(sl_pth *pth, const sl_pickle *dict)
     return sl_tensor_set_sort(pth->ctx, set);
 }
 
+// ---- the names of a detector's classes, as mmdetection keeps them: meta, CLASSES
+
+static const sl_pickle *find_names(const sl_pickle *top)
+{
+    const sl_pickle *meta = sl_pickle_get(top, "meta");
+    const sl_pickle *names = meta ? sl_pickle_get(meta, "CLASSES") : NULL;
+    if (!names || (names->kind != SL_PICKLE_TUPLE && names->kind != SL_PICKLE_LIST))
+        return NULL;
+    for (size_t i = 0; i < names->count; i++)
+        if (names->items[i]->kind != SL_PICKLE_TEXT ||
+            !sl_tensor_name_valid(names->items[i]->text.data, names->items[i]->text.size))
+            return NULL;
+    return names;
+}
+
+static sl_status write_labels(sl_pth *pth, const sl_pickle *names, sl_blob *text)
+{
+    json_t *labels = json_array();
+    size_t room = 0;
+    bool complete = labels != NULL;
+    for (size_t i = 0; i < names->count && complete; i++) {
+        sl_pickle_text name = names->items[i]->text;
+        complete = json_array_append_new(labels, json_stringn(name.data, name.size)) == 0;
+    }
+    sl_status st = complete ? sl_json_append(pth->ctx, labels, JSON_COMPACT, "labels", text, &room)
+                            : sl_fail(pth->ctx, SL_ERR_NOMEM, "out of memory for labels");
+    json_decref(labels);
+    return st == SL_OK ? sl_blob_append(pth->ctx, text, &room, "", 1) : st;
+}
+
+// Become metadata "labels"; what is no list of names that can be printed is stepped over.
+static sl_status read_labels(sl_pth *pth, const sl_pickle *top)
+{
+    const sl_pickle *names = find_names(top);
+    sl_tensor_set *set = pth->set;
+    sl_blob text = { 0 };
+    if (!names)
+        return SL_OK;
+    sl_status st = write_labels(pth, names, &text);
+    if (st == SL_OK) {
+        const char *value = sl_arena_strdup(pth->ctx, &set->arena, (const char *)text.data);
+        set->meta = sl_alloc(pth->ctx, 1, sizeof(*set->meta));
+        if (set->meta && value)
+            set->meta[set->meta_count++] = (sl_meta) { "labels", value };
+        else
+            st = SL_ERR_NOMEM;
+    }
+    sl_blob_free(&text);
+    return st;
+}
+
 static sl_status read_archive(sl_pth *pth)
 {
     size_t data = 0;
@@ -182,7 +234,7 @@ static sl_status read_archive(sl_pth *pth)
         st = choose_dict(pth, top, &dict);
     if (st == SL_OK)
         st = read_tensors(pth, dict);
-    return st;
+    return st == SL_OK ? read_labels(pth, top) : st;
 }
 
 sl_status sl_pth_parse(sl_ctx *ctx, const void *data, size_t size, const char *name,
