@@ -25,15 +25,17 @@ typedef enum app_exit {
 typedef struct app_values {
     bool help, quiet, verbose, json;
     bool overwrite, dense, strip_metadata, allow_truncated, half, composed, graph;
-    bool jsonl, csv, recursive, no_unknown;
+    bool jsonl, csv, recursive, no_unknown, no_overlay, deblur;
     const char *output, *output_dir, *input, *model, *heat, *compare;
     const char *device, *profile, *gallery, *embedding;
-    const char *format, *simd, *precision, *inverse; // one of the row's choices
-    uint64_t quality, threads, tile, max_pixels, memory, repeats, top;
+    const char *labels, *refine, *annotations, *images; // labels: separated by commas
+    const char *nms, *tta, *overlay_style;              // one of the row's choices
+    const char *format, *simd, *precision, *inverse;    // one of the row's choices
+    uint64_t quality, threads, tile, max_pixels, memory, repeats, top, most;
     float keep_threshold, keep_share;
     uint32_t size[2]; // width, height
     uint64_t classes, dim, steps, seed;
-    float alpha, unknown_rate;
+    float alpha, unknown_rate, score, iou, sigma;
 } app_values;
 
 typedef enum app_kind {
@@ -72,8 +74,8 @@ typedef struct app_command {
     int (*run)(app_session *session, int count, char **operands);
 } app_command;
 
-extern const app_command app_deblur, app_classify, app_enroll, app_gallery, app_info, app_convert,
-    app_run, app_bench, app_devices, app_ebv;
+extern const app_command app_deblur, app_detect, app_eval, app_classify, app_enroll, app_gallery,
+    app_info, app_convert, app_run, app_bench, app_devices, app_ebv;
 extern const app_command *const app_commands[]; // ends with NULL
 
 #define APP_AT(field) offsetof(app_values, field)

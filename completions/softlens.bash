@@ -21,12 +21,21 @@ _softlens_files() # endings separated by |, or nothing for any file
 _softlens_value() # option: completes its value; fails when it takes none
 {
     case $1 in
-        -o | --output | --output-dir | -g | --gallery) _softlens_files ;;
+        -o | --output | --output-dir | -g | --gallery | --images) _softlens_files ;;
         --heat | --compare) _softlens_files 'png' ;;
-        --profile) _softlens_files 'json' ;;
+        --profile | --annotations) _softlens_files 'json' ;;
         --input | --embedding) _softlens_files 'npy' ;;
-        --model) _softlens_files 'safetensors|pth|pt' ;;
-        --format) _softlens_words png jpg ;;
+        --model | --refine) _softlens_files 'safetensors|pth|pt' ;;
+        --format)
+            if [[ ${COMP_WORDS[1]} == detect ]]; then
+                _softlens_words json jsonl coco yolo labelme cvat csv
+            else
+                _softlens_words png jpg
+            fi
+            ;;
+        --overlay-style) _softlens_words boxes labels blur crop ;;
+        --nms) _softlens_words gaussian linear hard none ;;
+        --tta) _softlens_words flip ;;
         --device) _softlens_words auto cpu vulkan ;;
         --precision) _softlens_words f32 f16 ;;
         --inverse) _softlens_words soft norm ;;
@@ -34,7 +43,8 @@ _softlens_value() # option: completes its value; fails when it takes none
         --memory) _softlens_words 512M 1G 2G 4G ;;
         --size) _softlens_words 512x512 1024x1024 ;;
         --quality | --keep-threshold | --threads | --tile | --max-pixels | --repeats | --keep-share | \
-            -k | --top | --unknown-rate | --classes | --dim | --alpha | --steps | --seed)
+            -k | --top | --unknown-rate | --classes | --dim | --alpha | --steps | --seed | --score | \
+            --iou | --sigma | --max)
             COMPREPLY=()
             ;;
         *) return 1 ;;
@@ -45,7 +55,7 @@ _softlens()
 {
     local _softlens_current=${COMP_WORDS[COMP_CWORD]}
     local previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} i
-    local commands='deblur classify enroll gallery info convert run bench devices ebv help'
+    local commands='deblur detect classify enroll gallery info convert run eval bench devices ebv help'
     local common='-q --quiet --verbose -h --help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
@@ -63,6 +73,17 @@ _softlens()
                 --model --heat --compare --keep-threshold --dense --device --precision --profile \
                 --threads --memory --tile --max-pixels --allow-truncated --json
             ;;
+        detect:-*)
+            _softlens_words "$common" -o --output --format --overlay-style --no-overlay --classes --score --nms \
+                --iou --sigma --max --tta --tile --size --refine --gallery --unknown-rate --deblur --quality \
+                --strip-metadata --overwrite -r --recursive --model --device --precision --profile --threads \
+                --max-pixels --allow-truncated --json
+            ;;
+        eval:-*)
+            _softlens_words "$common" --annotations --images --nms --iou --sigma --max --tta --tile --size \
+                --model --device --precision --profile --threads --overwrite --json
+            ;;
+        eval:*) _softlens_words detect ;;
         classify:-*)
             _softlens_words "$common" -k --top -g --gallery --unknown-rate --no-unknown --json --jsonl --csv \
                 --embedding --overwrite -r --recursive --model --device --precision --threads --max-pixels \
@@ -94,7 +115,7 @@ _softlens()
                 *) _softlens_files ;;
             esac
             ;;
-        deblur:* | classify:*) _softlens_files 'png|jpe?g|jpe|jfif' ;;
+        deblur:* | detect:* | classify:*) _softlens_files 'png|jpe?g|jpe|jfif' ;;
         info:* | convert:* | run:* | bench:*) _softlens_files 'safetensors|pth|pt' ;;
         enroll:*)
             case $COMP_CWORD in

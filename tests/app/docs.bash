@@ -6,7 +6,7 @@
 manual=$ROOT/docs/man/softlens.1
 zsh_file=$ROOT/completions/_softlens
 commands=$("$SOFTLENS" --list-options | grep -v -e '^-' -e '^help$')
-check 'there are commands' test "$(wc -w <<<"$commands")" = 10
+check 'there are commands' test "$(wc -w <<<"$commands")" = 12
 
 same() # NAME WANT HAVE: sets of words
 {
@@ -57,7 +57,7 @@ for command in $commands; do
     check "zsh: $command is among the commands" grep -q "^        '$command:" "$zsh_file"
 done
 check 'bash offers the commands' test "$(bash -c '. "$1"; COMP_WORDS=(softlens "") COMP_CWORD=1
-    _softlens; echo "${#COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash")" = 13
+    _softlens; echo "${#COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash")" = 15
 
 if command -v mandoc >/dev/null; then
     check 'mandoc finds no fault' mandoc -T lint -W warning "$manual"

@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: MIT
+// app/detect.c: softlens detect: what is in photographs and where, drawn over them and as data.
+#include "detect.h"
+#include "jobs.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const app_option rows[] = {
+    { .name = "output",
+      .letter = 'o',
+      .kind = APP_FILE,
+      .at = APP_AT(output),
+      .value = "FILE|DIR",
+      .help = "Write the picture to FILE and the data beside it, or all into DIR when it is a "
+              "folder or ends in / (default: NAME.detected.EXT and NAME.json beside the picture)" },
+    { .name = "format",
+      .kind = APP_NAME,
+      .at = APP_AT(format),
+      .value = "LIST",
+      .help = "Data to write: json, jsonl, coco, yolo, labelme, cvat, csv, or several with commas "
+              "between (default: json)" },
+    { .name = "overlay-style",
+      .kind = APP_CHOICE,
+      .at = APP_AT(overlay_style),
+      .value = "STYLE",
+      .choices = "boxes|labels|blur|crop",
+      .help = "Draw boxes with labels, labels alone, blur what was found, or write every object as "
+              "a picture of its own (default: boxes)" },
+    { .name = "no-overlay", .at = APP_AT(no_overlay), .help = "Write the data alone" },
+    { .name = "classes",
+      .kind = APP_NAME,
+      .at = APP_AT(labels),
+      .value = "LIST",
+      .help = "Find these alone, labels with commas between (default: all)" },
+    { .name = "score",
+      .kind = APP_REAL,
+      .at = APP_AT(score),
+      .value = "S",
+      .min = 0,
+      .max = 1,
+      .help = "Leave out what is less sure, between 0 and 1 (default: the model's own)" },
+    APP_NMS_OPTIONS,
+    { .name = "refine",
+      .kind = APP_FILE,
+      .at = APP_AT(refine),
+      .value = "MODEL",
+      .help = "Name every object anew by what this classifier sees in its box" },
+    { .name = "gallery",
+      .kind = APP_FILE,
+      .at = APP_AT(gallery),
+      .value = "FILE",
+      .help = "With --refine, or the installed classifier: also the classes enrolled in FILE" },
+    { .name = "unknown-rate",
+      .kind = APP_REAL,
+      .at = APP_AT(unknown_rate),
+      .value = "R",
+      .min = 0,
+      .max = 1,
+      .help = "Share of known objects that refining may call unknown (default: 0.05)" },
+    { .name = "deblur", .at = APP_AT(deblur), .help = "Remove motion blur first" },
+    { .name = "quality",
+      .kind = APP_INTEGER,
+      .at = APP_AT(quality),
+      .value = "N",
+      .min = 1,
+      .max = 100,
+      .help = "JPEG quality, 1 to 100 (default: 92)" },
+    { .name = "strip-metadata",
+      .at = APP_AT(strip_metadata),
+      .help = "Leave out EXIF; the colour profile stays" },
+    APP_OVERWRITE_OPTION,
+    APP_RECURSIVE_OPTION,
+    APP_MODEL_OPTION,
+    APP_DEVICE_OPTION,
+    APP_PRECISION_OPTION,
+    APP_PROFILE_OPTION,
+    APP_THREADS_OPTION,
+    APP_MAX_PIXELS_OPTION,
+    APP_ALLOW_TRUNCATED_OPTION,
+    { .name = "json", .at = APP_AT(json), .help = "Print a JSON object per picture" },
+    APP_COMMON_OPTIONS,
+};
+
+// What a run of the command keeps from picture to picture.
+typedef struct work {
+    app_session *session;
+    app_pictures pictures;
+    app_detect_out out;
+    app_loader *loader;
+    sl_model *model, *classifier, *deblurrer;
+    sl_gallery *gallery;
+    sl_detect *detect;
+    sl_classify *classify; // NULL: not asked for
+    sl_deblur *deblur;     // likewise
+    size_t done, failed;
+} work;
+
+sl_detect_options app_detect_options(const app_session *session)
+{
+    static const char *const kinds[] = { "gaussian", "linear", "hard", "none" };
+    const app_values *values = &session->values;
+    sl_detect_options options = { .device = values->device,
+                                  .precision = app_precision(session),
+                                  .long_side = values->size[0],
+                                  .short_side = values->size[1],
+                                  .score = values->score,
+                                  .iou = values->iou,
+                                  .sigma = values->sigma,
+                                  .most = (uint32_t)values->most,
+                                  .flip = values->tta != NULL,
+                                  .tile = (uint32_t)values->tile };
+    for (size_t i = 0; values->nms && i < APP_LEN(kinds); i++)
+        if (strcmp(values->nms, kinds[i]) == 0)
+            options.nms = (sl_nms)i;
+    if (options.long_side < options.short_side) {
+        options.long_side = values->size[1];
+        options.short_side = values->size[0];
+    }
+    return options;
+}
+
+// ---- made ready
+
+static app_exit check_values(const app_session *session)
+{
+    const app_values *values = &session->values;
+    const char *nms = values->nms ? values->nms : "gaussian";
+    if (values->no_overlay && values->overlay_style)
+        return app_usage(session->command,
+                         "--no-overlay and --overlay-style contradict each other");
+    if (values->unknown_rate > 0 && !values->refine && !values->gallery)
+        return app_usage(session->command, "--unknown-rate is of --refine; add it, or a --gallery");
+    if (values->iou > 0 && strcmp(nms, "hard") != 0 && strcmp(nms, "linear") != 0)
+        return app_usage(session->command, "--iou is of --nms hard and linear");
+    if (values->sigma > 0 && strcmp(nms, "gaussian") != 0)
+        return app_usage(session->command, "--sigma is of --nms gaussian");
+    return APP_DONE;
+}
+
+// The labels of --classes, in `text`, whose commas become ends.
+static app_exit split_labels(char *text, const char ***labels, size_t *count)
+{
+    size_t most = 1;
+    for (const char *at = text; *at; at++)
+        most += *at == ',';
+    const char **list = calloc(most, sizeof(*list));
+    *count = 0;
+    *labels = list;
+    if (!list) {
+        app_error("out of memory");
+        return APP_FAILED;
+    }
+    for (char *rest = text, *label; (label = strsep(&rest, ","));) {
+        label += strspn(label, " ");
+        size_t length = strlen(label);
+        while (length > 0 && label[length - 1] == ' ')
+            label[--length] = '\0';
+        if (length > 0)
+            list[(*count)++] = label;
+    }
+    return APP_DONE;
+}
+
+static app_exit make_detector(work *w)
+{
+    app_session *session = w->session;
+    sl_detect_options options = app_detect_options(session);
+    const char **labels = NULL;
+    char *text = session->values.labels ? strdup(session->values.labels) : NULL;
+    app_exit result = APP_DONE;
+    if (text)
+        result = split_labels(text, &labels, &options.class_count);
+    if (result == APP_DONE && labels && options.class_count == 0)
+        result = app_usage(session->command, "--classes: names none");
+    options.classes = labels;
+    if (result == APP_DONE)
+        result = app_open_model_for(session, session->values.model, "soft-retinanet", &w->model);
+    if (result == APP_DONE) {
+        sl_status status = sl_detect_new(session->ctx, w->model, &options, &w->detect);
+        if (status != SL_OK)
+            result = app_fail(session, status);
+    }
+    free(labels);
+    free(text);
+    return result;
+}
+
+static app_exit make_classifier(work *w)
+{
+    app_session *session = w->session;
+    const app_values *values = &session->values;
+    if (!values->refine && !values->gallery)
+        return APP_DONE;
+    app_exit result = app_open_model_for(session, values->refine, "soft", &w->classifier);
+    if (result != APP_DONE)
+        return result;
+    const sl_classify_options options = { .device = values->device,
+                                          .precision = app_precision(session),
+                                          .unknown_rate = values->unknown_rate };
+    sl_status status = SL_OK;
+    if (values->gallery)
+        status = sl_gallery_open(session->ctx, values->gallery, w->classifier, &w->gallery);
+    if (status == SL_OK)
+        status = sl_classify_new(session->ctx, w->classifier, w->gallery, &options, &w->classify);
+    return status == SL_OK ? APP_DONE : app_fail(session, status);
+}
+
+static app_exit make_deblurrer(work *w)
+{
+    app_session *session = w->session;
+    if (!session->values.deblur)
+        return APP_DONE;
+    app_exit result = app_open_model_for(session, NULL, "lmd-vit", &w->deblurrer);
+    if (result != APP_DONE)
+        return result;
+    const sl_deblur_options options = { .device = session->values.device,
+                                        .precision = app_precision(session) };
+    sl_status status = sl_deblur_new(session->ctx, w->deblurrer, &options, &w->deblur);
+    return status == SL_OK ? APP_DONE : app_fail(session, status);
+}
+
+static app_exit prepare(work *w)
+{
+    size_t count;
+    app_exit result = make_detector(w);
+    if (result == APP_DONE)
+        result = make_classifier(w);
+    if (result == APP_DONE)
+        result = make_deblurrer(w);
+    if (result == APP_DONE && app_interrupted())
+        result = app_fail(w->session, SL_ERR_CANCELLED);
+    if (result == APP_DONE) {
+        const char *const *labels = sl_detect_labels(w->detect, &count);
+        result = app_detect_out_begin(&w->out, labels, count);
+    }
+    return result;
+}
+
+// ---- a picture
+
+static sl_status draw(const work *w, sl_image *image, const sl_detections *found)
+{
+    const char *style = w->session->values.overlay_style;
+    sl_overlay_options options = { 0 };
+    if (style && strcmp(style, "labels") == 0)
+        options.style = SL_OVERLAY_LABELS;
+    if (style && strcmp(style, "blur") == 0)
+        options.style = SL_OVERLAY_BLUR;
+    return sl_detections_draw(w->session->ctx, image, found, &options);
+}
+
+static sl_status write_crops(work *w, const char *path, const sl_image *image,
+                             const sl_detections *found)
+{
+    sl_status status = SL_OK;
+    for (size_t i = 0; i < found->count && status == SL_OK; i++) {
+        sl_image *crop = NULL;
+        status = sl_image_crop(w->session->ctx, image, &found->items[i], &crop);
+        if (status == SL_OK)
+            status = app_detect_out_crop(&w->out, path, i + 1, &found->items[i], crop);
+        sl_image_free(crop);
+    }
+    return status;
+}
+
+static sl_status find(work *w, sl_image **image, sl_detections **found)
+{
+    sl_status status = SL_OK;
+    if (w->deblur) {
+        sl_image *sharp = NULL;
+        status = sl_deblur_run(w->deblur, *image, &sharp, NULL, NULL);
+        if (status == SL_OK) {
+            sl_image_free(*image);
+            *image = sharp;
+        }
+    }
+    if (status == SL_OK)
+        status = sl_detect_run(w->detect, *image, found);
+    if (status == SL_OK && w->classify)
+        status = sl_detections_refine(w->classify, *image, *found);
+    return status == SL_OK && app_interrupted() ? SL_ERR_CANCELLED : status;
+}
+
+static sl_status write_results(work *w, const char *path, sl_image *image,
+                               const sl_detections *found)
+{
+    const app_values *values = &w->session->values;
+    bool is_cut = values->overlay_style && strcmp(values->overlay_style, "crop") == 0;
+    bool is_drawn = !is_cut && !values->no_overlay;
+    sl_status status = SL_OK;
+    if (is_cut)
+        status = write_crops(w, path, image, found);
+    if (is_drawn)
+        status = draw(w, image, found);
+    if (status == SL_OK)
+        status = app_detect_out_add(&w->out, path, found, is_drawn ? image : NULL);
+    return status;
+}
+
+// ---- what is said about a picture
+
+static json_t *object_of(const sl_detection *o)
+{
+    json_t *object = json_pack("{s:f, s:[f,f,f,f]}", "score", (double)o->score, "box",
+                               (double)o->x1, (double)o->y1, (double)o->x2, (double)o->y2);
+    app_set_text(object, "label", o->label);
+    if (!isnan(o->refined)) {
+        app_set_text(object, "class", o->class_label);
+        json_object_set_new(object, "refined", json_real((double)o->refined));
+    }
+    return object;
+}
+
+static void print_json(const char *path, const sl_detections *found, const char *error)
+{
+    json_t *picture = json_object();
+    app_set_text(picture, "input", path);
+    if (found) {
+        json_t *objects = json_array();
+        for (size_t i = 0; i < found->count; i++)
+            json_array_append_new(objects, object_of(&found->items[i]));
+        json_object_set_new(picture, "width", json_integer(found->width));
+        json_object_set_new(picture, "height", json_integer(found->height));
+        json_object_set_new(picture, "objects", objects);
+        json_object_set_new(picture, "seconds", json_real(found->seconds));
+        app_set_text(picture, "device", found->device);
+        json_object_set_new(picture, "fell_back", json_boolean(found->fell_back));
+    }
+    app_set_text(picture, "error", error);
+    char *text = json_dumps(picture, JSON_COMPACT | JSON_REAL_PRECISION(7));
+    if (text)
+        app_put_line(text);
+    free(text);
+    json_decref(picture);
+}
+
+static void print_table(const work *w, const char *path, const sl_detections *found)
+{
+    const app_session *session = w->session;
+    app_say(session, "%s: %zu %s, %.2f s, %s", path, found->count,
+            app_plural(found->count, "object", "objects"), found->seconds, found->device);
+    for (size_t i = 0; i < found->count; i++) {
+        const sl_detection *o = &found->items[i];
+        app_say(session, "  %-16s %5.1f %%   %5.0f x %-5.0f at %5.0f, %-5.0f", o->label,
+                100 * (double)o->score, (double)(o->x2 - o->x1), (double)(o->y2 - o->y1),
+                (double)o->x1, (double)o->y1);
+    }
+}
+
+static app_exit detect_picture(work *w, app_loaded *loaded)
+{
+    sl_detections *found = NULL;
+    sl_status status = loaded->status;
+    const char *message = loaded->message;
+    app_exit result = APP_DONE;
+    if (*loaded->warning && !w->session->values.quiet)
+        app_error("warning: %s", loaded->warning);
+    if (status == SL_OK) {
+        app_progress_begin(&w->session->progress, loaded->path);
+        status = find(w, &loaded->image, &found);
+        if (status == SL_OK)
+            status = write_results(w, loaded->path, loaded->image, found);
+        app_progress_end(&w->session->progress);
+        message = sl_ctx_message(w->session->ctx);
+    }
+    if (status == SL_ERR_CANCELLED) {
+        result = app_fail(w->session, status);
+    } else if (status != SL_OK) {
+        w->failed++;
+        app_error("%s", *message ? message : "the library failed without saying why");
+        if (w->session->values.json)
+            print_json(loaded->path, NULL, message);
+    } else if (w->session->values.json) {
+        print_json(loaded->path, found, NULL);
+    } else {
+        print_table(w, loaded->path, found);
+    }
+    sl_detections_free(found);
+    return result;
+}
+
+static app_exit detect_all(work *w)
+{
+    app_exit result = APP_DONE;
+    app_loaded loaded;
+    while (result == APP_DONE && !app_interrupted() && app_loader_next(w->loader, &loaded)) {
+        if (!app_interrupted())
+            result = detect_picture(w, &loaded);
+        sl_image_free(loaded.image);
+        w->done++;
+    }
+    if (result == APP_DONE && app_interrupted())
+        result = app_fail(w->session, SL_ERR_CANCELLED);
+    return result;
+}
+
+// ---- the command
+
+// What an earlier run drew in the same folder is no new picture.
+static void skip_own(app_pictures *pictures, int count, char **operands)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < pictures->count; i++) {
+        char *path = pictures->path[i], *dot = strrchr(path, '.');
+        bool is_named = false, is_own = false;
+        for (int k = 0; k < count; k++)
+            is_named |= strcmp(operands[k], path) == 0;
+        if (dot && !is_named) {
+            static const char infix[] = ".detected";
+            size_t length = (size_t)(dot - path), own = sizeof(infix) - 1;
+            is_own = length > own && memcmp(dot - own, infix, own) == 0;
+        }
+        if (is_own)
+            free(path);
+        else
+            pictures->path[kept++] = path;
+    }
+    pictures->count = kept;
+}
+
+static void free_work(work *w)
+{
+    app_loader_stop(w->loader);
+    app_detect_out_free(&w->out);
+    sl_detect_free(w->detect);
+    sl_classify_free(w->classify);
+    sl_gallery_free(w->gallery);
+    sl_deblur_free(w->deblur);
+    sl_model_free(w->model);
+    sl_model_free(w->classifier);
+    sl_model_free(w->deblurrer);
+    app_pictures_free(&w->pictures);
+}
+
+static int detect(app_session *session, int count, char **operands)
+{
+    work w = { .session = session };
+    app_exit result = check_values(session);
+    if (result == APP_DONE)
+        result = app_pictures_find(session, count, operands, &w.pictures);
+    if (result != APP_DONE)
+        return result;
+    size_t named = w.pictures.count + w.pictures.failed;
+    w.failed = w.pictures.failed;
+    skip_own(&w.pictures, count, operands);
+    if (w.pictures.count)
+        result = app_detect_out_plan(session, &w.pictures, &w.out);
+    if (result == APP_DONE && w.pictures.count) {
+        w.loader = app_loader_start(session, &w.pictures); // while the model is made ready
+        result = w.loader ? prepare(&w) : APP_FAILED;
+        if (result == APP_DONE)
+            result = detect_all(&w);
+        if (result == APP_DONE)
+            result = app_detect_out_finish(&w.out);
+    }
+    if (result == APP_DONE && w.failed)
+        result = w.failed == named ? APP_FAILED : APP_SOME_FAILED;
+    free_work(&w);
+    return result;
+}
+
+const app_command app_detect = {
+    .name = "detect",
+    .summary = "finds objects in photographs, draws them and writes them as data",
+    .operands = "IMAGE|FOLDER...",
+    .operands_min = 1,
+    .operands_max = INT32_MAX,
+    .about = "Reads PNG and JPEG images and writes each with boxes around what was found, as "
+             "NAME.detected.EXT, and the boxes as NAME.json. Coordinates are pixels of the upright "
+             "picture from its upper left corner. Of a folder all images are taken, by name.",
+    .examples = "softlens detect photo.jpg\n"
+                "softlens detect --classes person,dog --score 0.4 photo.jpg\n"
+                "softlens detect pics/ --format coco -o out/\n"
+                "softlens detect --overlay-style blur --classes person street.jpg\n"
+                "softlens detect --gallery my.gallery --deblur photo.jpg -o found.png\n",
+    .options = rows,
+    .run = detect,
+};

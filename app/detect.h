@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// app/detect.h: what the files of softlens detect share: where results go, and as what.
+#ifndef SL_APP_DETECT_H
+#define SL_APP_DETECT_H
+
+#include "app.h"
+#include "pictures.h"
+
+#define APP_DETECT_FORMATS 7 // those of sl_detect_format
+
+// The rows of options that softlens eval has, too; the values go through app_detect_options.
+#define APP_NMS_OPTIONS                                                                            \
+    { .name = "nms",                                                                               \
+      .kind = APP_CHOICE,                                                                          \
+      .at = APP_AT(nms),                                                                           \
+      .value = "KIND",                                                                             \
+      .choices = "hard|linear|gaussian|none",                                                      \
+      .help =                                                                                      \
+          "How boxes that overlap become one: Soft-NMS, gaussian or linear, or hard (default: "    \
+          "gaussian)" },                                                                           \
+        { .name = "iou",                                                                           \
+          .kind = APP_REAL,                                                                        \
+          .at = APP_AT(iou),                                                                       \
+          .value = "T",                                                                            \
+          .min = 0,                                                                                \
+          .max = 1,                                                                                \
+          .help = "Overlap from which hard and linear act, between 0 and 1 (default: 0.5, 0.3)" }, \
+        { .name = "sigma",                                                                         \
+          .kind = APP_REAL,                                                                        \
+          .at = APP_AT(sigma),                                                                     \
+          .value = "S",                                                                            \
+          .min = 0,                                                                                \
+          .max = 100,                                                                              \
+          .help = "Width of gaussian, above 0; smaller lets fewer boxes overlap (default: 0.5)" }, \
+        { .name = "max",                                                                           \
+          .kind = APP_INTEGER,                                                                     \
+          .at = APP_AT(most),                                                                      \
+          .value = "N",                                                                            \
+          .min = 1,                                                                                \
+          .max = 100000,                                                                           \
+          .help = "Objects of a picture at most (default: 100)" },                                 \
+        { .name = "tta",                                                                           \
+          .kind = APP_CHOICE,                                                                      \
+          .at = APP_AT(tta),                                                                       \
+          .value = "KIND",                                                                         \
+          .choices = "flip",                                                                       \
+          .help = "Look a second time, at the mirror image" },                                     \
+        { .name = "tile",                                                                          \
+          .kind = APP_INTEGER,                                                                     \
+          .at = APP_AT(tile),                                                                      \
+          .value = "N",                                                                            \
+          .min = 32,                                                                               \
+          .max = 65535,                                                                            \
+          .help = "Also look at tiles of N by N pixels: for small objects in large pictures" },    \
+    {                                                                                              \
+        .name = "size", .kind = APP_EXTENT, .at = APP_AT(size), .value = "LONGxSHORT", .min = 32,  \
+        .max = 4096,                                                                               \
+        .help = "Scale pictures to fit into these sides, in pixels (default: the model's)"         \
+    }
+
+// Of nms, iou, sigma, max, tta, tile, size, score, device and precision.
+sl_detect_options app_detect_options(const app_session *session);
+
+// ---- detect_out.c
+
+typedef struct app_detect_out {
+    app_session *session;
+    bool formats[APP_DETECT_FORMATS]; // by sl_detect_format
+    bool is_single;                   // one picture: results stand beside its overlay
+    char *folder;       // of -o, without a slash at its end; NULL: beside the pictures
+    bool is_to_be_made; // the folder
+    sl_detect_file *files[APP_DETECT_FORMATS]; // of many pictures, open until the end
+} app_detect_out;
+
+// Reads --format and -o, names everything that the pictures will become, and looks for what stands
+// against it. APP_USAGE, APP_FAILED: printed; nothing was made.
+app_exit app_detect_out_plan(app_session *session, const app_pictures *pictures,
+                             app_detect_out *out);
+// Makes the folder and begins the files of many pictures.
+app_exit app_detect_out_begin(app_detect_out *out, const char *const *labels, size_t label_count);
+// Writes a picture's own files, and adds to those of many. `drawn`: NULL, or the overlay. On
+// failure the context has the message.
+sl_status app_detect_out_add(app_detect_out *out, const char *path, const sl_detections *found,
+                             const sl_image *drawn);
+// An object's own picture, the number'th of this one, from 1.
+sl_status app_detect_out_crop(app_detect_out *out, const char *path, size_t number,
+                              const sl_detection *found, const sl_image *crop);
+// Renames the files of many pictures into place and says where they are.
+app_exit app_detect_out_finish(app_detect_out *out);
+void app_detect_out_free(app_detect_out *out);
+// Where the overlay of a picture goes; malloc'ed, NULL: out of memory.
+char *app_detect_out_picture(const app_detect_out *out, const char *path);
+
+#endif

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+# tests/app/detect.bash: objects in pictures: overlays, crops and data under the right names;
+# folders, pipes, pictures that fail; and how good a detector is.
+# shellcheck source=lib.bash disable=SC2154
+. "${BASH_SOURCE%/*}/lib.bash"
+golden=$ROOT/tests/data/golden
+make soft classifier.safetensors good
+make model lmd.safetensors good
+make picture a.png 200x150
+make picture b.jpg 90x120
+export SOFTLENS_MODELS="$golden/retina-plain.safetensors" # thing 0 to thing 4
+
+exists() # NAMES...: they are there, and not empty
+{
+    local name
+    for name; do
+        [ -s "$name" ]
+        report $? "there is $name"
+    done
+}
+
+# One picture: the overlay and the data beside it, and a table
+accepted detect a.png
+says '^a\.png: [0-9]+ objects, [0-9.]+ s, cpu'
+says '^  thing [0-4] +[0-9.]+ %'
+exists a.detected.png a.json
+refused 1 'a\.detected\.png: exists' detect a.png
+accepted detect a.png --overwrite --quiet
+check 'nothing is said' test ! -s "$outside/out"
+accepted detect b.jpg -o found.png
+exists found.png found.json
+accepted detect b.jpg -o new/dir/ --json
+exists new/dir/b.detected.jpg new/dir/b.json
+says '^\{.*"input":"b.jpg".*"objects":\[\{.*"label":"thing'
+"$SOFTLENS" detect - -o piped.jpg <b.jpg >"$outside/out" 2>"$outside/err"
+report $? 'standard input'
+exists piped.jpg piped.json
+refused 2 'name the result with -o' detect -
+
+# What is drawn
+for style in labels blur; do
+    accepted detect a.png --overlay-style "$style" -o "$style.png"
+    exists "$style.png"
+done
+check 'styles differ' test "$(cksum <labels.png)" != "$(cksum <blur.png)"
+accepted detect a.png --overlay-style crop --max 3 -o crops/
+check 'three crops' test "$(find crops -name 'a.[123]-thing_[0-4].png' | wc -l)" = 3
+check 'crops replace the overlay' test ! -e crops/a.detected.png
+accepted detect a.png --no-overlay -o data/
+check 'the data alone' test "$(ls data)" = a.json
+refused 2 'contradict' detect a.png --no-overlay --overlay-style blur -o x.png
+
+# Every format
+accepted detect a.png --format jsonl,coco,yolo,labelme,cvat,csv --no-overlay -o one.png
+exists one.jsonl one.coco.json one.yolo/data.yaml one.json one.cvat.xml one.csv
+mkdir pics
+cp a.png b.jpg pics
+accepted detect pics --format coco,csv,jsonl,cvat,yolo -o out/
+exists out/coco.json out/detections.csv out/detections.jsonl out/cvat.xml out/yolo/data.yaml \
+    out/yolo/labels/a.txt out/yolo/labels/b.txt out/a.detected.png out/b.detected.jpg
+refused 2 'say where with -o' detect a.png b.jpg --format coco
+refused 2 'none of json, jsonl' detect a.png --format bmp
+refused 2 'both be NAME.json' detect a.png --format json,labelme -o x/
+refused 2 'several pictures need a folder' detect a.png b.jpg -o x.png
+refused 2 'end it in .png or .jpg' detect a.png -o x
+accepted detect pics
+check 'what was drawn is no picture of its own' test "$(find pics -type f | wc -l)" = 6
+refused 1 'exists' detect pics --quiet
+cp a.png pics/b.png
+refused 2 'result of two pictures' detect pics/b.png pics/b.jpg -o y/
+
+# What is found
+accepted detect a.png --classes 'thing 1, thing 3' --json -o c1.png
+check 'two classes' test "$(grep -o '"label":"[^"]*"' "$outside/out" | sort -u | wc -l)" -le 2
+refused 2 'finds no "zebra"; it finds thing 0, thing 1' detect a.png --classes zebra -o x.png
+refused 2 'names none' detect a.png --classes , -o x.png
+accepted detect a.png --score 0.999999 -o none.png --format coco,csv,cvat,yolo,jsonl
+says '^a\.png: 0 objects'
+exists none.png none.coco.json none.csv none.cvat.xml none.yolo/data.yaml none.jsonl
+check 'an empty label file' test -e none.yolo/labels/a.txt
+accepted detect a.png --max 2 -o two.png
+says '^a\.png: 2 objects'
+for nms in hard linear gaussian none; do
+    accepted detect a.png --nms "$nms" -o "nms-$nms.png" --no-overlay
+done
+check 'ways of joining differ' test "$(cksum <nms-hard.json)" != "$(cksum <nms-none.json)"
+accepted detect a.png --tta flip --tile 64 --size 96x96 -o all.png
+refused 2 'is of --nms hard' detect a.png --iou 0.4 -o x.png
+refused 2 'is of --nms gaussian' detect a.png --nms hard --sigma 0.4 -o x.png
+for threads in 1 2 3; do
+    accepted detect a.png b.jpg --format csv --threads "$threads" -o "threads$threads/" -q
+    check "$threads threads: the same" \
+        cmp threads1/detections.csv "threads$threads/detections.csv"
+done
+
+# With the others
+accepted detect a.png --refine classifier.safetensors --json -o refined.png
+says '"class":"thing [0-4]".*"refined":'
+refused 2 'is of --refine' detect a.png --unknown-rate 0.1 -o x.png
+refused 1 'cannot find objects' detect a.png --model classifier.safetensors -o x.png
+refused 1 'cannot classify' detect a.png --refine lmd.safetensors -o x.png
+mkdir models
+cp lmd.safetensors models/lmd-vit-small.safetensors
+SOFTLENS_MODELS=models accepted detect a.png --deblur \
+    --model "$golden/retina-plain.safetensors" -o sharp.png
+
+# Pictures that fail
+head -c 300 b.jpg >broken.jpg
+run detect broken.jpg a.png missing.png -o mixed/ --format coco
+[ "$status" = 3 ] && [ "$(grep -c '^softlens: ' "$outside/err")" = 2 ]
+report $? 'two of three fail'
+exists mixed/coco.json mixed/a.detected.png
+refused 1 'broken\.jpg' detect broken.jpg
+
+# How good it is
+category='"categories": [{"id": 1, "name": "thing 0"}, {"id": 7, "name": "thing 3"}]'
+cat >val.json <<END
+{"images": [{"id": 1, "file_name": "a.png", "width": 200, "height": 150}], $category,
+ "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [10, 10, 50, 60], "area": 3000,
+ "iscrowd": 0}]}
+END
+accepted eval detect --annotations val.json
+says 'AP50'
+accepted eval detect --annotations val.json --images . --json --nms linear
+says '"linear": \{'
+says '"hard": \{'
+refused 2 'name the --annotations' eval detect
+refused 2 'cannot measure' eval classify --annotations val.json
+refused 1 'no-such' eval detect --annotations no-such.json
+sed 's/200/201/' val.json >wrong.json
+refused 1 'the annotations say 201 x 150' eval detect --annotations wrong.json
+sed 's/thing/zebra/g' val.json >other.json
+refused 2 "none of the model's classes" eval detect --annotations other.json
+echo '[1, 2]' >list.json
+refused 1 'list\.json' eval detect --annotations list.json
+finish
