@@ -70,18 +70,15 @@ static sl_status check_results(sl_ctx *ctx, const sl_coco *coco, const sl_coco_r
 static sl_status sort_truths(evaluation *e)
 {
     const size_t n = e->coco->annotation_count;
-    uint32_t *keys = sl_alloc(e->ctx, 4 * n, sizeof(*keys));
-    if (!keys)
+    uint64_t *items = sl_alloc(e->ctx, 2 * n, sizeof(*items));
+    if (!items)
         return SL_ERR_NOMEM;
-    uint32_t *order = keys + n;
-    for (size_t i = 0; i < n; i++) {
-        keys[i] = e->coco->annotations[i].category;
-        order[i] = (uint32_t)i;
-    }
-    sl_radix_sort(keys, order, keys + 2 * n, keys + 3 * n, n);
     for (size_t i = 0; i < n; i++)
-        e->truths[i] = &e->coco->annotations[order[i]];
-    free(keys);
+        items[i] = sl_radix_item(e->coco->annotations[i].category, i);
+    sl_radix_sort(items, items + n, n, 32);
+    for (size_t i = 0; i < n; i++)
+        e->truths[i] = &e->coco->annotations[(uint32_t)items[i]];
+    free(items);
     return SL_OK;
 }
 

@@ -31,24 +31,21 @@ void sl_coco_free(sl_coco *coco)
 sl_status sl_coco_sort_annotations(sl_ctx *ctx, sl_coco *coco)
 {
     const size_t n = coco->annotation_count;
-    uint32_t *keys = sl_alloc(ctx, 4 * n, sizeof(*keys));
-    sl_coco_annotation *sorted = keys ? sl_alloc(ctx, n, sizeof(*sorted)) : NULL;
+    uint64_t *items = sl_alloc(ctx, 2 * n, sizeof(*items));
+    sl_coco_annotation *sorted = items ? sl_alloc(ctx, n, sizeof(*sorted)) : NULL;
     if (!sorted) {
-        free(keys);
+        free(items);
         return SL_ERR_NOMEM;
     }
-    uint32_t *order = keys + n;
-    for (size_t i = 0; i < n; i++) {
-        keys[i] = coco->annotations[i].category;
-        order[i] = (uint32_t)i;
-    }
-    sl_radix_sort(keys, order, keys + 2 * n, keys + 3 * n, n);
     for (size_t i = 0; i < n; i++)
-        keys[i] = coco->annotations[order[i]].image;
-    sl_radix_sort(keys, order, keys + 2 * n, keys + 3 * n, n);
+        items[i] = sl_radix_item(coco->annotations[i].category, i);
+    sl_radix_sort(items, items + n, n, 32);
     for (size_t i = 0; i < n; i++)
-        sorted[i] = coco->annotations[order[i]];
-    free(keys);
+        items[i] = sl_radix_item(coco->annotations[(uint32_t)items[i]].image, items[i]);
+    sl_radix_sort(items, items + n, n, 32);
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = coco->annotations[(uint32_t)items[i]];
+    free(items);
     free(coco->annotations);
     coco->annotations = sorted;
     return SL_OK;

@@ -99,7 +99,7 @@ static size_t best_slot(sl_nms_set *set)
 // Lowers what overlaps the chosen box, and drops what falls.
 static void lower_others(sl_nms_set *set, const sl_nms_chosen *chosen)
 {
-    uint32_t *fallen = set->spare;
+    uint32_t *fallen = (uint32_t *)set->items; // not in use meanwhile
     const size_t reached = set->kernels->reach(&set->blocks, chosen, set->rule.extra, set->reached);
     set->gone_count = set->kernels->lower(&set->slots, set->blocks.live, set->reached, reached,
                                           chosen, &set->rule, fallen);

@@ -50,11 +50,12 @@ typedef struct sl_nms_set {
     size_t n;
     sl_nms_slots slots;
     sl_nms_blocks blocks;
-    uint32_t *at;      // [n] slot of the box at a place; SL_NMS_NONE_AT: it was dropped just now
-    uint32_t *reached; // [blocks] those that the selected box may overlap
-    uint32_t *gone;    // [n] places of the boxes dropped in this round
-    uint32_t *spare;   // [3 * n] for sorting
-    size_t end;        // places in use
+    uint32_t *at;        // [n] slot of the box at a place; SL_NMS_NONE_AT: it was dropped just now
+    uint32_t *reached;   // [blocks] those that the selected box may overlap
+    uint32_t *gone;      // [n] places of the boxes dropped in this round
+    uint64_t *items;     // [2 * n] for sorting
+    unsigned place_bits; // enough for n
+    size_t end;          // places in use
     size_t gone_count;
     size_t live, filled; // boxes not selected nor dropped: now, and when the blocks were filled
     void *memory;

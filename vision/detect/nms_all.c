@@ -2,44 +2,41 @@
 // detect/nms_all.c: boxes of many classes: sorted apart, each class by itself, and the best of all.
 #include "detect/nms.h"
 
-// Puts the boxes in the order of their keys, equal ones as they were. keys: [4 * n], of which the
+// Puts the boxes in the order of their keys, equal ones as they were. items: [2 * n], of which the
 // first n are filled.
-static void arrange(sl_scored *boxes, sl_scored *spare, uint32_t *keys, size_t n)
+static void arrange(sl_scored *boxes, sl_scored *spare, uint64_t *items, size_t n)
 {
-    uint32_t *order = keys + n;
+    sl_radix_sort(items, items + n, n, 32);
     for (size_t i = 0; i < n; i++)
-        order[i] = (uint32_t)i;
-    sl_radix_sort(keys, order, keys + 2 * n, keys + 3 * n, n);
-    for (size_t i = 0; i < n; i++)
-        spare[i] = boxes[order[i]];
+        spare[i] = boxes[(uint32_t)items[i]];
     memcpy(boxes, spare, n * sizeof(*boxes));
 }
 
-static void sort_by_score(sl_scored *boxes, sl_scored *spare, uint32_t *keys, size_t n)
+static void sort_by_score(sl_scored *boxes, sl_scored *spare, uint64_t *items, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        keys[i] = ~sl_radix_key(boxes[i].score);
-    arrange(boxes, spare, keys, n);
+        items[i] = sl_radix_item(~sl_radix_key(boxes[i].score), i);
+    arrange(boxes, spare, items, n);
 }
 
 typedef struct room {
     sl_scored *spare, *work; // [n] each
-    uint32_t *keys;          // [4 * n]
+    uint64_t *items;         // [2 * n]
 } room;
 
 static void free_room(room *r)
 {
     free(r->spare);
     free(r->work);
-    free(r->keys);
+    free(r->items);
 }
 
 static sl_status make_room(sl_ctx *ctx, size_t n, room *r)
 {
     r->spare = sl_alloc(ctx, n, sizeof(*r->spare));
     r->work = r->spare ? sl_alloc(ctx, n, sizeof(*r->work)) : NULL;
-    r->keys = r->work ? sl_alloc(ctx, 4 * n, sizeof(*r->keys)) : NULL;
-    return r->keys ? SL_OK : SL_ERR_NOMEM;
+    r->items = r->work ? sl_alloc(ctx, 2 * n, sizeof(*r->items)) : NULL;
+    return r->items ? SL_OK : SL_ERR_NOMEM;
 }
 
 sl_status sl_nms_sort(sl_ctx *ctx, sl_scored *boxes, size_t n)
@@ -47,7 +44,7 @@ sl_status sl_nms_sort(sl_ctx *ctx, sl_scored *boxes, size_t n)
     room r = { 0 };
     sl_status st = make_room(ctx, n, &r);
     if (st == SL_OK)
-        sort_by_score(boxes, r.spare, r.keys, n);
+        sort_by_score(boxes, r.spare, r.items, n);
     free_room(&r);
     return st;
 }
@@ -83,12 +80,12 @@ sl_status sl_nms_all(sl_ctx *ctx, sl_scored *boxes, size_t *count, const sl_nms_
         goto done;
     memcpy(r.work, boxes, n * sizeof(*boxes)); // a failure leaves the caller's as they were
     for (size_t i = 0; i < n; i++)
-        r.keys[i] = boxes[i].label;
-    arrange(r.work, r.spare, r.keys, n);
+        r.items[i] = sl_radix_item(boxes[i].label, i);
+    arrange(r.work, r.spare, r.items, n);
     st = each_label(ctx, r.work, &left, options);
     if (st != SL_OK)
         goto done;
-    sort_by_score(r.work, r.spare, r.keys, left);
+    sort_by_score(r.work, r.spare, r.items, left);
     *count = max > 0 && left > max ? max : left;
     memcpy(boxes, r.work, *count * sizeof(*boxes));
 done:

@@ -105,68 +105,90 @@ static uint32_t size_class(const sl_box *box)
 }
 
 // Numbers the strips, from left to right within each class, that hold as many blocks below each
-// other as there are strips. keys: the classes of the boxes in `order`, ascending.
-static uint32_t cut_strips(const uint32_t *keys, const uint32_t *order, size_t n, uint32_t *strip)
+// other as there are strips. items: by class, whose number is the key. Returns the number of
+// strips.
+static uint32_t cut_strips(const uint64_t *items, size_t n, uint32_t *strip)
 {
     uint32_t count = 0;
     for (size_t start = 0, end; start < n; start = end) {
-        for (end = start + 1; end < n && keys[end] == keys[start];)
+        for (end = start + 1; end < n && items[end] >> 32 == items[start] >> 32;)
             end++;
         const double blocks = (double)(end - start) / SL_NMS_BLOCK;
         const size_t width = (size_t)ceil((double)(end - start) / ceil(sqrt(blocks)));
         for (size_t j = start; j < end; j++)
-            strip[order[j]] = count + (uint32_t)((j - start) / width);
-        count = strip[order[end - 1]] + 1;
+            strip[(uint32_t)items[j]] = count + (uint32_t)((j - start) / width);
+        count += (uint32_t)((end - start + width - 1) / width);
     }
     return count;
 }
 
+// Keys of 22 bits, as neighbours need not be sorted to the last bit: the distance from the least.
+static uint32_t near_key(float distance)
+{
+    return (sl_radix_key(distance) & 0x7fffffffu) >> 9;
+}
+
+static sl_box least_of(const sl_scored *boxes, size_t n)
+{
+    sl_box least = { INFINITY, INFINITY, 0, 0 };
+    for (size_t j = 0; j < n; j++) {
+        const float x = boxes[j].box.x1 + boxes[j].box.x2, y = boxes[j].box.y1 + boxes[j].box.y2;
+        least.x1 = x < least.x1 ? x : least.x1;
+        least.y1 = y < least.y1 ? y : least.y1;
+    }
+    return least;
+}
+
+static unsigned bits_for(size_t n) // to tell n values apart; at least 1
+{
+    return n > 2 ? 64 - (unsigned)__builtin_clzll((unsigned long long)n - 1) : 1;
+}
+
 // Order of the boxes in the slots: by class, strip, and down one strip and up the next.
-static const uint32_t *sort_boxes(sl_nms_set *set)
+static const uint64_t *sort_boxes(sl_nms_set *set)
 {
     const size_t n = set->n;
-    uint32_t *keys = set->at, *order = set->gone; // neither is in use yet
-    uint32_t *spare = set->spare, *more = set->spare + n, *strip = set->spare + 2 * n;
+    const sl_scored *boxes = set->boxes;
+    uint64_t *items = set->items, *spare = items + n;
+    uint32_t *strip = set->gone; // not in use yet
+    const sl_box least = least_of(boxes, n);
     for (size_t j = 0; j < n; j++)
-        order[j] = (uint32_t)j;
+        items[j] = sl_radix_item(near_key(boxes[j].box.x1 + boxes[j].box.x2 - least.x1), j);
     if (n <= SL_NMS_BLOCK)
-        return order;
+        return items;
+    sl_radix_sort(items, spare, n, 22);
     for (size_t j = 0; j < n; j++)
-        keys[j] = sl_radix_key(set->boxes[j].box.x1 + set->boxes[j].box.x2);
-    sl_radix_sort(keys, order, spare, more, n);
-    for (size_t j = 0; j < n; j++)
-        keys[j] = size_class(&set->boxes[order[j]].box);
-    sl_radix_sort(keys, order, spare, more, n);
-    const uint32_t strips = cut_strips(keys, order, n, strip);
+        items[j] = sl_radix_item(size_class(&boxes[(uint32_t)items[j]].box), items[j]);
+    sl_radix_sort(items, spare, n, 7);
+    const uint32_t strips = cut_strips(items, n, strip);
     for (size_t j = 0; j < n; j++) {
-        const sl_box *box = &set->boxes[order[j]].box;
-        const uint32_t key = sl_radix_key(box->y1 + box->y2);
-        keys[j] = strip[order[j]] % 2 ? ~key : key;
+        const sl_box *box = &boxes[(uint32_t)items[j]].box;
+        const uint32_t key = near_key(box->y1 + box->y2 - least.y1);
+        items[j] = sl_radix_item(strip[(uint32_t)items[j]] % 2 ? ~key : key, items[j]);
     }
-    sl_radix_sort(keys, order, spare, more, n);
-    for (size_t j = 0; j < n && strips > 1; j++)
-        keys[j] = strip[order[j]];
-    if (strips > 1)
-        sl_radix_sort(keys, order, spare, more, n);
-    return order;
+    sl_radix_sort(items, spare, n, 22);
+    for (size_t j = 0; j < n; j++)
+        items[j] = sl_radix_item(strip[(uint32_t)items[j]], items[j]);
+    sl_radix_sort(items, spare, n, bits_for(strips));
+    return items;
 }
 
 static void fill(sl_nms_set *set)
 {
-    const uint32_t *order = sort_boxes(set);
+    const uint64_t *order = sort_boxes(set);
     sl_nms_slots *s = &set->slots;
     for (size_t k = 0; k < set->n; k++) {
-        const sl_scored *from = &set->boxes[order[k]];
+        const uint32_t id = (uint32_t)order[k];
+        const sl_scored *from = &set->boxes[id];
         s->x1[k] = from->box.x1;
         s->y1[k] = from->box.y1;
         s->x2[k] = from->box.x2;
         s->y2[k] = from->box.y2;
         s->area[k] = (float)sl_nms_area(&from->box, set->rule.extra);
         s->score[k] = from->score;
-        s->place[k] = s->id[k] = order[k];
+        s->place[k] = s->id[k] = id;
+        set->at[id] = (uint32_t)k;
     }
-    for (size_t k = 0; k < set->n; k++)
-        set->at[s->place[k]] = (uint32_t)k;
     set->end = set->n;
     set->gone_count = 0;
     describe_blocks(set, set->n, set->blocks.count + LANES);
@@ -176,10 +198,12 @@ sl_status sl_nms_set_new(sl_ctx *ctx, sl_nms_set *set)
 {
     const size_t n = set->n, blocks = (n + SL_NMS_BLOCK - 1) / SL_NMS_BLOCK;
     const size_t slots = blocks * SL_NMS_BLOCK, padded = (blocks / LANES + 2) * LANES;
-    float *at = sl_alloc(ctx, 8 * slots + 8 * padded + 5 * n, sizeof(*at));
+    float *at = sl_alloc(ctx, 12 * slots + 8 * padded + 2 * n, sizeof(*at));
     if (!at)
         return SL_ERR_NOMEM;
     set->memory = at;
+    set->items = (uint64_t *)at;
+    at += 4 * slots;
     float **floats[] = { &set->slots.x1, &set->slots.y1,   &set->slots.x2,
                          &set->slots.y2, &set->slots.area, &set->slots.score };
     for (size_t i = 0; i < SL_ARRAY_LEN(floats); i++, at += slots)
@@ -198,7 +222,7 @@ sl_status sl_nms_set_new(sl_ctx *ctx, sl_nms_set *set)
     word += 3 * padded;
     set->at = word;
     set->gone = word + n;
-    set->spare = word + 2 * n;
+    set->place_bits = bits_for(n);
     set->blocks.count = blocks;
     fill(set);
     return SL_OK;

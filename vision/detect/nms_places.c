@@ -26,9 +26,11 @@ static void sort_places(sl_nms_set *set)
 {
     uint32_t *gone = set->gone;
     if (set->gone_count > FEW) {
-        uint32_t *same = set->spare; // keys are their own values
-        memcpy(same, gone, set->gone_count * sizeof(*gone));
-        sl_radix_sort(gone, same, set->spare + set->n, set->spare + 2 * set->n, set->gone_count);
+        for (size_t i = 0; i < set->gone_count; i++)
+            set->items[i] = sl_radix_item(gone[i], 0);
+        sl_radix_sort(set->items, set->items + set->n, set->gone_count, set->place_bits);
+        for (size_t i = 0; i < set->gone_count; i++)
+            gone[i] = (uint32_t)(set->items[i] >> 32);
         return;
     }
     for (size_t i = 1; i < set->gone_count; i++) {
