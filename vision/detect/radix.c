@@ -18,20 +18,20 @@ static void sort_few(uint64_t *items, size_t n, uint64_t mask)
 }
 
 // False: all have the same digit, and nothing was moved.
-static bool sort_digit(const uint64_t *from, uint64_t *to, size_t n, unsigned shift, size_t digits)
+static bool sort_digit(const uint64_t *from, uint64_t *to, size_t n, unsigned shift, uint32_t mask)
 {
     uint32_t start[DIGITS] = { 0 }, sum = 0;
     for (size_t i = 0; i < n; i++)
-        start[(from[i] >> shift) % digits]++;
-    if (start[(from[0] >> shift) % digits] == n)
+        start[(from[i] >> shift) & mask]++;
+    if (start[(from[0] >> shift) & mask] == n)
         return false;
-    for (size_t d = 0; d < digits; d++) {
+    for (size_t d = 0; d <= mask; d++) {
         const uint32_t here = start[d];
         start[d] = sum;
         sum += here;
     }
     for (size_t i = 0; i < n; i++)
-        to[start[(from[i] >> shift) % digits]++] = from[i];
+        to[start[(from[i] >> shift) & mask]++] = from[i];
     return true;
 }
 
@@ -44,7 +44,7 @@ void sl_radix_sort(uint64_t *items, uint64_t *spare, size_t n, unsigned bits)
     }
     for (unsigned done = 0; done < bits; done += DIGIT_BITS) {
         const unsigned width = bits - done < DIGIT_BITS ? bits - done : DIGIT_BITS;
-        if (sort_digit(from, to, n, 32 + done, (size_t)1 << width)) {
+        if (sort_digit(from, to, n, 32 + done, (1u << width) - 1)) {
             uint64_t *swap = from;
             from = to;
             to = swap;
