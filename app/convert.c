@@ -56,7 +56,7 @@ const app_command app_convert = {
              "last name: --inverse says which one a checkpoint is.",
     .examples = "softlens convert checkpoint.pth -o model.safetensors\n"
                 "softlens convert soft_norm_tiny.pth -o soft.safetensors --inverse norm\n"
-                "softlens convert retinanet_soft_tiny.pth -o detector.safetensors --inverse norm\n"
+                "softlens convert retinanet.pth -o detector.safetensors --inverse norm\n"
                 "softlens convert model.safetensors -o small.safetensors --half\n",
     .options = rows,
     .run = convert,

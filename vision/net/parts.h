@@ -105,6 +105,8 @@ sl_status sl_soft_tell_inverse(sl_ctx *ctx, const char *path, const char *invers
 // those that do no harm, counters of a training.
 sl_status sl_soft_expect(sl_checker *k, const sl_soft_config *config);
 bool sl_is_counter(const char *name);
+// soft.c: whether it is known which inverse a model has.
+sl_status sl_soft_check_inverse(sl_graph *g, const sl_model *model);
 // soft.c: the stages on a picture [H,W,3]; maps [h,w,C], the last without the class token.
 sl_status sl_soft_stages(sl_graph *g, const sl_model *model, const char *root, sl_value image,
                          sl_value maps[SL_SOFT_STAGES]);

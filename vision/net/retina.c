@@ -61,7 +61,7 @@ static sl_status check_size(const builder *b)
     return sl_soft_check_size(b->g->ctx, &b->model->soft, height, width);
 }
 
-sl_status sl_retina_build(sl_graph *g, const sl_model *model, const sl_retina_options *options)
+static sl_status build_graph(sl_graph *g, const sl_model *model, const sl_retina_options *options)
 {
     builder b = { .g = g, .model = model, .options = options };
     const sl_shape image = { .rank = 3, .dim = { options->height, options->width, 3 } };
@@ -78,6 +78,11 @@ sl_status sl_retina_build(sl_graph *g, const sl_model *model, const sl_retina_op
     for (unsigned i = 0; i < SL_RETINA_LEVELS; i++)
         build_level(&b, i, levels[i]);
     return g->status;
+}
+
+sl_status sl_retina_build(sl_graph *g, const sl_model *model, const sl_retina_options *options)
+{
+    return sl_soft_check_inverse(g, model) == SL_OK ? build_graph(g, model, options) : g->status;
 }
 
 // ---- as one of the architectures
@@ -128,10 +133,8 @@ static void sides(const sl_model *model, uint32_t *width, uint32_t *height, uint
 static sl_status build_for_costs(sl_graph *g, const sl_model *model, uint32_t height,
                                  uint32_t width)
 {
-    sl_model known = *model;
     const sl_retina_options options = { .height = height, .width = width };
-    known.soft.has_inverse = true;
-    return sl_retina_build(g, &known, &options);
+    return build_graph(g, model, &options);
 }
 
 const sl_architecture sl_architecture_retina = { .name = "soft-retinanet",

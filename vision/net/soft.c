@@ -139,22 +139,22 @@ static sl_value build_stage(const builder *b, uint32_t stage, sl_value x)
     return x;
 }
 
-static sl_status check_inverse(const builder *b)
+sl_status sl_soft_check_inverse(sl_graph *g, const sl_model *model)
 {
-    if (b->config->has_inverse)
+    if (model->soft.has_inverse)
         return SL_OK;
-    return b->g->status = sl_fail(b->g->ctx, SL_ERR_ARGUMENT,
-                                  "%s: the files of SOFT and SOFT-Norm are alike, and this one "
-                                  "does not say which it is; name it once: softlens convert "
-                                  "--inverse soft, or norm",
-                                  sl_tensor_set_path(b->model->set));
+    return g->status = sl_fail(g->ctx, SL_ERR_ARGUMENT,
+                               "%s: the files of SOFT and SOFT-Norm are alike, and this one does "
+                               "not say which it is; name it once: softlens convert --inverse "
+                               "soft, or norm",
+                               sl_tensor_set_path(model->set));
 }
 
 sl_status sl_soft_stages(sl_graph *g, const sl_model *model, const char *root, sl_value image,
                          sl_value maps[SL_SOFT_STAGES])
 {
     const builder b = { g, model, &model->soft, root };
-    if (g->status != SL_OK || check_inverse(&b) != SL_OK)
+    if (g->status != SL_OK)
         return g->status;
     const uint64_t height = g->values[image].shape.dim[0], width = g->values[image].shape.dim[1];
     sl_value x = image;
@@ -233,7 +233,7 @@ static sl_status build_graph(const builder *b, const sl_soft_options *options)
 sl_status sl_soft_build(sl_graph *g, const sl_model *model, const sl_soft_options *options)
 {
     const builder b = { g, model, &model->soft, "" };
-    return check_inverse(&b) == SL_OK ? build_graph(&b, options) : g->status;
+    return sl_soft_check_inverse(g, model) == SL_OK ? build_graph(&b, options) : g->status;
 }
 
 // ---- as one of the architectures
