@@ -21,6 +21,13 @@ typedef enum app_exit {
 
 // ---- options.c: one table per command drives parsing, help, completions and the man page's test
 
+// The values of an option that may be given several times.
+#define APP_MAX_LIST 64
+typedef struct app_values_list {
+    size_t count;
+    const char *item[APP_MAX_LIST];
+} app_values_list;
+
 // What the options of all commands set; an option means the same in every command that has it.
 typedef struct app_values {
     bool help, quiet, verbose, json;
@@ -36,12 +43,18 @@ typedef struct app_values {
     uint32_t size[2]; // width, height
     uint64_t classes, dim, steps, seed;
     float alpha, unknown_rate, score, iou, sigma;
+    bool dry_run, retry_failed, watch, ignore_case;
+    const char *files0_from, *newer, *shard, *on_error, *report, *log, *sort_into;
+    app_values_list include, exclude, models;
+    uint64_t jobs;
+    float min_blur;
 } app_values;
 
 typedef enum app_kind {
     APP_FLAG,
     APP_FILE, // any text but the empty one; a path
     APP_NAME, // any text but the empty one; the library judges it
+    APP_LIST, // same as a file, into an app_values_list: the option may be given several times
     APP_CHOICE,
     APP_INTEGER, // min <= n <= max
     APP_REAL,    // min < x < max, or min < x <= max when `closed`
@@ -75,7 +88,7 @@ typedef struct app_command {
 } app_command;
 
 extern const app_command app_deblur, app_detect, app_eval, app_classify, app_enroll, app_gallery,
-    app_info, app_convert, app_run, app_bench, app_devices, app_ebv;
+    app_info, app_convert, app_run, app_bench, app_devices, app_ebv, app_batch;
 extern const app_command *const app_commands[]; // ends with NULL
 
 #define APP_AT(field) offsetof(app_values, field)

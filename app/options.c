@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_OPTIONS 40
+#define MAX_OPTIONS 64
 #define LONG_BASE 256 // getopt's value of row i is LONG_BASE + i, out of the way of letters
 
 static const app_option *row_by_letter(const app_option *rows, int letter)
@@ -128,11 +128,22 @@ static void describe_accepted(const app_option *row, char *out, size_t size)
     case APP_NAME:
         snprintf(out, size, "a name, such as cpu or vulkan");
         break;
+    case APP_LIST:
+        snprintf(out, size, "%s, at most %d times", row->value, APP_MAX_LIST);
+        break;
     case APP_FLAG:
     case APP_FILE:
         snprintf(out, size, "the name of a file or directory");
         break;
     }
+}
+
+static bool add_to_list(const char *text, app_values_list *list)
+{
+    if (!*text || list->count == APP_MAX_LIST)
+        return false;
+    list->item[list->count++] = text;
+    return true;
 }
 
 static bool store(const app_option *row, const char *text, app_values *values, char *error)
@@ -147,6 +158,9 @@ static bool store(const app_option *row, const char *text, app_values *values, c
     case APP_NAME:
         ok = *text != '\0';
         *(const char **)at = text;
+        break;
+    case APP_LIST:
+        ok = add_to_list(text, at);
         break;
     case APP_CHOICE:
         ok = is_choice(row->choices, text);
