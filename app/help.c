@@ -8,10 +8,10 @@
 #define HELP_INDENT 30
 #define MAX_NAME 32
 
-const app_command *const app_commands[] = { &app_deblur,  &app_detect, &app_classify, &app_enroll,
-                                            &app_gallery, &app_info,   &app_convert,  &app_run,
-                                            &app_eval,    &app_bench,  &app_devices,  &app_ebv,
-                                            NULL };
+const app_command *const app_commands[] = { &app_deblur, &app_detect,  &app_classify, &app_batch,
+                                            &app_enroll, &app_gallery, &app_info,     &app_convert,
+                                            &app_run,    &app_eval,    &app_bench,    &app_devices,
+                                            &app_ebv,    NULL };
 
 const app_command *app_find_command(const char *name)
 {

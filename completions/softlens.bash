@@ -21,10 +21,14 @@ _softlens_files() # endings separated by |, or nothing for any file
 _softlens_value() # option: completes its value; fails when it takes none
 {
     case $1 in
-        -o | --output | --output-dir | -g | --gallery | --images) _softlens_files ;;
+        -o | --output | --output-dir | -g | --gallery | --images | --newer | --files0-from | --sort-into)
+            _softlens_files
+            ;;
         --heat | --compare) _softlens_files 'png' ;;
         --profile | --annotations) _softlens_files 'json' ;;
         --input | --embedding) _softlens_files 'npy' ;;
+        --log) _softlens_files 'jsonl' ;;
+        --on-error) _softlens_words skip stop ;;
         --model | --refine) _softlens_files 'safetensors|pth|pt' ;;
         --format)
             if [[ ${COMP_WORDS[1]} == detect ]]; then
@@ -44,7 +48,7 @@ _softlens_value() # option: completes its value; fails when it takes none
         --size) _softlens_words 512x512 1024x1024 ;;
         --quality | --keep-threshold | --threads | --tile | --max-pixels | --repeats | --keep-share | \
             -k | --top | --unknown-rate | --classes | --dim | --alpha | --steps | --seed | --score | \
-            --iou | --sigma | --max)
+            --iou | --sigma | --max | --include | --exclude | --shard | -j | --jobs | --min-blur)
             COMPREPLY=()
             ;;
         *) return 1 ;;
@@ -55,7 +59,7 @@ _softlens()
 {
     local _softlens_current=${COMP_WORDS[COMP_CWORD]}
     local previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} i
-    local commands='deblur detect classify enroll gallery info convert run eval bench devices ebv help'
+    local commands='deblur detect classify batch enroll gallery info convert run eval bench devices ebv help'
     local common='-q --quiet --verbose -h --help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
@@ -89,6 +93,13 @@ _softlens()
                 --embedding --overwrite -r --recursive --model --device --precision --threads --max-pixels \
                 --allow-truncated
             ;;
+        batch:-*)
+            _softlens_words "$common" -o --output --include --exclude --newer --files0-from --shard -n --dry-run \
+                --retry-failed --on-error -j --jobs --memory --log --ignore-case --format --quality \
+                --strip-metadata --min-blur --keep-threshold --dense --tile -k --top -g --gallery \
+                --unknown-rate --no-unknown --jsonl --sort-into --model --device --precision --threads \
+                --overwrite --max-pixels --allow-truncated --json
+            ;;
         enroll:-*)
             _softlens_words "$common" -r --recursive --model --device --threads --max-pixels \
                 --allow-truncated --json
@@ -117,6 +128,12 @@ _softlens()
             ;;
         deblur:* | detect:* | classify:*) _softlens_files 'png|jpe?g|jpe|jfif' ;;
         info:* | convert:* | run:* | bench:*) _softlens_files 'safetensors|pth|pt' ;;
+        batch:*)
+            case $COMP_CWORD in
+                2) _softlens_words deblur classify deblur,classify ;;
+                *) _softlens_files 'png|jpe?g|jpe|jfif' ;;
+            esac
+            ;;
         enroll:*)
             case $COMP_CWORD in
                 2) _softlens_files ;;

@@ -6,7 +6,7 @@
 manual=$ROOT/docs/man/softlens.1
 zsh_file=$ROOT/completions/_softlens
 commands=$("$SOFTLENS" --list-options | grep -v -e '^-' -e '^help$')
-check 'there are commands' test "$(wc -w <<<"$commands")" = 12
+check 'there are commands' test "$(wc -w <<<"$commands")" = 13
 
 same() # NAME WANT HAVE: sets of words
 {
@@ -22,7 +22,7 @@ section() # HEADING
 
 tagged() # the options that paragraphs of the text begin with
 {
-    grep -A 1 '^\.TP' | grep '^\\fB-' | grep -oE -e '\\fB--?[a-zA-Z-]+' | sed 's/^\\fB//'
+    grep -A 1 '^\.TP' | grep '^\\fB-' | grep -oE -e '\\fB--?[a-zA-Z0-9-]+' | sed 's/^\\fB//'
 }
 
 # What bash offers after `softlens COMMAND -`.
@@ -44,7 +44,7 @@ zsh_offers() # COMMAND
             "$zsh_file")
     done
     sed -E "s/'\([^)]*\)/'/g; s/\[[^]]*\]//g" <<<"$text" |
-        grep -oE -e "['\"{,]--?[a-z-]+" | sed -E "s/^.//"
+        grep -oE -e "['\"{,]\*?--?[a-z0-9-]+" | sed -E "s/^.\*?//"
 }
 
 for command in $commands; do
@@ -57,7 +57,7 @@ for command in $commands; do
     check "zsh: $command is among the commands" grep -q "^        '$command:" "$zsh_file"
 done
 check 'bash offers the commands' test "$(bash -c '. "$1"; COMP_WORDS=(softlens "") COMP_CWORD=1
-    _softlens; echo "${#COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash")" = 15
+    _softlens; echo "${#COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash")" = 16
 
 if command -v mandoc >/dev/null; then
     check 'mandoc finds no fault' mandoc -T lint -W warning "$manual"

@@ -2,7 +2,7 @@
 # tests/app/usage.bash: command lines: help, mistakes, numbers.
 # shellcheck source=lib.bash disable=SC2154
 . "${BASH_SOURCE%/*}/lib.bash"
-commands='deblur classify enroll gallery info convert run bench devices ebv'
+commands='deblur classify batch enroll gallery info convert run bench devices ebv'
 make picture a.png 64x64
 make picture b.png 64x64
 make model m.safetensors good

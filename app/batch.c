@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MIT
+// app/batch.c: softlens batch: folders of any size, resumable, on one machine or many.
+#include "batch.h"
+
+#include "jobs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIST_OPTION(text, field, what, sentence)                                                   \
+    {                                                                                              \
+        .name = text, .kind = APP_LIST, .at = APP_AT(field), .value = what, .help = sentence       \
+    }
+
+static const app_option rows[] = {
+    { .name = "output",
+      .letter = 'o',
+      .kind = APP_FILE,
+      .at = APP_AT(output),
+      .value = "DIR|FILE",
+      .help = "Write the same tree into DIR, labels.csv beside it; labels alone also into FILE" },
+    LIST_OPTION("include", include, "GLOB",
+                "Only pictures that match, such as '*.jpg' or 'trip/*'; several times: any of them "
+                "(default: names that end as PNG and JPEG do)"),
+    LIST_OPTION("exclude", exclude, "GLOB", "No pictures and folders that match"),
+    { .name = "newer",
+      .kind = APP_FILE,
+      .at = APP_AT(newer),
+      .value = "FILE|DATE",
+      .help = "Only pictures changed after FILE was, or after a date such as 2026-01-31" },
+    { .name = "files0-from",
+      .kind = APP_FILE,
+      .at = APP_AT(files0_from),
+      .value = "FILE",
+      .help = "Also take the names in FILE, with a zero byte behind each; -: standard input" },
+    { .name = "shard",
+      .kind = APP_NAME,
+      .at = APP_AT(shard),
+      .value = "I/N",
+      .help = "Only slice I of N; all slices may share one output" },
+    { .name = "dry-run",
+      .letter = 'n',
+      .at = APP_AT(dry_run),
+      .help = "Only print what would be done" },
+    { .name = "retry-failed",
+      .at = APP_AT(retry_failed),
+      .help = "Also try the pictures again that failed before" },
+    { .name = "on-error",
+      .kind = APP_CHOICE,
+      .at = APP_AT(on_error),
+      .value = "WHAT",
+      .choices = "skip|stop",
+      .help = "When a picture fails: skip it and go on, or stop (default: skip)" },
+    { .name = "jobs",
+      .letter = 'j',
+      .kind = APP_INTEGER,
+      .at = APP_AT(jobs),
+      .value = "N",
+      .min = 1,
+      .max = 32,
+      .help = "Threads that read and decode, and as many that encode and write, 1 to 32 "
+              "(default: 1 each for every four processors)" },
+    { .name = "memory",
+      .kind = APP_BYTES,
+      .at = APP_AT(memory),
+      .value = "SIZE",
+      .min = 1 << 28,
+      .max = 1ull << 50,
+      .help = "What all of it may take, at least 256M (default: 2G)" },
+    { .name = "log",
+      .kind = APP_FILE,
+      .at = APP_AT(log),
+      .value = "FILE.jsonl",
+      .help = "Append what became of each picture, a JSON object per line" },
+    { .name = "ignore-case",
+      .at = APP_AT(ignore_case),
+      .help =
+          "Let no two outputs differ in upper and lower case alone (default: where the output's "
+          "file system demands it)" },
+    { .name = "format",
+      .kind = APP_CHOICE,
+      .at = APP_AT(format),
+      .value = "KIND",
+      .choices = "png|jpg",
+      .help = "Write png or jpg (default: each picture's own kind)" },
+    { .name = "quality",
+      .kind = APP_INTEGER,
+      .at = APP_AT(quality),
+      .value = "N",
+      .min = 1,
+      .max = 100,
+      .help = "JPEG quality, 1 to 100 (default: 92)" },
+    { .name = "strip-metadata",
+      .at = APP_AT(strip_metadata),
+      .help = "Leave out EXIF; the colour profile stays" },
+    { .name = "min-blur",
+      .kind = APP_REAL,
+      .at = APP_AT(min_blur),
+      .value = "S",
+      .min = 0,
+      .max = 1,
+      .help = "Of pictures of which no more than this share is blurred, between 0 and 1, link or "
+              "copy the file as it is" },
+    APP_THRESHOLD_OPTION,
+    APP_DENSE_OPTION,
+    { .name = "tile",
+      .kind = APP_INTEGER,
+      .at = APP_AT(tile),
+      .value = "N",
+      .min = 1,
+      .max = 65535,
+      .help =
+          "Side of a tile in pixels (default: as large as a quarter of --memory and 512M allow)" },
+    { .name = "top",
+      .letter = 'k',
+      .kind = APP_INTEGER,
+      .at = APP_AT(top),
+      .value = "K",
+      .min = 1,
+      .max = 1000000,
+      .help = "Name the K best classes (default: 5)" },
+    { .name = "gallery",
+      .letter = 'g',
+      .kind = APP_FILE,
+      .at = APP_AT(gallery),
+      .value = "FILE",
+      .help = "Also know the classes of this gallery; see softlens enroll" },
+    { .name = "unknown-rate",
+      .kind = APP_REAL,
+      .at = APP_AT(unknown_rate),
+      .value = "R",
+      .min = 0,
+      .max = 1,
+      .help = "Share of known pictures that may be called unknown, between 0 and 1; higher says "
+              "unknown more readily (default: 0.05)" },
+    { .name = "no-unknown",
+      .at = APP_AT(no_unknown),
+      .help = "Name the nearest class whatever the picture shows" },
+    { .name = "jsonl",
+      .at = APP_AT(jsonl),
+      .help = "Write labels as a JSON object per picture, a line each (default: CSV, unless FILE "
+              "ends in .jsonl)" },
+    { .name = "sort-into",
+      .kind = APP_FILE,
+      .at = APP_AT(sort_into),
+      .value = "DIR",
+      .help = "Also link or copy each picture into DIR/LABEL/" },
+    LIST_OPTION("model", models, "FILE",
+                "Use this model, .safetensors or .pth; of a chain, one for each step that is to "
+                "have another (default: the installed ones)"),
+    { .name = "device",
+      .kind = APP_NAME,
+      .at = APP_AT(device),
+      .value = "NAMES",
+      .help = "Where to compute, one or several with commas between, such as vulkan:0,cpu; see "
+              "softlens devices (default: auto)" },
+    APP_PRECISION_OPTION,
+    APP_THREADS_OPTION,
+    APP_OVERWRITE_OPTION,
+    APP_MAX_PIXELS_OPTION,
+    APP_ALLOW_TRUNCATED_OPTION,
+    { .name = "json", .at = APP_AT(json), .help = "Print the sum of it as a JSON object" },
+    APP_COMMON_OPTIONS,
+};
+
+// ---- the sum of it
+
+static void print_summary(const batch *b)
+{
+    const batch_counts *c = &b->counts;
+    double seconds = b->seconds;
+    double rate = seconds > 0 ? (double)c->done / seconds : 0;
+    if (b->session->values.json) {
+        json_t *o = json_object();
+        app_set_text(o, "output", b->folder ? b->folder : b->table);
+        json_object_set_new(o, "pictures", json_integer((json_int_t)b->list.count));
+        json_object_set_new(o, "done", json_integer((json_int_t)c->done));
+        json_object_set_new(o, "unchanged", json_integer((json_int_t)c->unchanged));
+        json_object_set_new(o, "done_before", json_integer((json_int_t)c->skipped));
+        json_object_set_new(o, "failed", json_integer((json_int_t)c->failed));
+        json_object_set_new(o, "failed_before", json_integer((json_int_t)c->known_failed));
+        json_object_set_new(o, "seconds", json_real(seconds));
+        json_object_set_new(o, "pictures_per_second", json_real(rate));
+        char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
+        if (text)
+            app_put_line(text);
+        free(text);
+        json_decref(o);
+        return;
+    }
+    char parts[512] = "", *at = parts, *end = parts + sizeof(parts);
+    if (c->unchanged)
+        at += snprintf(at, (size_t)(end - at), ", %zu of them left as they were", c->unchanged);
+    if (c->skipped)
+        at += snprintf(at, (size_t)(end - at), ", %zu done before", c->skipped);
+    if (c->failed)
+        at += snprintf(at, (size_t)(end - at), ", %zu failed", c->failed);
+    if (c->known_failed)
+        at += snprintf(at, (size_t)(end - at), ", %zu failed before (--retry-failed tries again)",
+                       c->known_failed);
+    if (c->done)
+        snprintf(at, (size_t)(end - at), ", %.*f pictures/s", rate < 10 ? 2 : 0, rate);
+    app_say(b->session, "%s: %zu %s done%s", b->folder ? b->folder : b->table, c->done,
+            app_plural(c->done, "picture", "pictures"), parts);
+}
+
+static void print_plan(const batch *b)
+{
+    for (size_t i = 0; i < b->todo_count; i++) {
+        const batch_picture *p = &b->list.picture[b->todo[i]];
+        if (p->target)
+            app_say(b->session, "%s -> %s/%s", p->path, b->folder, p->target);
+        else
+            app_say(b->session, "%s", p->path);
+    }
+    app_say(b->session, "%zu to do, %zu done before, %zu failed before; %zu %s no pictures",
+            b->todo_count, b->counts.skipped, b->counts.known_failed, b->list.skipped,
+            app_plural(b->list.skipped, "file is", "files are"));
+}
+
+// ---- a pass: scan, plan, work, tables
+
+static app_exit journal_run(batch *b, batch_state state)
+{
+    char shard[64];
+    snprintf(shard, sizeof(shard), "%" PRIu64 "/%" PRIu64, b->shard.index, b->shard.count);
+    batch_record record = { .state = state,
+                            .size = b->list.total,
+                            .mtime_ns = (int64_t)b->list.sum,
+                            .settings = b->settings,
+                            .out_size = b->list.count,
+                            .seconds = b->seconds,
+                            .name = shard,
+                            .output = b->table,
+                            .detail = b->settings_text };
+    if (batch_journal_add(b->journal, &record))
+        return APP_DONE;
+    app_error("%s: cannot be written: %s", b->journals, strerror(batch_journal_error(b->journal)));
+    return APP_FAILED;
+}
+
+static app_exit look(batch *b, int count, char **operands)
+{
+    app_exit result =
+        batch_scan(b->session, count, operands, b->writes_pictures ? b->folder : NULL, &b->list);
+    bool dry = b->session->values.dry_run;
+    if (result == APP_DONE && app_interrupted())
+        result = app_fail(b->session, SL_ERR_CANCELLED);
+    if (result == APP_DONE && !dry && !b->journal)
+        result = batch_journal_open(b->journals, &b->shard, &b->journal);
+    bool ignore_case = b->session->values.ignore_case || (!dry && batch_ignores_case(b->journals));
+    if (result == APP_DONE && b->writes_pictures)
+        result = batch_name_targets(b->session, ignore_case, &b->list);
+    if (result == APP_DONE) {
+        batch_keep_shard(&b->shard, &b->list);
+        result = batch_plan(b);
+    }
+    return result;
+}
+
+static app_exit write_tables(batch *b)
+{
+    app_exit result = batch_read_history(b);
+    for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
+        if (b->step[i]->table)
+            result = b->step[i]->table(b);
+    return result;
+}
+
+static app_exit conclude(batch *b, app_exit result)
+{
+    const batch_counts *c = &b->counts;
+    if (result == APP_DONE)
+        result = write_tables(b);
+    if (result == APP_DONE)
+        result = journal_run(b, BATCH_END);
+    if (result == APP_INTERRUPTED)
+        app_error("interrupted; the same command goes on from here");
+    if (result == APP_DONE || c->done || c->failed)
+        print_summary(b);
+    return result == APP_DONE && (c->failed || c->known_failed) ? APP_SOME_FAILED : result;
+}
+
+static app_exit pass(batch *b, int count, char **operands)
+{
+    app_exit result = look(b, count, operands);
+    if (result != APP_DONE)
+        return result;
+    if (b->list.count == 0 && b->list.failed == 0 && b->shard.count == 1) {
+        app_error("no pictures found; %zu %s of other kinds, see --include", b->list.skipped,
+                  app_plural(b->list.skipped, "file is", "files are"));
+        return APP_FAILED;
+    }
+    if (b->session->values.dry_run) {
+        print_plan(b);
+        return b->counts.failed ? APP_SOME_FAILED : APP_DONE;
+    }
+    result = journal_run(b, BATCH_RUN);
+    if (result == APP_DONE)
+        result = batch_run(b);
+    return conclude(b, result);
+}
+
+static int run(app_session *session, int count, char **operands)
+{
+    batch b = { .session = session, .print = PTHREAD_MUTEX_INITIALIZER };
+    app_exit result = batch_read_steps(&b, operands[0]);
+    if (result == APP_DONE)
+        result = batch_setup(&b, count - 1, operands + 1);
+    if (result == APP_DONE)
+        result = pass(&b, count - 1, operands + 1);
+    batch_workers_free(&b);
+    batch_journal_close(b.journal);
+    batch_history_free(&b.history);
+    batch_list_free(&b.list);
+    batch_setup_free(&b);
+    return result;
+}
+
+const app_command app_batch = {
+    .name = "batch",
+    .summary = "works through folders of any size, and goes on where it ended",
+    .operands = "STEPS FOLDER|IMAGE...",
+    .operands_min = 1,
+    .operands_max = INT32_MAX,
+    .about =
+        "STEPS is deblur or classify, or both with a comma between: each picture goes through all "
+        "of them. Deblurred pictures go into the same tree under DIR, labels into a table. A "
+        "journal in the output tells what is done: the same command again does what is missing or "
+        "has changed.",
+    .examples = "softlens batch deblur photos/ -o sharp/\n"
+                "softlens batch classify photos/ -o labels.csv --sort-into sorted/\n"
+                "softlens batch deblur,classify photos/ -o out/ --min-blur 0.02\n"
+                "softlens batch deblur photos/ -o sharp/ --shard 3/16\n"
+                "find . -print0 | softlens batch deblur --files0-from - -o sharp/\n",
+    .options = rows,
+    .run = run,
+};

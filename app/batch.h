@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: MIT
+// app/batch.h: what the files of softlens batch share. A batch goes like this: the folders are
+// scanned into a list (batch_scan.c), every picture gets its place in the output (batch_names.c),
+// journals tell what is done already (batch_journal.c, batch_plan.c), the rest goes through a
+// pipeline of threads (batch_engine.c) and the steps that were asked for (batch_steps.c), and the
+// tables and reports are written from the journals (batch_labels.c, batch_report.c).
+#ifndef SL_APP_BATCH_H
+#define SL_APP_BATCH_H
+
+#include "app.h"
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#define BATCH_FOLDER ".softlens" // of the journals, in the output folder
+#define BATCH_HASH_BYTES 33      // 128 bits in hexadecimal, with its end
+
+// ---- batch_text.c: strings that live as long as the batch, and ways to write them down
+
+typedef struct batch_text_block batch_text_block;
+
+typedef struct batch_texts {
+    batch_text_block *block;
+} batch_texts;
+
+char *batch_texts_add(batch_texts *texts, const char *text); // NULL: out of memory
+void batch_texts_free(batch_texts *texts);
+// Without control characters, tabs and backslashes, and back in place. False: malformed.
+void batch_escape(FILE *to, const char *text);
+bool batch_unescape(char *text);
+uint64_t batch_hash_text(const char *text);     // the same on every machine
+char *batch_join(const char *a, const char *b); // a/b, malloc'ed
+
+// ---- batch_scan.c, batch_walk.c: which pictures there are
+
+// What is known of a picture, by the journals' last word on it.
+typedef enum batch_known {
+    BATCH_NEW,     // nothing, or nothing that still holds
+    BATCH_BEGUN,   // a run ended while it was under way
+    BATCH_CHANGED, // was done, as another file: other size or time
+    BATCH_DONE,
+    BATCH_FAILED,
+} batch_known;
+
+typedef struct batch_picture {
+    const char *path;   // as it is opened
+    const char *name;   // in the mirrored tree: the journal's key
+    const char *target; // in the output folder; NULL: no step writes pictures
+    uint64_t size;
+    int64_t mtime_ns;
+    dev_t dev;
+    ino_t ino;
+    uint64_t record;   // where the journals' last word is, plus 1; 0: there is none
+    uint64_t out_size; // of the file that was written then; UINT64_MAX: none was
+    int64_t when_ms;   // of that word
+    batch_known known;
+    bool is_ours; // what stands at the target was written by a batch
+} batch_picture;
+
+typedef struct batch_list {
+    batch_picture *picture; // by name
+    size_t count, capacity;
+    size_t failed;  // folders and names that cannot be read; printed
+    size_t skipped; // files that are no pictures
+    size_t links;   // to folders, not followed
+    uint64_t total; // pictures before this shard's were picked
+    uint64_t sum;   // of all their names' hashes: shards of one tree agree on it
+    batch_texts texts;
+} batch_list;
+
+struct stat;
+// Takes the operands and --files0-from; not the folder `output` (NULL: none) if it lies in one.
+// APP_USAGE, APP_FAILED: printed.
+app_exit batch_scan(const app_session *session, int count, char **operands, const char *output,
+                    batch_list *out);
+void batch_list_free(batch_list *list);
+
+typedef struct batch_walk {
+    const app_session *session;
+    batch_list *list;
+    bool has_output;
+    dev_t output_dev;
+    ino_t output_ino;
+    int64_t newer_ns; // INT64_MIN: any
+} batch_walk;
+bool batch_list_add(batch_list *list, const char *path, const char *name, const struct stat *st);
+// A folder's pictures; `prefix` is put before their names ("" or "x/"). False: out of memory.
+bool batch_walk_folder(batch_walk *walk, const char *path, const char *prefix);
+bool batch_walk_wants(const batch_walk *walk, const char *name, const struct stat *st);
+
+// ---- batch_names.c
+
+#define BATCH_MAX_SHARDS 100000u
+
+typedef struct batch_shard {
+    uint64_t index, count; // 1 / 1: everything
+} batch_shard;
+
+app_exit batch_read_shard(const app_session *session, batch_shard *out);
+// Gives every picture its target, so that no two are one, also where case is not told apart.
+app_exit batch_name_targets(const app_session *session, bool ignore_case, batch_list *list);
+// Keeps the pictures whose names fall to this shard.
+void batch_keep_shard(const batch_shard *shard, batch_list *list);
+
+// ---- batch_journal.c: what was done, in a log that survives what we do not
+
+typedef enum batch_state {
+    BATCH_RUN = 'S',    // a run begins: its settings
+    BATCH_END = 'E',    // and ends with every picture dealt with
+    BATCH_START = 'B',  // a picture's output is about to be written
+    BATCH_GOOD = 'D',   // it is done
+    BATCH_BROKEN = 'F', // it cannot be done
+} batch_state;
+
+typedef struct batch_record {
+    batch_state state;
+    int64_t when_ms; // since 1970; the later word on a picture counts
+    uint64_t size;   // of the picture; of BATCH_RUN and _END: pictures in the whole tree
+    int64_t mtime_ns;
+    uint64_t settings; // hash of the settings, the models' included
+    uint64_t out_size; // of the file that was written; UINT64_MAX: none
+    double seconds;
+    const char *hash;   // of the content, BATCH_HASH_BYTES - 1 digits, or ""
+    const char *name;   // of the picture; of BATCH_RUN and _END: the shard
+    const char *output; // the target, or ""
+    const char *detail; // JSON of what was found; of BATCH_BROKEN: why
+} batch_record;
+
+typedef struct batch_journal batch_journal;
+
+// The shard's own journal, made if missing, together with the folder; locked against a second run.
+// APP_FAILED: printed.
+app_exit batch_journal_open(const char *folder, const batch_shard *shard, batch_journal **out);
+void batch_journal_close(batch_journal *journal); // takes NULL
+// Appends; any thread. False: it could not be written, and batch_journal_error tells why.
+bool batch_journal_add(batch_journal *journal, const batch_record *record);
+bool batch_journal_is_there(const batch_journal *journal); // and nobody took it away
+int batch_journal_error(batch_journal *journal);           // errno of the first failure; 0: none
+
+// Called with every sound record; its strings live until it returns. `where` serves
+// batch_read_record.
+typedef void (*batch_record_fn)(void *user, const batch_record *record, uint64_t where);
+typedef struct batch_history {
+    char **path; // of the folder's journals, by name
+    size_t count;
+    size_t damaged; // lines
+} batch_history;
+// Reads the journals of all shards in the folder; one without journals is fine. APP_FAILED:
+// printed.
+app_exit batch_history_read(const char *folder, batch_record_fn see, void *user,
+                            batch_history *out);
+// One record again; its strings lie in *line, which the caller frees. False: it is gone.
+bool batch_read_record(const batch_history *history, uint64_t where, batch_record *out,
+                       char **line);
+void batch_history_free(batch_history *history);
+
+// ---- batch_files.c: files beside those of the library
+
+bool batch_hash_fd(int fd, char hash[BATCH_HASH_BYTES]); // from its begin to its end
+bool batch_hash_file(const char *path, char hash[BATCH_HASH_BYTES]);
+// Makes the folders above a file. 0 or an errno.
+int batch_make_parents(const char *path);
+// `to` becomes the same file as `from`, or a copy of it; one that is there is replaced. 0 or an
+// errno.
+int batch_link_or_copy(const char *from, const char *to);
+// Opens a file that will be `path`, and gives it its name or takes it away. 0 or an errno.
+FILE *batch_file_new(const char *path, char **temporary);
+int batch_file_finish(FILE *file, const char *path, char *temporary);
+// The folder's files with that ending, by name, each malloc'ed; a folder that is not there has
+// none.
+bool batch_find_files(const char *folder, const char *ending, char ***paths, size_t *count);
+// Removes what a killed run left of `path` beside it.
+void batch_remove_parts(const char *path);
+bool batch_ignores_case(const char *folder); // whether the file system there does
+
+// ---- batch_peek.c
+
+typedef struct batch_extent {
+    uint64_t width, height;
+    unsigned pixel_bytes; // decoded, at most
+} batch_extent;
+
+// What a PNG or JPEG says of itself, without decoding it. False: it does not say.
+bool batch_peek(int fd, batch_extent *out);
+
+// ---- batch_steps.c: what can be done with a picture
+
+#define BATCH_MAX_STEPS 4
+
+struct json_t;
+typedef struct batch batch;
+
+// Why a picture is not done.
+typedef enum batch_fault {
+    BATCH_FINE = 0,
+    BATCH_BAD,     // the picture's own fault: journalled, tried again when asked
+    BATCH_AGAIN,   // the world's: the next run tries by itself
+    BATCH_FATAL,   // nothing will go better with the next picture
+    BATCH_DROPPED, // interrupted: as if it had not been begun
+} batch_fault;
+
+// A picture on its way. One thread has it at a time.
+typedef struct batch_item {
+    batch_picture *picture;
+    int fd;        // the open file, until it is decoded; -1
+    uint64_t size; // as it was opened
+    int64_t mtime_ns;
+    char hash[BATCH_HASH_BYTES];
+    uint64_t reserved;    // bytes of the budget
+    sl_image *image;      // as the last step left it
+    struct json_t *found; // what the steps found, by their names
+    bool is_unchanged;    // the picture is to stay as it was
+    bool is_known;        // done before: only the file's time changed
+    char *output;         // full path; NULL: none is written
+    char *sort_label;     // --sort-into; malloc'ed, NULL: none
+    double seconds;       // of work, without waiting
+    batch_fault fault;
+    char message[2048];
+} batch_item;
+
+// A thread that computes: a device, a context and what the steps prepared in it.
+typedef struct batch_worker {
+    batch *batch;
+    sl_ctx *ctx;
+    char *device; // NULL: auto
+    sl_model *model[BATCH_MAX_STEPS];
+    void *state[BATCH_MAX_STEPS];
+    bool is_ready;
+    char message[2048]; // why it cannot be made ready
+} batch_worker;
+
+typedef struct batch_step {
+    const char *name;         // as the user calls it
+    const char *architecture; // of its model
+    bool changes_picture;     // what comes out is written into the mirrored tree
+    // Values of the command line that contradict each other; NULL: none can. Prints.
+    app_exit (*check)(const batch *b);
+    // Adds what decides its results to the settings. Sets strings and numbers of `object`.
+    void (*settings)(const batch *b, struct json_t *object);
+    // On the worker's thread, once: the model is open. The message is in the context.
+    sl_status (*prepare)(batch_worker *worker, const sl_model *model, void **state);
+    void (*finish)(void *state); // takes NULL
+    // On the worker's thread: may replace item->image, adds to item->found under the step's name.
+    sl_status (*run)(void *state, const batch *b, batch_item *item);
+    // On a writing thread, after the picture itself: 0 or an errno. NULL: writes nothing.
+    int (*write)(const batch *b, batch_item *item);
+    // When all is dealt with: tables of what was found. NULL: none.
+    app_exit (*table)(batch *b);
+} batch_step;
+
+extern const batch_step batch_step_deblur, batch_step_classify;
+
+app_exit batch_write_labels(batch *b); // batch_labels.c: the table of batch_step_classify
+
+// "deblur" or a chain, "deblur,classify", into b->step. APP_USAGE: printed.
+app_exit batch_read_steps(batch *b, const char *text);
+
+// ---- batch.c, batch_setup.c, batch_plan.c: the whole of it
+
+typedef struct batch_counts {
+    size_t done, unchanged, failed, known_failed, skipped, begun;
+} batch_counts;
+
+struct batch {
+    app_session *session;
+    const batch_step *step[BATCH_MAX_STEPS];
+    size_t step_count;
+    char *model[BATCH_MAX_STEPS]; // paths
+    bool writes_pictures;
+    batch_shard shard;
+    char *folder;   // the mirrored tree's, and that of the journals' folder; NULL: there is none
+    char *table;    // the file of labels; NULL: none
+    bool is_jsonl;  // of the table
+    char *journals; // the folder
+    uint64_t tile_bytes, item_bytes; // of --memory
+    uint64_t settings;
+    char *settings_text;
+    batch_list list;
+    batch_history history; // what the list's records refer to
+    batch_journal *journal;
+    FILE *log;
+    size_t *todo, todo_count;
+    batch_counts counts;
+    batch_worker *worker; // one for each device
+    size_t worker_count;
+    double seconds;        // that batch_run took
+    pthread_mutex_t print; // of what several threads say
+};
+
+// Reads the values, finds places and models, shares the memory; needs the steps. Prints.
+app_exit batch_setup(batch *b, int count, char **operands);
+void batch_setup_free(batch *b);
+// Which pictures are done by what the journals say, and which are left: b->todo.
+app_exit batch_plan(batch *b);
+app_exit batch_read_history(batch *b);  // only what the journals say
+app_exit batch_find_settings(batch *b); // needs steps and models
+
+// ---- batch_worker.c
+
+#define BATCH_MAX_WORKERS 16
+
+// A sentence on stderr, from any thread.
+void batch_say(batch *b, const char *sentence);
+// One worker for each device of --device. Printed: APP_FAILED.
+app_exit batch_workers_new(batch *b);
+sl_status batch_worker_prepare(batch_worker *worker); // on its own thread
+void batch_workers_free(batch *b);
+
+// ---- batch_engine.c, batch_work.c
+
+// Does b->todo. APP_DONE: all were dealt with, be it as failures.
+app_exit batch_run(batch *b);
+// Opens, hashes, measures and decodes.
+void batch_open_item(batch_item *item);
+uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_extent *extent);
+void batch_decode_item(const batch *b, sl_ctx *ctx, const batch_extent *extent, batch_item *item);
+void batch_compute_item(batch_worker *worker, batch_item *item);
+void batch_write_item(batch *b, sl_ctx *ctx, batch_item *item);
+void batch_item_fail(batch_item *item, batch_fault fault, const char *format, ...) APP_PRINTF(3, 4);
+
+#endif

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+// app/batch_classify.c: the step classify of a batch: labels, and pictures sorted by them.
+#include "batch.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_TOP 5
+#define MAX_FOLDER_NAME 200
+
+typedef struct classifier {
+    sl_gallery *gallery;
+    sl_classify *classify;
+} classifier;
+
+static app_exit check(const batch *b)
+{
+    const app_values *values = &b->session->values;
+    if (values->no_unknown && values->unknown_rate > 0)
+        return app_usage(b->session->command,
+                         "--no-unknown and --unknown-rate contradict each other");
+    return APP_DONE;
+}
+
+static void settings(const batch *b, json_t *object)
+{
+    const app_values *values = &b->session->values;
+    char hash[BATCH_HASH_BYTES] = "";
+    if (values->gallery)
+        batch_hash_file(values->gallery, hash); // one that cannot be read is refused by prepare
+    app_set_text(object, "gallery", hash);
+    json_object_set_new(object, "top", json_integer((json_int_t)values->top));
+    json_object_set_new(object, "unknown_rate", json_real((double)values->unknown_rate));
+    json_object_set_new(object, "no_unknown", json_boolean(values->no_unknown));
+    app_set_text(object, "sort_into", values->sort_into);
+}
+
+static void finish(void *state)
+{
+    classifier *c = state;
+    if (!c)
+        return;
+    sl_classify_free(c->classify);
+    sl_gallery_free(c->gallery);
+    free(c);
+}
+
+static sl_status prepare(batch_worker *worker, const sl_model *model, void **state)
+{
+    const app_values *values = &worker->batch->session->values;
+    sl_classify_options options = { .device = worker->device,
+                                    .precision = app_precision(worker->batch->session),
+                                    .unknown_rate =
+                                        values->no_unknown ? -1.0f : values->unknown_rate };
+    classifier *c = calloc(1, sizeof(*c));
+    sl_status status = c ? SL_OK : SL_ERR_NOMEM;
+    if (c && values->gallery)
+        status = sl_gallery_open(worker->ctx, values->gallery, model, &c->gallery);
+    if (status == SL_OK)
+        status = sl_classify_new(worker->ctx, model, c->gallery, &options, &c->classify);
+    *state = c;
+    return status;
+}
+
+static json_t *number(float x)
+{
+    return isfinite(x) ? json_real((double)x) : json_null();
+}
+
+static json_t *describe(const sl_classification *found)
+{
+    json_t *object = json_object(), *matches = json_array();
+    for (size_t i = 0; i < found->count; i++) {
+        const sl_match *m = &found->matches[i];
+        json_t *match = json_object();
+        app_set_text(match, "label", m->label);
+        json_object_set_new(match, "angle_degrees", number(m->angle_degrees));
+        json_object_set_new(match, "cosine", number(m->cosine));
+        json_object_set_new(match, "probability", number(m->probability));
+        json_object_set_new(match, "enrolled", json_boolean(m->is_enrolled));
+        json_array_append_new(matches, match);
+    }
+    json_object_set_new(object, "unknown", json_boolean(found->is_unknown));
+    json_object_set_new(object, "confidence", number(found->confidence));
+    json_object_set_new(object, "threshold", number(found->threshold));
+    json_object_set_new(object, "matches", matches);
+    return object;
+}
+
+static sl_status run(void *state, const batch *b, batch_item *item)
+{
+    classifier *c = state;
+    const app_values *values = &b->session->values;
+    sl_classification *found = NULL;
+    sl_status status =
+        sl_classify_run(c->classify, item->image, values->top ? values->top : DEFAULT_TOP, &found);
+    if (status != SL_OK)
+        return status;
+    json_object_set_new(item->found, batch_step_classify.name, describe(found));
+    if (values->sort_into)
+        item->sort_label =
+            strdup(found->is_unknown || !found->count ? "unknown" : found->matches[0].label);
+    sl_classification_free(found);
+    if (!b->writes_pictures) { // nobody wants the pixels any more
+        sl_image_free(item->image);
+        item->image = NULL;
+    }
+    return values->sort_into && !item->sort_label ? SL_ERR_NOMEM : SL_OK;
+}
+
+// A label as the name of a folder: one that leads nowhere else and is not hidden.
+static void make_folder_name(char *label)
+{
+    size_t length = strlen(label);
+    if (length > MAX_FOLDER_NAME)
+        for (length = MAX_FOLDER_NAME; length && ((unsigned char)label[length] & 0xC0) == 0x80;)
+            length--;
+    label[length] = '\0';
+    for (char *at = label; *at; at++)
+        if (*at == '/' || (unsigned char)*at < 0x20 || (at == label && *at == '.'))
+            *at = '_';
+}
+
+static int write_sorted(const batch *b, batch_item *item)
+{
+    const batch_picture *p = item->picture;
+    if (!item->sort_label)
+        return 0;
+    make_folder_name(item->sort_label);
+    char *folder = batch_join(b->session->values.sort_into, item->sort_label);
+    char *path = folder ? batch_join(folder, p->target ? p->target : p->name) : NULL;
+    int error = path ? batch_link_or_copy(item->output ? item->output : p->path, path) : ENOMEM;
+    free(folder);
+    free(path);
+    return error;
+}
+
+const batch_step batch_step_classify = {
+    .name = "classify",
+    .architecture = "soft",
+    .check = check,
+    .settings = settings,
+    .prepare = prepare,
+    .finish = finish,
+    .run = run,
+    .write = write_sorted,
+    .table = batch_write_labels,
+};

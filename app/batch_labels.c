@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+// app/batch_labels.c: the table of labels, made from the journals when all is dealt with: in the
+// order of names, and the same however often the batch was interrupted and on how many machines.
+#include "batch.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put_field(FILE *file, const char *text)
+{
+    char *utf8 = app_utf8(text);
+    bool plain = utf8 && !strpbrk(utf8, ",\"\r\n");
+    if (!plain)
+        fputc('"', file);
+    for (const char *at = utf8 ? utf8 : ""; *at; at++) {
+        if (*at == '"')
+            fputc('"', file);
+        fputc(*at, file);
+    }
+    if (!plain)
+        fputc('"', file);
+    free(utf8);
+}
+
+static void put_number(FILE *file, const json_t *number)
+{
+    fputc(',', file);
+    if (json_is_number(number)) // else the field is empty
+        fprintf(file, "%.7g", json_number_value(number));
+}
+
+static void put_row(FILE *file, const char *name, const json_t *found, size_t rank,
+                    const char *error)
+{
+    const json_t *match = json_array_get(json_object_get(found, "matches"), rank - 1);
+    put_field(file, name);
+    if (rank) {
+        const char *label = json_string_value(json_object_get(match, "label"));
+        fprintf(file, ",%zu,", rank);
+        put_field(file, label ? label : "");
+        put_number(file, json_object_get(match, "angle_degrees"));
+        put_number(file, json_object_get(match, "cosine"));
+        put_number(file, json_object_get(match, "probability"));
+        fputs(json_is_true(json_object_get(match, "enrolled")) ? ",true" : ",false", file);
+    } else {
+        fputs(",,,,,,", file);
+    }
+    fputs(!found                                            ? ","
+          : json_is_true(json_object_get(found, "unknown")) ? ",true"
+                                                            : ",false",
+          file);
+    put_number(file, json_object_get(found, "confidence"));
+    put_number(file, json_object_get(found, "threshold"));
+    fputc(',', file);
+    put_field(file, error ? error : "");
+    fputs("\r\n", file);
+}
+
+static void put_csv(FILE *file, const char *name, const json_t *found, const char *error)
+{
+    size_t count = json_array_size(json_object_get(found, "matches"));
+    if (count == 0)
+        put_row(file, name, found, 0, error);
+    for (size_t rank = 1; rank <= count; rank++)
+        put_row(file, name, found, rank, NULL);
+}
+
+static void put_json(FILE *file, const char *name, json_t *found, const char *error)
+{
+    json_t *object = json_object();
+    app_set_text(object, "input", name);
+    if (found)
+        json_object_update(object, found);
+    app_set_text(object, "error", error);
+    json_dumpf(object, file, JSON_COMPACT | JSON_REAL_PRECISION(7));
+    fputc('\n', file);
+    json_decref(object);
+}
+
+static void put_picture(const batch *b, FILE *file, const batch_picture *p)
+{
+    batch_record record;
+    char *line = NULL;
+    if (!p->record || !batch_read_record(&b->history, p->record - 1, &record, &line))
+        return;
+    bool is_good = record.state == BATCH_GOOD;
+    json_t *root = is_good ? json_loads(record.detail, 0, NULL) : NULL;
+    json_t *found = json_object_get(root, batch_step_classify.name);
+    const char *error = is_good ? NULL : record.detail;
+    if (b->is_jsonl)
+        put_json(file, p->name, found, error);
+    else
+        put_csv(file, p->name, found, error);
+    json_decref(root);
+    free(line);
+}
+
+app_exit batch_write_labels(batch *b)
+{
+    char *temporary = NULL;
+    FILE *file = batch_file_new(b->table, &temporary);
+    int error = file ? 0 : errno;
+    if (file) {
+        if (!b->is_jsonl)
+            fputs("input,rank,label,angle_degrees,cosine,probability,enrolled,unknown,confidence,"
+                  "threshold,error\r\n",
+                  file);
+        for (size_t i = 0; i < b->list.count; i++)
+            if (b->list.picture[i].known == BATCH_DONE || b->list.picture[i].known == BATCH_FAILED)
+                put_picture(b, file, &b->list.picture[i]);
+        error = batch_file_finish(file, b->table, temporary);
+    }
+    if (error)
+        app_error("%s: cannot be written: %s; run the same again when it can", b->table,
+                  strerror(error));
+    return error ? APP_FAILED : APP_DONE;
+}

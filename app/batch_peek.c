@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// app/batch_peek.c: how large a picture will be, so that room is made before it is decoded. The
+// decoder is then held to it: a file that says one thing and holds another is refused there.
+#include "batch.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_MARKERS 10000 // of a JPEG, before its frame
+
+static unsigned big16(const unsigned char *at)
+{
+    return at[0] * 256u + at[1];
+}
+
+static bool peek_png(const unsigned char head[32], batch_extent *out)
+{
+    // With transparency, which stands further behind, there is a channel more.
+    static const unsigned channels[7] = { 2, 0, 4, 4, 2, 0, 4 };
+    if (memcmp(head + 12, "IHDR", 4) != 0 || head[25] > 6 || !channels[head[25]])
+        return false;
+    out->width = (uint64_t)big16(head + 16) << 16 | big16(head + 18);
+    out->height = (uint64_t)big16(head + 20) << 16 | big16(head + 22);
+    out->pixel_bytes = channels[head[25]] * (head[24] == 16 ? 2 : 1);
+    return true;
+}
+
+static bool is_frame(unsigned marker)
+{
+    return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
+}
+
+static bool peek_jpeg(int fd, batch_extent *out)
+{
+    off_t at = 2;
+    for (int i = 0; i < MAX_MARKERS; i++) {
+        unsigned char m[10] = { 0 };
+        ssize_t got = pread(fd, m, sizeof(m), at);
+        if (got < 4 || m[0] != 0xff)
+            return false;
+        if (m[1] == 0xff) { // padding
+            at++;
+            continue;
+        }
+        if (is_frame(m[1]) && got >= 10) {
+            out->height = big16(m + 5);
+            out->width = big16(m + 7);
+            // CMYK comes out as RGB, on the way there as four.
+            out->pixel_bytes = m[9] == 1 ? 1 : m[9] == 4 ? 7 : 3;
+            return true;
+        }
+        at += 2 + big16(m + 2);
+    }
+    return false;
+}
+
+bool batch_peek(int fd, batch_extent *out)
+{
+    unsigned char head[32] = { 0 };
+    ssize_t got = pread(fd, head, sizeof(head), 0);
+    bool known = false;
+    *out = (batch_extent) { 0 };
+    if (got == sizeof(head) && memcmp(head, "\x89PNG\r\n\x1a\n", 8) == 0)
+        known = peek_png(head, out);
+    else if (got >= 4 && memcmp(head, "\xff\xd8\xff", 3) == 0)
+        known = peek_jpeg(fd, out);
+    return known && out->width && out->height;
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+// app/batch_plan.c: what is done already, by what the journals say, and what is left.
+#include "batch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// ---- settings: what decides the results, and nothing else
+
+app_exit batch_find_settings(batch *b)
+{
+    const app_values *values = &b->session->values;
+    json_t *root = json_object(), *steps = json_array();
+    app_exit result = APP_DONE;
+    for (size_t i = 0; i < b->step_count && result == APP_DONE; i++) {
+        char hash[BATCH_HASH_BYTES] = "";
+        json_t *step = json_object();
+        if (!batch_hash_file(b->model[i], hash)) {
+            app_error("%s: cannot be read: %s", b->model[i], strerror(errno));
+            result = APP_FAILED;
+        }
+        app_set_text(step, "step", b->step[i]->name);
+        app_set_text(step, "model", hash);
+        b->step[i]->settings(b, step);
+        json_array_append_new(steps, step);
+    }
+    json_object_set_new(root, "steps", steps);
+    json_object_set_new(root, "max_pixels", json_integer((json_int_t)values->max_pixels));
+    json_object_set_new(root, "allow_truncated", json_boolean(values->allow_truncated));
+    app_set_text(root, "precision", app_precision(b->session) == SL_PRECISION_F16 ? "f16" : "f32");
+    app_set_text(root, "version", sl_version());
+    b->settings_text = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(7));
+    json_decref(root);
+    if (!b->settings_text && result == APP_DONE) {
+        app_error("out of memory");
+        result = APP_FAILED;
+    }
+    if (result == APP_DONE)
+        b->settings = batch_hash_text(b->settings_text);
+    return result;
+}
+
+// ---- what the journals say
+
+static int compare_name(const void *key, const void *item)
+{
+    return strcmp(key, ((const batch_picture *)item)->name);
+}
+
+static batch_known judge(const batch *b, const batch_picture *p, const batch_record *r)
+{
+    bool is_same_file = p->size == r->size && p->mtime_ns == r->mtime_ns;
+    if (r->state == BATCH_START)
+        return BATCH_BEGUN;
+    if (r->settings != b->settings || strcmp(r->output, p->target ? p->target : "") != 0)
+        return BATCH_NEW;
+    if (r->state == BATCH_BROKEN)
+        return is_same_file ? BATCH_FAILED : BATCH_NEW;
+    return is_same_file ? BATCH_DONE : BATCH_CHANGED;
+}
+
+static void see(void *user, const batch_record *r, uint64_t where)
+{
+    batch *b = user;
+    if (r->state != BATCH_START && r->state != BATCH_GOOD && r->state != BATCH_BROKEN)
+        return;
+    batch_picture *p =
+        b->list.count ? bsearch(r->name, b->list.picture, b->list.count, sizeof(*p), compare_name)
+                      : NULL;
+    if (!p)
+        return;
+    if (p->target && r->state != BATCH_BROKEN && strcmp(r->output, p->target) == 0)
+        p->is_ours = true;
+    if (r->when_ms < p->when_ms)
+        return;
+    p->when_ms = r->when_ms;
+    p->known = judge(b, p, r);
+    p->out_size = r->out_size;
+    p->record = where + 1;
+}
+
+app_exit batch_read_history(batch *b)
+{
+    for (size_t i = 0; i < b->list.count; i++) {
+        batch_picture *p = &b->list.picture[i];
+        p->known = BATCH_NEW;
+        p->when_ms = INT64_MIN;
+        p->record = 0;
+        p->is_ours = false;
+    }
+    batch_history_free(&b->history);
+    app_exit result = batch_history_read(b->journals, see, b, &b->history);
+    if (result == APP_DONE && b->history.damaged && !b->session->values.quiet)
+        app_error("warning: %s: %zu damaged %s left out; what they told is done again", b->journals,
+                  b->history.damaged, app_plural(b->history.damaged, "line is", "lines are"));
+    return result;
+}
+
+// ---- what is left
+
+typedef struct file_id {
+    dev_t dev;
+    ino_t ino;
+} file_id;
+
+static int compare_ids(const void *a, const void *b)
+{
+    const file_id *x = a, *y = b;
+    if (x->dev != y->dev)
+        return x->dev < y->dev ? -1 : 1;
+    return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+typedef struct picking {
+    batch *b;
+    int folder;   // the mirrored tree; -1: there is none yet
+    file_id *ids; // of all inputs, sorted; NULL: not needed so far
+} picking;
+
+static bool is_input(picking *k, const struct stat *st)
+{
+    const batch_list *list = &k->b->list;
+    file_id key = { st->st_dev, st->st_ino };
+    if (!k->ids) {
+        k->ids = calloc(list->count + 1, sizeof(*k->ids));
+        for (size_t i = 0; k->ids && i < list->count; i++)
+            k->ids[i] = (file_id) { list->picture[i].dev, list->picture[i].ino };
+        if (k->ids)
+            qsort(k->ids, list->count, sizeof(*k->ids), compare_ids);
+    }
+    return !k->ids || bsearch(&key, k->ids, list->count, sizeof(*k->ids), compare_ids);
+}
+
+// Whether the output that the journal tells of is there as it was.
+static bool is_output_there(const picking *k, const batch_picture *p)
+{
+    struct stat st;
+    if (!p->target || p->out_size == UINT64_MAX)
+        return !p->target;
+    return k->folder >= 0 && fstatat(k->folder, p->target, &st, 0) == 0 &&
+           (uint64_t)st.st_size == p->out_size;
+}
+
+// A file that stands where the output goes and is none of ours stays, unless we are told.
+static bool may_write(picking *k, const batch_picture *p)
+{
+    struct stat st;
+    if (!p->target || k->folder < 0 || p->is_ours ||
+        fstatat(k->folder, p->target, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return true;
+    bool is_own = is_input(k, &st);
+    if (!is_own && k->b->session->values.overwrite)
+        return true;
+    app_error(is_own ? "%s/%s: is a picture to work on and also the place of %s's output; name "
+                       "another output folder"
+                     : "%s/%s: exists and was not made by a batch, so %s is left out; name "
+                       "another output folder or add --overwrite",
+              k->b->folder, p->target, p->path);
+    return false;
+}
+
+static void remove_leftovers(const batch *b, const batch_picture *p)
+{
+    char *path = p->target ? batch_join(b->folder, p->target) : NULL;
+    if (path)
+        batch_remove_parts(path);
+    free(path);
+}
+
+static void pick(picking *k, size_t index)
+{
+    batch *b = k->b;
+    batch_picture *p = &b->list.picture[index];
+    bool retry = b->session->values.retry_failed;
+    if ((p->known == BATCH_DONE || p->known == BATCH_CHANGED) && !is_output_there(k, p))
+        p->known = BATCH_NEW;
+    if (p->known == BATCH_BEGUN && !b->session->values.dry_run)
+        remove_leftovers(b, p);
+    if (p->known == BATCH_DONE)
+        b->counts.skipped++;
+    else if (p->known == BATCH_FAILED && !retry)
+        b->counts.known_failed++;
+    else if (may_write(k, p))
+        b->todo[b->todo_count++] = index;
+    else
+        b->counts.failed++;
+}
+
+app_exit batch_plan(batch *b)
+{
+    picking k = { .b = b, .folder = -1 };
+    app_exit result = batch_read_history(b);
+    b->counts = (batch_counts) { .failed = b->list.failed };
+    b->todo_count = 0;
+    free(b->todo);
+    b->todo = calloc(b->list.count + 1, sizeof(*b->todo));
+    if (result == APP_DONE && !b->todo) {
+        app_error("out of memory");
+        result = APP_FAILED;
+    }
+    if (b->folder)
+        k.folder = open(b->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < b->list.count && result == APP_DONE; i++)
+        pick(&k, i);
+    if (k.folder >= 0)
+        close(k.folder);
+    free(k.ids);
+    return result;
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+// app/batch_scan.c: what a batch was given: folders, pictures, and lists of them.
+#include "batch.h"
+
+#include "jobs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+static app_exit out_of_memory(void)
+{
+    app_error("out of memory for the list of pictures; split it with --shard or --include");
+    return APP_FAILED;
+}
+
+// A file's time, or a date in local time.
+static app_exit read_newer(const app_session *session, int64_t *out)
+{
+    static const char *const forms[] = { "%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S" };
+    const char *text = session->values.newer;
+    struct stat st;
+    *out = INT64_MIN;
+    if (!text)
+        return APP_DONE;
+    if (stat(text, &st) == 0) {
+        *out = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+        return APP_DONE;
+    }
+    for (size_t i = 0; i < APP_LEN(forms); i++) {
+        struct tm tm = { .tm_isdst = -1 };
+        const char *end = strptime(text, forms[i], &tm);
+        time_t seconds = end && !*end ? mktime(&tm) : -1;
+        if (seconds != -1) {
+            *out = seconds * INT64_C(1000000000);
+            return APP_DONE;
+        }
+    }
+    return app_usage(session->command,
+                     "--newer %s: neither a file nor a date such as 2026-01-31 or 2026-01-31T18:30",
+                     text);
+}
+
+// Where a picture that was named by itself lies in the mirrored tree: as it is named, without what
+// leads out of the tree.
+static char *tree_name(const char *path)
+{
+    char *out = malloc(strlen(path) + 1), *end = out;
+    while (out && *path) {
+        size_t length = strcspn(path, "/");
+        bool is_step = length == 0 || (length == 1 && path[0] == '.') ||
+                       (length == 2 && path[0] == '.' && path[1] == '.');
+        if (!is_step) {
+            if (end > out)
+                *end++ = '/';
+            memcpy(end, path, length);
+            end += length;
+        }
+        path += length + (path[length] == '/');
+    }
+    if (out)
+        *end = '\0';
+    return out;
+}
+
+// The last part of a folder's name, with a slash; of "." and the like, of where that is.
+static char *prefix_of(const char *path)
+{
+    char *real = realpath(path, NULL), *out = NULL;
+    const char *slash = real ? strrchr(real, '/') : NULL;
+    if (!real || !slash || asprintf(&out, "%s/", slash + 1) < 0)
+        out = NULL;
+    free(real);
+    return out;
+}
+
+static bool add_file(batch_walk *walk, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        walk->list->failed++;
+        app_error("%s: cannot be read: %s", path, strerror(errno));
+        return true;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        walk->list->failed++;
+        app_error("%s: is not a regular file; name pictures or folders", path);
+        return true;
+    }
+    char *name = tree_name(path);
+    bool ok = name != NULL;
+    if (ok && !batch_walk_wants(walk, name, &st))
+        walk->list->skipped++;
+    else if (ok)
+        ok = batch_list_add(walk->list, path, name, &st);
+    free(name);
+    return ok;
+}
+
+static bool add_operand(batch_walk *walk, const char *path, bool is_one_of_several)
+{
+    if (!app_is_directory(path))
+        return add_file(walk, path);
+    char *prefix = is_one_of_several ? prefix_of(path) : strdup("");
+    bool ok = prefix && batch_walk_folder(walk, path, prefix);
+    free(prefix);
+    return ok;
+}
+
+static app_exit add_named(batch_walk *walk)
+{
+    const char *from = walk->session->values.files0_from;
+    FILE *file = strcmp(from, "-") == 0 ? stdin : fopen(from, "re");
+    char *path = NULL;
+    size_t size = 0;
+    bool ok = true;
+    if (!file) {
+        app_error("--files0-from %s: cannot be read: %s", from, strerror(errno));
+        return APP_FAILED;
+    }
+    while (ok && !app_interrupted() && getdelim(&path, &size, '\0', file) > 0)
+        if (*path)
+            ok = add_operand(walk, path, true);
+    bool failed = ferror(file);
+    if (file != stdin)
+        fclose(file);
+    free(path);
+    if (failed) {
+        app_error("--files0-from %s: cannot be read to its end", from);
+        return APP_FAILED;
+    }
+    return ok ? APP_DONE : out_of_memory();
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const batch_picture *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order ? order : strcmp(x->path, y->path);
+}
+
+// The same picture twice is one; two pictures of one name cannot both be in the output.
+static void drop_doubles(batch_list *list)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const batch_picture *p = &list->picture[i], *last = &list->picture[kept ? kept - 1 : 0];
+        bool is_double = kept && strcmp(last->name, p->name) == 0;
+        if (is_double && (last->dev != p->dev || last->ino != p->ino)) {
+            app_error("%s: has the same place in the output as %s; batch them one by one", p->path,
+                      last->path);
+            list->failed++;
+        }
+        if (!is_double)
+            list->picture[kept++] = *p;
+    }
+    list->count = kept;
+}
+
+app_exit batch_scan(const app_session *session, int count, char **operands, const char *output,
+                    batch_list *out)
+{
+    batch_walk walk = { .session = session, .list = out };
+    struct stat st;
+    *out = (batch_list) { 0 };
+    app_exit result = read_newer(session, &walk.newer_ns);
+    if (output && stat(output, &st) == 0) {
+        walk.has_output = true;
+        walk.output_dev = st.st_dev;
+        walk.output_ino = st.st_ino;
+    }
+    int folders = 0;
+    for (int i = 0; i < count; i++)
+        folders += app_is_directory(operands[i]);
+    for (int i = 0; i < count && result == APP_DONE; i++)
+        if (!add_operand(&walk, operands[i], folders > 1))
+            result = out_of_memory();
+    if (result == APP_DONE && session->values.files0_from)
+        result = add_named(&walk);
+    if (result != APP_DONE) {
+        batch_list_free(out);
+        return result;
+    }
+    if (out->count)
+        qsort(out->picture, out->count, sizeof(*out->picture), by_name);
+    drop_doubles(out);
+    return APP_DONE;
+}
+
+void batch_list_free(batch_list *list)
+{
+    free(list->picture);
+    batch_texts_free(&list->texts);
+    *list = (batch_list) { 0 };
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT
+// app/batch_setup.c: what a batch needs to know before it looks at a picture: whether the command
+// line makes sense, where things go, which models serve.
+#include "batch.h"
+
+#include "jobs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_MEMORY ((uint64_t)2 << 30)
+#define MOST_FOR_TILES ((uint64_t)512 << 20)
+#define PROGRAM_BYTES ((uint64_t)64 << 20) // the program and its threads, without models
+#define TABLE_NAME "labels"
+
+static app_exit out_of_memory(void)
+{
+    app_error("out of memory");
+    return APP_FAILED;
+}
+
+static app_exit check_values(const batch *b, int count)
+{
+    const app_values *values = &b->session->values;
+    app_exit result = APP_DONE;
+    if (count == 0 && !values->files0_from)
+        return app_usage(b->session->command, "name folders or pictures, or give --files0-from");
+    if (!values->output)
+        return app_usage(b->session->command, "say where to write, with -o");
+    for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
+        result = b->step[i]->check(b);
+    return result;
+}
+
+// ---- places
+
+// "a/labels.csv" of shard 3/16: "a/labels.3-of-16.csv".
+static char *name_table(const batch *b, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
+    size_t stem = dot && dot != path ? (size_t)(dot - path) : strlen(path);
+    char *out = NULL;
+    if (b->shard.count == 1)
+        return strdup(path);
+    if (asprintf(&out, "%.*s.%" PRIu64 "-of-%" PRIu64 "%s", (int)stem, path, b->shard.index,
+                 b->shard.count, path + stem) < 0)
+        return NULL;
+    return out;
+}
+
+static bool has_table(const batch *b)
+{
+    for (size_t i = 0; i < b->step_count; i++)
+        if (b->step[i]->table)
+            return true;
+    return false;
+}
+
+static app_exit find_places(batch *b)
+{
+    const char *output = b->session->values.output;
+    bool is_folder = b->writes_pictures || app_ends_in_slash(output) || app_is_directory(output);
+    const char *ending = strrchr(output, '.');
+    char *table = NULL;
+    b->is_jsonl =
+        b->session->values.jsonl || (!is_folder && ending && strcmp(ending, ".jsonl") == 0);
+    if (is_folder) {
+        b->folder = strdup(output);
+        while (b->folder && strlen(b->folder) > 1 && app_ends_in_slash(b->folder))
+            b->folder[strlen(b->folder) - 1] = '\0';
+        b->journals = b->folder ? batch_join(b->folder, BATCH_FOLDER) : NULL;
+        table = b->folder
+                    ? batch_join(b->folder, b->is_jsonl ? TABLE_NAME ".jsonl" : TABLE_NAME ".csv")
+                    : NULL;
+    } else {
+        const char *slash = strrchr(output, '/');
+        size_t before = slash ? (size_t)(slash - output) + 1 : 0;
+        table = strdup(output);
+        if (asprintf(&b->journals, "%.*s.%s%s", (int)before, output, output + before,
+                     BATCH_FOLDER) < 0)
+            b->journals = NULL;
+    }
+    if (table && has_table(b))
+        b->table = name_table(b, table);
+    bool ok = table && b->journals && (b->table || !has_table(b));
+    free(table);
+    if (ok && is_folder && !app_is_directory(b->folder) && access(b->folder, F_OK) == 0)
+        return app_usage(b->session->command, "-o %s: is a file; name a folder", b->folder);
+    return ok ? APP_DONE : out_of_memory();
+}
+
+// Pictures inside of the folder that they are written to would be read and written at once.
+static app_exit check_inside(const batch *b, int count, char **operands)
+{
+    char *out = b->writes_pictures ? realpath(b->folder, NULL) : NULL;
+    app_exit result = APP_DONE;
+    size_t length = out ? strlen(out) : 0;
+    for (int i = 0; i < count && out && result == APP_DONE; i++) {
+        char *in = app_is_directory(operands[i]) ? realpath(operands[i], NULL) : NULL;
+        if (in && strncmp(in, out, length) == 0 &&
+            (in[length] == '\0' || in[length] == '/' || length == 1))
+            result = app_usage(b->session->command,
+                               "%s: lies in the output folder %s; name another output folder",
+                               operands[i], b->folder);
+        free(in);
+    }
+    free(out);
+    return result;
+}
+
+// ---- models
+
+static app_exit architecture_of(batch *b, const char *path, char out[64])
+{
+    sl_ctx *ctx = b->session->ctx;
+    sl_model *model = NULL;
+    char *text = NULL;
+    sl_status status = sl_model_open(ctx, path, &model);
+    if (status == SL_OK)
+        status = sl_model_describe(ctx, model, 0, 0, false, &text);
+    json_t *root = text ? json_loads(text, 0, NULL) : NULL;
+    const char *name = json_string_value(json_object_get(root, "architecture"));
+    snprintf(out, 64, "%s", name ? name : "");
+    json_decref(root);
+    free(text);
+    sl_model_free(model);
+    return status == SL_OK ? APP_DONE : app_fail(b->session, status);
+}
+
+static app_exit take_model(batch *b, const char *path)
+{
+    char architecture[64];
+    app_exit result = architecture_of(b, path, architecture);
+    if (result != APP_DONE)
+        return result;
+    for (size_t i = 0; i < b->step_count; i++) {
+        if (strcmp(b->step[i]->architecture, architecture) != 0)
+            continue;
+        if (b->model[i])
+            return app_usage(b->session->command, "--model %s: %s has another already", path,
+                             b->step[i]->name);
+        b->model[i] = strdup(path);
+        return b->model[i] ? APP_DONE : out_of_memory();
+    }
+    return app_usage(b->session->command, "--model %s: a model of architecture %s serves no step",
+                     path, architecture);
+}
+
+static app_exit find_models(batch *b)
+{
+    const app_values_list *given = &b->session->values.models;
+    app_exit result = APP_DONE;
+    for (size_t i = 0; i < given->count && result == APP_DONE; i++)
+        result = take_model(b, given->item[i]);
+    for (size_t i = 0; i < b->step_count && result == APP_DONE; i++) {
+        sl_status status = SL_OK;
+        if (!b->model[i])
+            status = sl_model_find(b->session->ctx, b->step[i]->architecture, &b->model[i]);
+        if (status != SL_OK)
+            result = app_fail(b->session, status);
+    }
+    return result;
+}
+
+// ---- memory
+
+static uint64_t file_bytes(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    off_t end = file && fseeko(file, 0, SEEK_END) == 0 ? ftello(file) : 0;
+    if (file)
+        fclose(file);
+    return end > 0 ? (uint64_t)end : 0;
+}
+
+// Each worker has its models, mapped and packed, and a network's activations; pictures on their way
+// get what is left.
+static app_exit share_memory(batch *b)
+{
+    uint64_t memory = b->session->values.memory ? b->session->values.memory : DEFAULT_MEMORY;
+    uint64_t each = 0, fixed = PROGRAM_BYTES;
+    b->tile_bytes = memory / 4 < MOST_FOR_TILES ? memory / 4 : MOST_FOR_TILES;
+    for (size_t i = 0; i < b->step_count; i++)
+        each += 2 * file_bytes(b->model[i]) + (b->step[i]->changes_picture ? b->tile_bytes : 0);
+    fixed += each * b->worker_count;
+    if (fixed + PROGRAM_BYTES > memory)
+        return app_usage(b->session->command,
+                         "--memory: %zu %s need %llu MiB before the first picture; give more",
+                         b->worker_count, app_plural(b->worker_count, "device", "devices"),
+                         (unsigned long long)((fixed + PROGRAM_BYTES) >> 20));
+    b->item_bytes = memory - fixed;
+    return APP_DONE;
+}
+
+static app_exit open_log(batch *b)
+{
+    const char *path = b->session->values.log;
+    int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
+    if (fd >= 0)
+        b->log = fdopen(fd, "a");
+    if (!path || b->log)
+        return APP_DONE;
+    app_error("--log %s: cannot be written: %s", path, strerror(errno));
+    return APP_FAILED;
+}
+
+app_exit batch_setup(batch *b, int count, char **operands)
+{
+    app_exit result = check_values(b, count);
+    if (result == APP_DONE)
+        result = batch_read_shard(b->session, &b->shard);
+    if (result == APP_DONE)
+        result = find_places(b);
+    if (result == APP_DONE)
+        result = check_inside(b, count, operands);
+    if (result == APP_DONE)
+        result = batch_workers_new(b);
+    if (result == APP_DONE)
+        result = find_models(b);
+    if (result == APP_DONE)
+        result = share_memory(b);
+    if (result == APP_DONE)
+        result = batch_find_settings(b);
+    if (result == APP_DONE && !b->session->values.dry_run)
+        result = open_log(b);
+    if (!b->session->values.jobs) {
+        long processors = sysconf(_SC_NPROCESSORS_ONLN);
+        b->session->values.jobs = processors > 4 ? (uint64_t)(processors / 4) : 1;
+        if (b->session->values.jobs > 32)
+            b->session->values.jobs = 32;
+    }
+    return result;
+}
+
+void batch_setup_free(batch *b)
+{
+    for (size_t i = 0; i < BATCH_MAX_STEPS; i++)
+        free(b->model[i]);
+    free(b->folder);
+    free(b->table);
+    free(b->journals);
+    free(b->settings_text);
+    free(b->todo);
+    if (b->log)
+        fclose(b->log);
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+// app/batch_walk.c: folder trees of any size and depth. Links to folders are not followed, so that
+// none leads in a circle; what cannot be read is said and counted, and the rest goes on.
+#include "batch.h"
+
+#include "jobs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_DEPTH 128 // one open folder each
+
+bool batch_list_add(batch_list *list, const char *path, const char *name, const struct stat *st)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 256;
+        batch_picture *grown = reallocarray(list->picture, capacity, sizeof(*grown));
+        if (!grown)
+            return false;
+        list->picture = grown;
+        list->capacity = capacity;
+    }
+    batch_picture *p = &list->picture[list->count];
+    *p = (batch_picture) { .path = batch_texts_add(&list->texts, path),
+                           .size = (uint64_t)st->st_size,
+                           .mtime_ns =
+                               st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec,
+                           .dev = st->st_dev,
+                           .ino = st->st_ino };
+    if (!p->path)
+        return false;
+    // Most names are the end of their paths.
+    size_t path_length = strlen(path), length = strlen(name);
+    const char *end = length <= path_length ? p->path + path_length - length : "";
+    p->name = strcmp(end, name) == 0 ? end : batch_texts_add(&list->texts, name);
+    list->count += p->name != NULL;
+    return p->name != NULL;
+}
+
+// A pattern with a slash is held against the whole name, another against its last part.
+static bool matches(const char *pattern, const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    if (strchr(pattern, '/'))
+        return fnmatch(pattern, name, FNM_PATHNAME) == 0;
+    return fnmatch(pattern, slash ? slash + 1 : name, 0) == 0;
+}
+
+static bool matches_any(const app_values_list *patterns, const char *name)
+{
+    for (size_t i = 0; i < patterns->count; i++)
+        if (matches(patterns->item[i], name))
+            return true;
+    return false;
+}
+
+bool batch_walk_wants(const batch_walk *walk, const char *name, const struct stat *st)
+{
+    const app_values *values = &walk->session->values;
+    int64_t time = st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
+    if (matches_any(&values->exclude, name) || time <= walk->newer_ns)
+        return false;
+    return values->include.count ? matches_any(&values->include, name)
+                                 : app_format_of_name(name) != SL_IMAGE_SAME;
+}
+
+typedef struct folder {
+    batch_walk *walk;
+    const char *path, *prefix;
+    int fd;
+    unsigned depth;
+} folder;
+
+static void refuse(batch_walk *walk, const char *path, const char *why)
+{
+    walk->list->failed++;
+    app_error("%s: cannot be read: %s", path, why);
+}
+
+static bool walk_folder(const folder *f);
+
+static bool enter(const folder *f, const char *path, const char *name, const struct stat *st)
+{
+    batch_walk *walk = f->walk;
+    char *prefix = NULL;
+    bool ok = true;
+    if ((walk->has_output && st->st_dev == walk->output_dev && st->st_ino == walk->output_ino) ||
+        matches_any(&walk->session->values.exclude, name))
+        return true;
+    if (f->depth == MAX_DEPTH) {
+        refuse(walk, path, "it lies too deep");
+        return true;
+    }
+    folder below = { walk, path, NULL, -1, f->depth + 1 };
+    below.fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (below.fd < 0) {
+        refuse(walk, path, strerror(errno));
+        return true;
+    }
+    ok = asprintf(&prefix, "%s/", name) >= 0;
+    below.prefix = prefix;
+    if (ok)
+        ok = walk_folder(&below);
+    else
+        close(below.fd);
+    if (ok)
+        free(prefix);
+    return ok;
+}
+
+static bool see(const folder *f, const char *entry)
+{
+    char *path = batch_join(f->path, entry), *name = NULL;
+    struct stat st;
+    bool ok = path && asprintf(&name, "%s%s", f->prefix, entry) >= 0;
+    if (!ok)
+        name = NULL;
+    if (ok && fstatat(f->fd, entry, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno != ENOENT) // else it went away meanwhile
+            refuse(f->walk, path, strerror(errno));
+    } else if (ok && S_ISDIR(st.st_mode)) {
+        ok = enter(f, path, name, &st);
+    } else if (ok) {
+        bool is_link = S_ISLNK(st.st_mode);
+        bool is_there = !is_link || fstatat(f->fd, entry, &st, 0) == 0;
+        if (is_link && is_there && S_ISDIR(st.st_mode))
+            f->walk->list->links++;
+        else if (!is_there || !S_ISREG(st.st_mode) || !batch_walk_wants(f->walk, name, &st))
+            f->walk->list->skipped++;
+        else
+            ok = batch_list_add(f->walk->list, path, name, &st);
+    }
+    free(path);
+    free(name);
+    return ok;
+}
+
+// Closes the folder.
+static bool walk_folder(const folder *f)
+{
+    DIR *open_folder = fdopendir(f->fd);
+    struct dirent *entry = NULL;
+    bool ok = true;
+    if (!open_folder) {
+        close(f->fd);
+        refuse(f->walk, f->path, strerror(errno));
+        return true;
+    }
+    while (ok && !app_interrupted() && (errno = 0, entry = readdir(open_folder)))
+        if (entry->d_name[0] != '.')
+            ok = see(f, entry->d_name);
+    if (ok && !entry && errno)
+        refuse(f->walk, f->path, strerror(errno));
+    closedir(open_folder);
+    return ok;
+}
+
+bool batch_walk_folder(batch_walk *walk, const char *path, const char *prefix)
+{
+    folder top = { walk, path, prefix, open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0 };
+    if (top.fd < 0) {
+        refuse(walk, path, strerror(errno));
+        return true;
+    }
+    return walk_folder(&top);
+}

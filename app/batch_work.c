@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+// app/batch_work.c: what the threads of a batch do with a picture: read, compute, write.
+#include "batch.h"
+
+#include "jobs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define UNKNOWN_PIXELS 4000000u // what a file may hold that does not say
+#define LEAST_SPACE 65536u      // bytes; a disk with less is full
+#define ROWS_SUMMED 1536        // of the floats in which tiles are put together
+
+void batch_item_fail(batch_item *item, batch_fault fault, const char *format, ...)
+{
+    va_list args;
+    if (item->fault != BATCH_FINE)
+        return;
+    item->fault = fault;
+    va_start(args, format);
+    vsnprintf(item->message, sizeof(item->message), format, args);
+    va_end(args);
+}
+
+static int64_t time_of(const struct stat *st)
+{
+    return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
+}
+
+void batch_open_item(batch_item *item)
+{
+    const char *path = item->picture->path;
+    struct stat st;
+    item->fd =
+        open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe in its place must not hold us
+    if (item->fd < 0 || fstat(item->fd, &st) != 0) {
+        batch_item_fail(item, BATCH_AGAIN, "%s: cannot be read: %s", path, strerror(errno));
+        return;
+    }
+    item->size = (uint64_t)st.st_size;
+    item->mtime_ns = time_of(&st);
+    if (!S_ISREG(st.st_mode))
+        batch_item_fail(item, BATCH_AGAIN, "%s: is no file any more", path);
+    else if (!batch_hash_fd(item->fd, item->hash))
+        batch_item_fail(item, BATCH_AGAIN, "%s: cannot be read: %s", path, strerror(errno));
+}
+
+// The file, the pixels as read, changed and coded again, and the floats of a row of tiles.
+uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_extent *extent)
+{
+    uint64_t limit = b->session->values.max_pixels ? b->session->values.max_pixels : 200000000u;
+    uint64_t width = extent->width ? extent->width : 2000,
+             height = extent->height ? extent->height : 2000;
+    uint64_t bytes = extent->pixel_bytes ? extent->pixel_bytes : 8;
+    if (width > limit || height > limit || width * height > limit)
+        return item->size; // the decoder will refuse it
+    uint64_t cost = item->size + width * height * bytes * (b->writes_pictures ? 3 : 1);
+    if (b->writes_pictures)
+        cost += width * (height < ROWS_SUMMED ? height : ROWS_SUMMED) * 3 * sizeof(float);
+    return cost;
+}
+
+static void check_unchanged(batch_item *item)
+{
+    struct stat st;
+    if (fstat(item->fd, &st) != 0 || (uint64_t)st.st_size != item->size ||
+        time_of(&st) != item->mtime_ns)
+        batch_item_fail(item, BATCH_AGAIN, "%s: changed while it was read; it will be read again",
+                        item->picture->path);
+}
+
+void batch_decode_item(const batch *b, sl_ctx *ctx, const batch_extent *extent, batch_item *item)
+{
+    const app_values *values = &b->session->values;
+    uint64_t pixels = extent->width ? extent->width * extent->height : UNKNOWN_PIXELS;
+    sl_load_options options = { .max_pixels = values->max_pixels ? values->max_pixels : 200000000u,
+                                .allow_truncated = values->allow_truncated };
+    // No more than room was made for.
+    if (pixels < options.max_pixels)
+        options.max_pixels = pixels;
+    sl_status status = sl_image_load_fd(ctx, item->fd, item->picture->path, &options, &item->image);
+    check_unchanged(item); // what was damaged only because it is being written is not bad
+    if (status == SL_ERR_NOMEM || status == SL_ERR_IO)
+        batch_item_fail(item, BATCH_AGAIN, "%s", sl_ctx_message(ctx));
+    else if (status != SL_OK)
+        batch_item_fail(item, BATCH_BAD, "%s", sl_ctx_message(ctx));
+    close(item->fd);
+    item->fd = -1;
+}
+
+void batch_compute_item(batch_worker *worker, batch_item *item)
+{
+    const batch *b = worker->batch;
+    item->found = json_object();
+    for (size_t i = 0; i < b->step_count && item->fault == BATCH_FINE; i++) {
+        sl_status status = b->step[i]->run(worker->state[i], b, item);
+        const char *message = sl_ctx_message(worker->ctx);
+        if (status == SL_ERR_CANCELLED)
+            batch_item_fail(item, BATCH_DROPPED, "interrupted");
+        else if (status == SL_ERR_ARGUMENT)
+            batch_item_fail(item, BATCH_FATAL, "%s", message);
+        else if (status == SL_ERR_NOMEM || status == SL_ERR_DEVICE)
+            batch_item_fail(item, BATCH_AGAIN, "%s: %s", item->picture->path, message);
+        else if (status != SL_OK)
+            batch_item_fail(item, BATCH_BAD, "%s: %s", item->picture->path, message);
+    }
+}
+
+// ---- writing
+
+// Whether the output's place is gone or full: then nothing will go better with the next picture.
+static bool is_hopeless(const batch *b, int error)
+{
+    struct statvfs space;
+    if (error == ENOSPC || error == EDQUOT || error == EROFS || error == EIO ||
+        batch_journal_error(b->journal) || !batch_journal_is_there(b->journal))
+        return true;
+    return statvfs(b->journals, &space) == 0 && space.f_blocks &&
+           (uint64_t)space.f_bavail * space.f_frsize < LEAST_SPACE;
+}
+
+static void cannot_write(const batch *b, batch_item *item, const char *message, int error)
+{
+    batch_item_fail(item, is_hopeless(b, error) ? BATCH_FATAL : BATCH_AGAIN, "%s", message);
+}
+
+static bool begin_output(batch *b, batch_item *item)
+{
+    const batch_picture *p = item->picture;
+    batch_record record = { .state = BATCH_START,
+                            .size = item->size,
+                            .mtime_ns = item->mtime_ns,
+                            .settings = b->settings,
+                            .out_size = UINT64_MAX,
+                            .name = p->name,
+                            .output = p->target };
+    if (!batch_journal_add(b->journal, &record))
+        batch_item_fail(item, BATCH_FATAL, "%s: cannot be written: %s", b->journals,
+                        strerror(batch_journal_error(b->journal)));
+    return item->fault == BATCH_FINE;
+}
+
+// The file as it is, where its kind is what the output's name says and nothing is to be taken out.
+static bool link_unchanged(const batch *b, batch_item *item)
+{
+    const char *from = item->picture->path;
+    struct stat st;
+    if (!item->is_unchanged || b->session->values.strip_metadata ||
+        app_format_of_name(item->output) != sl_image_kind(item->image))
+        return false;
+    if (stat(from, &st) != 0 || (uint64_t)st.st_size != item->size ||
+        time_of(&st) != item->mtime_ns) {
+        batch_item_fail(item, BATCH_AGAIN, "%s: changed meanwhile; it will be read again", from);
+        return true;
+    }
+    int error = batch_link_or_copy(from, item->output);
+    char message[1024];
+    snprintf(message, sizeof(message), "%s: cannot be written: %s", item->output, strerror(error));
+    if (error)
+        cannot_write(b, item, message, error);
+    return true;
+}
+
+static void save_picture(const batch *b, sl_ctx *ctx, batch_item *item)
+{
+    const app_values *values = &b->session->values;
+    int error = batch_make_parents(item->output);
+    if (error) {
+        char message[1024];
+        snprintf(message, sizeof(message), "%s: its folder cannot be made: %s", item->output,
+                 strerror(error));
+        cannot_write(b, item, message, error);
+        return;
+    }
+    if (link_unchanged(b, item))
+        return;
+    // Whether it may be replaced was decided when the batch was planned.
+    sl_save_options options = { .quality = (int)values->quality,
+                                .overwrite = true,
+                                .strip_metadata = values->strip_metadata };
+    errno = 0;
+    sl_status status = sl_image_save(ctx, item->image, item->output, &options);
+    if (status != SL_OK)
+        cannot_write(b, item, sl_ctx_message(ctx), errno);
+}
+
+static void finish_record(batch *b, batch_item *item)
+{
+    const batch_picture *p = item->picture;
+    struct stat st;
+    char *detail = json_dumps(item->found, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(7));
+    batch_record record = { .state = BATCH_GOOD,
+                            .size = item->size,
+                            .mtime_ns = item->mtime_ns,
+                            .settings = b->settings,
+                            .out_size = UINT64_MAX,
+                            .seconds = item->seconds,
+                            .hash = item->hash,
+                            .name = p->name,
+                            .output = p->target,
+                            .detail = detail };
+    if (item->output && stat(item->output, &st) == 0)
+        record.out_size = (uint64_t)st.st_size;
+    if (item->output && record.out_size == UINT64_MAX)
+        cannot_write(b, item, "the output is gone as soon as it is written", ENOENT);
+    else if (!detail)
+        batch_item_fail(item, BATCH_AGAIN, "%s: out of memory", p->path);
+    else if (!batch_journal_add(b->journal, &record))
+        batch_item_fail(item, BATCH_FATAL, "%s: cannot be written: %s", b->journals,
+                        strerror(batch_journal_error(b->journal)));
+    free(detail);
+}
+
+void batch_write_item(batch *b, sl_ctx *ctx, batch_item *item)
+{
+    double start = app_seconds();
+    if (!batch_journal_is_there(b->journal)) // what is written now could not be gone on with
+        batch_item_fail(item, BATCH_FATAL, "%s: was taken away; the batch ends here", b->journals);
+    if (item->output && item->fault == BATCH_FINE && begin_output(b, item))
+        save_picture(b, ctx, item);
+    for (size_t i = 0; i < b->step_count && item->fault == BATCH_FINE; i++) {
+        int error = b->step[i]->write ? b->step[i]->write(b, item) : 0;
+        char message[1024];
+        snprintf(message, sizeof(message), "%s: cannot be written by %s: %s", item->picture->path,
+                 b->step[i]->name, strerror(error));
+        if (error)
+            cannot_write(b, item, message, error);
+    }
+    item->seconds += app_seconds() - start;
+    if (item->fault == BATCH_FINE)
+        finish_record(b, item);
+}

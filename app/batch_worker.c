@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// app/batch_worker.c: what a computing thread of a batch owns: a device, a context, models.
+#include "batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void batch_say(batch *b, const char *sentence)
+{
+    pthread_mutex_lock(&b->print);
+    app_progress_end(&b->session->progress);
+    app_error("%s", sentence);
+    pthread_mutex_unlock(&b->print);
+}
+
+static void on_log(void *user, sl_log_level level, const char *sentence)
+{
+    batch_worker *worker = user;
+    const app_values *values = &worker->batch->session->values;
+    char text[2048];
+    bool wanted = level == SL_LOG_WARNING ? !values->quiet : values->verbose;
+    snprintf(text, sizeof(text), "%s%s", level == SL_LOG_WARNING ? "warning: " : "", sentence);
+    if (wanted)
+        batch_say(worker->batch, text);
+}
+
+static bool on_progress(void *user, size_t done, size_t total)
+{
+    (void)user;
+    (void)done;
+    (void)total;
+    return !app_interrupted();
+}
+
+static sl_status fail(batch_worker *worker, sl_status status)
+{
+    const char *message =
+        worker->ctx ? sl_ctx_message(worker->ctx) : "cannot start the threads; try --threads 1";
+    snprintf(worker->message, sizeof(worker->message), "%s", message);
+    return status;
+}
+
+sl_status batch_worker_prepare(batch_worker *worker)
+{
+    const batch *b = worker->batch;
+    const app_values *values = &b->session->values;
+    sl_ctx_options options = { .threads = (unsigned)values->threads,
+                               .log = on_log,
+                               .log_user = worker,
+                               .progress = on_progress };
+    sl_status status = worker->ctx ? SL_OK : sl_ctx_new(&options, &worker->ctx);
+    for (size_t i = 0; i < b->step_count && status == SL_OK; i++) {
+        if (!worker->model[i])
+            status = sl_model_open(worker->ctx, b->model[i], &worker->model[i]);
+        if (status == SL_OK && !worker->state[i])
+            status = b->step[i]->prepare(worker, worker->model[i], &worker->state[i]);
+    }
+    worker->is_ready = status == SL_OK;
+    return status == SL_OK ? SL_OK : fail(worker, status);
+}
+
+app_exit batch_workers_new(batch *b)
+{
+    const char *devices = b->session->values.device ? b->session->values.device : "";
+    b->worker_count = 1;
+    for (const char *at = devices; (at = strchr(at, ',')); at++)
+        b->worker_count++;
+    if (b->worker_count > BATCH_MAX_WORKERS)
+        return app_usage(b->session->command, "--device: at most %d devices", BATCH_MAX_WORKERS);
+    b->worker = calloc(b->worker_count, sizeof(*b->worker));
+    bool ok = b->worker != NULL;
+    for (size_t i = 0; ok && i < b->worker_count; i++) {
+        size_t length = strcspn(devices, ",");
+        b->worker[i].batch = b;
+        if (length == 0 && b->worker_count > 1)
+            return app_usage(b->session->command, "--device %s: a name is missing between commas",
+                             b->session->values.device);
+        if (length)
+            ok = (b->worker[i].device = strndup(devices, length)) != NULL;
+        devices += length + (devices[length] == ',');
+    }
+    if (!ok)
+        app_error("out of memory");
+    return ok ? APP_DONE : APP_FAILED;
+}
+
+void batch_workers_free(batch *b)
+{
+    for (size_t i = 0; b->worker && i < b->worker_count; i++) {
+        batch_worker *worker = &b->worker[i];
+        for (size_t k = 0; k < b->step_count; k++) {
+            b->step[k]->finish(worker->state[k]);
+            sl_model_free(worker->model[k]);
+        }
+        sl_ctx_free(worker->ctx);
+        free(worker->device);
+    }
+    free(b->worker);
+    b->worker = NULL;
+}

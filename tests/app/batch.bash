@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: MIT
+# tests/app/batch.bash: softlens batch: which pictures it finds, where they go, what it does again.
+# shellcheck source=lib.bash disable=SC2154
+. "${BASH_SOURCE%/*}/lib.bash"
+make model m.safetensors good
+make soft s.safetensors good
+make picture one.png 64x64
+make picture two.jpg 80x60
+export SOFTLENS_MODELS="$work/m.safetensors"
+
+# plant NAME...: pictures, by ending.
+plant()
+{
+    local name
+    for name in "$@"; do
+        mkdir -p -- "$(dirname -- "$name")"
+        case $name in
+            *.png) cp one.png "$name" ;;
+            *) cp two.jpg "$name" ;;
+        esac
+    done
+}
+
+files() # FOLDER: what is in it, without the journals
+{
+    (cd "$1" && find . -type f -not -path '*/.*softlens/*' | sed 's|^\./||' | sort)
+}
+
+holds() # NAME FOLDER FILE...
+{
+    local name=$1 folder=$2
+    shift 2
+    check "$name" diff <(printf '%s\n' "$@" | sort) <(files "$folder")
+}
+
+# did DONE BEFORE FAILED FAILED_BEFORE STATUS: what the last run with --json told
+did()
+{
+    check "  $1 done, $2 before, $3 failed, $4 failed before, status $5" eval \
+        "grep -q '\"done\":$1,.*\"done_before\":$2,\"failed\":$3,\"failed_before\":$4,' \
+        '$outside/out' && [ $status = $5 ]"
+}
+
+# Wrong use
+mkdir empty
+plant in/a.png
+refused 2 '"sharpen" is nothing' batch sharpen in -o out
+refused 2 'named twice' batch deblur,deblur in -o out
+refused 2 '-o' batch deblur in
+refused 2 'name folders' batch deblur -o out
+refused 2 'contradict' batch deblur in -o out --dense --keep-threshold 0.5
+refused 2 '--shard 0/4' batch deblur in -o out --shard 0/4
+refused 2 '--shard 5/4' batch deblur in -o out --shard 5/4
+refused 2 '--shard 1/4x' batch deblur in -o out --shard 1/4x
+refused 2 'neither a file nor a date' batch deblur in -o out --newer yesterday
+refused 2 'lies in the output' batch deblur in -o in
+refused 2 'lies in the output' batch deblur in -o .
+refused 2 'is a file' batch deblur in -o one.png
+refused 2 'at least 256M' batch deblur in -o out --memory 64M
+refused 2 'no step' batch deblur in -o out --model s.safetensors
+refused 1 'no pictures' batch deblur empty -o out --dry-run
+
+# The same tree
+plant in/b/c/d.jpg in/b/e.JPG in/.hidden/f.png in/.g.png in/b/out.png
+echo no >in/b/notes.txt
+run batch deblur in -o out --json
+did 4 0 0 0 0
+holds 'the same tree' out a.png b/c/d.jpg b/e.JPG b/out.png
+check 'a picture of the same size' "$MAKER" is-picture out/b/c/d.jpg 80x60
+accepted deblur in/a.png -o alone.png
+check 'the same as of softlens deblur' cmp alone.png out/a.png
+before=$(snapshot | grep -v journal)
+run batch deblur in/ -o out/ --json
+did 0 4 0 0 0
+check 'the second run touches nothing' test "$before" = "$(snapshot | grep -v journal)"
+
+# What has changed
+touch in/a.png
+before=$(snapshot | grep ' ./out/' | grep -v journal)
+run batch deblur in -o out --json
+did 0 4 0 0 0
+check 'another time alone changes nothing' test "$before" = "$(snapshot | grep ' ./out/' | grep -v journal)"
+cp two.jpg in/a.png
+plant in/new.png
+run batch deblur in -o out --json
+did 2 3 0 0 0
+rm out/b/out.png
+: >out/b/e.JPG
+run batch deblur in -o out --json
+did 2 3 0 0 0
+check 'an output that was gone is back' "$MAKER" is-picture out/b/out.png 64x64
+run batch deblur in -o out --json --threads 1 --jobs 2
+did 0 5 0 0 0
+run batch deblur in -o out --json --quality 50
+did 5 0 0 0 0
+rm -rf in/a.png out
+
+# Failures
+plant in/a.png
+echo damaged >in/bad.png
+run batch deblur in -o out --json
+did 5 0 1 0 3
+check 'a line that names it' grep -q '^softlens: in/bad.png: ' "$outside/err"
+run batch deblur in -o out --json
+did 0 5 0 1 3
+run batch deblur in -o out --json --retry-failed
+did 0 5 1 0 3
+cp one.png in/bad.png
+run batch deblur in -o out --json
+did 1 5 0 0 0
+rm -rf out
+echo damaged >in/a.png
+run batch deblur in -o out --json --on-error stop
+check '--on-error stop: status 1' test "$status" = 1
+rm -rf out in
+
+# Collisions
+plant in/a.jpg in/a.png in/b.jpg in/b.jpeg in/c.png in/sub/a.jpg
+run batch deblur in -o out --format png --json
+did 6 0 0 0 0
+holds 'no two to one name' out a.jpg.png a.png b.jpg.png b.jpeg.png c.png sub/a.png
+check 'the kind that was asked for' "$MAKER" is-picture out/b.jpg.png 80x60
+run batch deblur in -o out --format png --json
+did 0 6 0 0 0
+rm -rf out in
+plant in/Tree.jpg in/tree.jpg in/TREE.jpg in/leaf.jpg $'in/\303\204.jpg' $'in/\303\244.jpg'
+run batch deblur in -o out --ignore-case --json
+did 6 0 0 0 0
+check 'names differ in more than case' test "$(files out | sed 's/.*/\L&/' | sort -u | wc -l)" = 6
+rm -rf out in
+
+# Odd names
+plant $'in/line\nbreak.png' $'in/\377\376.png' in/-dash.png 'in/ a"b\c'$'\t.png' 'in/d d/é.jpg'
+run batch deblur in -o out --json --log log.jsonl
+did 5 0 0 0 0
+check 'odd names' diff <(cd in && find . -type f -print0 | sort -z) \
+    <(cd out && find . -name '.softlens' -prune -o -type f -print0 | sort -z)
+run batch deblur in -o out --json
+did 0 5 0 0 0
+check 'the log is JSON' "$MAKER" is-json log.jsonl 5
+rm -rf in log.jsonl
+
+# Links, folders that cannot be read, pipes
+plant in/a/b/c.png real/r.png
+ln -s .. in/a/loop
+ln -s ../a in/a/b/up
+ln -s "$work/real" in/elsewhere
+ln -s ../real/r.png in/linked.png
+ln -s nowhere.png in/dangling.png
+mkfifo in/pipe.png
+rm -rf out
+run batch deblur in -o out --json
+did 2 0 0 0 0
+holds 'links to pictures, not to folders' out a/b/c.png linked.png
+rm -rf out
+mkdir in/locked
+cp one.png in/locked/x.png
+if [ "$(id -u)" != 0 ]; then
+    chmod 0 in/locked
+    run batch deblur in -o out --json
+    did 2 0 1 0 3
+    chmod 755 in/locked
+elif command -v setpriv >/dev/null; then
+    chmod 0 in/locked
+    mkdir -m 777 open
+    chmod 755 "$work"
+    setpriv --reuid=65534 --clear-groups "$SOFTLENS" batch deblur in -o open/out --json \
+        --model m.safetensors >"$outside/out" 2>"$outside/err"
+    status=$?
+    did 2 0 1 0 3
+    check 'an unreadable folder is named' grep -q 'in/locked: cannot be read' "$outside/err"
+fi
+rm -rf in out open real
+
+# What stands in the way
+plant in/a.png in/b.png
+mkdir out
+echo mine >out/a.png
+run batch deblur in -o out --json
+did 1 0 1 0 3
+check 'what is not ours stays' grep -q mine out/a.png
+run batch deblur in -o out --json --overwrite
+did 1 1 0 0 0
+check 'until it may go' "$MAKER" is-picture out/a.png 64x64
+rm -rf out
+find in -name '*.png' -print0 >list
+run batch deblur --files0-from list -o . --dry-run
+check '--dry-run tells what is in the way' test "$status" = 3 -a "$(wc -l <"$outside/err")" = 2
+run batch deblur --files0-from list -o . --overwrite --json
+did 0 0 2 0 3
+check 'never over an input' cmp one.png in/a.png
+rm -rf in .softlens list
+
+# Which pictures
+plant in/a.png in/b.jpg in/trip/c.jpg in/trip/d/e.png in/raw/f.png
+touch -d '2020-01-01' in/a.png
+run batch deblur in -o out --include '*.jpg' --json
+did 2 0 0 0 0
+holds '--include' out b.jpg trip/c.jpg
+rm -rf out
+run batch deblur in -o out --include 'trip/*' --include a.png --json
+holds 'several of them' out trip/c.jpg a.png
+rm -rf out
+run batch deblur in -o out --exclude raw --exclude 'trip/d/*' --exclude 'b*'
+holds '--exclude, of folders too' out a.png trip/c.jpg
+rm -rf out
+run batch deblur in -o out --newer 2020-01-02
+holds '--newer with a date' out b.jpg trip/c.jpg trip/d/e.png raw/f.png
+rm -rf out
+run batch deblur in -o out --newer in/b.jpg --json
+check '--newer with a file' test ! -e out/b.jpg -a ! -e out/a.png
+rm -rf out
+run batch deblur in/trip in/raw -o out
+holds 'several folders' out trip/c.jpg trip/d/e.png raw/f.png
+rm -rf out
+find ./in -name '*.png' -print0 | "$SOFTLENS" batch deblur --files0-from - -o out >"$outside/out" \
+    2>"$outside/err"
+holds '--files0-from -' out in/a.png in/trip/d/e.png in/raw/f.png
+rm -rf out
+before=$(snapshot)
+run batch deblur in -o out --dry-run
+check '--dry-run writes nothing' test "$before" = "$(snapshot)"
+says '^in/trip/d/e.png -> out/trip/d/e.png$'
+says '^5 to do, 0 done before'
+
+# Shards: each picture once, whatever their number before
+plant in/{1,2,3,4,5,6,7}/{x,y,z}.png
+total=$(files in | wc -l)
+sum=0
+for shard in 1 2 3; do
+    run batch deblur in -o out --shard $shard/3 --json
+    sum=$((sum + $(sed -E 's/.*"done":([0-9]+),.*/\1/' "$outside/out")))
+    check "  shard $shard is no more than half" test "$(files out | wc -l)" -gt 0 -a "$status" = 0
+done
+check 'shards part the pictures' test "$sum" = "$total"
+run batch deblur in -o out --json
+did 0 "$total" 0 0 0
+run batch deblur in -o out2 --shard 2/3 --quiet
+files out2 >second
+run batch deblur "$work/in" -o out3 --shard 2/3 --quiet
+check 'by their names alone' diff second <(files out3)
+rm -rf out out2 out3
+
+# Little blur: the file as it is
+make picture dark.png 40x32
+plant in/keep.png
+run batch deblur in -o out --min-blur 0.99 --json
+says "\"done\":$((total + 1)),\"unchanged\":$((total + 1)),"
+check 'the same file' test in/keep.png -ef out/keep.png
+rm -rf out
+run batch deblur in -o out --min-blur 0.99 --format jpg --json
+check 'another kind is written anew' test "$(head -c 2 out/keep.jpg | od -An -tx1)" = ' ff d8'
+run batch deblur in -o out --min-blur 0.001 --format jpg --json
+says '"unchanged":0,'
+rm -rf in out
+finish

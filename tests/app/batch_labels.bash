@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+# tests/app/batch_labels.bash: softlens batch classify: tables, sorted folders, chains.
+# shellcheck source=lib.bash disable=SC2154
+. "${BASH_SOURCE%/*}/lib.bash"
+make model m.safetensors good
+make soft s.safetensors good
+make soft u.safetensors unknown
+mkdir -p in/sub
+for name in in/a.png in/b.jpg in/sub/c.png in/sub/d.jpg; do
+    make picture "$name" $((60 + ${#name}))x$((50 + 3 * ${#name}))
+done
+
+accepted batch classify in -o labels.csv --model s.safetensors
+check 'a line for each class of each picture' test "$(grep -c '^[a-z/]*\.[a-z]*,[1-5],' labels.csv)" = 20
+(cd in && "$SOFTLENS" classify --csv --recursive --model ../s.safetensors a.png b.jpg sub/c.png sub/d.jpg) \
+    >alone.csv
+check 'what softlens classify --csv says' diff <(sed 's/,\(-\?[0-9]*\.[0-9]\{4\}\)[0-9]*/,\1/g' alone.csv) \
+    <(sed 's/,\(-\?[0-9]*\.[0-9]\{4\}\)[0-9]*/,\1/g' labels.csv)
+cp labels.csv first.csv
+accepted batch classify in -o labels.csv --model s.safetensors
+says '4 done before'
+check 'the second run writes the same' cmp labels.csv first.csv
+echo damaged >in/e.png
+run batch classify in -o labels.csv --model s.safetensors
+check 'a failure: status 3' test "$status" = 3
+check 'and a row' grep -q '^e.png,,.*in/e.png: neither PNG nor JPEG' labels.csv
+rm in/e.png
+
+"$SOFTLENS" enroll my.gallery heron in/a.png in/b.jpg --model s.safetensors --quiet
+accepted batch classify in -o labels.jsonl --model s.safetensors --top 2 --gallery my.gallery
+check 'classes of a gallery, too' grep -q '"label":"heron"' labels.jsonl
+check 'JSON lines by the name of the file' "$MAKER" is-json labels.jsonl 4
+mkdir folder
+accepted batch classify in -o folder --jsonl --model s.safetensors
+check 'a folder gets labels.jsonl' "$MAKER" is-json folder/labels.jsonl 4
+
+accepted batch classify in -o sorted.csv --model s.safetensors --sort-into sorted
+check 'each picture under its label' test "$(find sorted -type f | wc -l)" = 4
+label=$(sed -n 's/^a.png,1,\([^,]*\),.*/\1/p' sorted.csv)
+check '  as a link' test in/a.png -ef "sorted/$label/a.png"
+accepted batch classify in -o unknown.csv --model u.safetensors --sort-into sorted2
+check 'unknown ones apart' test "$(find sorted2/unknown -type f | wc -l)" = 4
+
+# A chain: what is deblurred is what is classified
+accepted batch deblur,classify in -o out --model s.safetensors --model m.safetensors --sort-into s3
+check 'pictures and labels' test -f out/sub/d.jpg -a -f out/labels.csv
+check 'what is sorted is what came out' test "$(find out -name a.png)" -ef "$(find s3 -name a.png)"
+refused 2 'another already' batch deblur in -o o4 --model m.safetensors --model m.safetensors
+refused 2 'gives? a gallery|contradict' batch classify in -o x.csv --no-unknown --unknown-rate 0.1 \
+    --model s.safetensors
+run batch classify in -o x.csv --model s.safetensors --gallery m.safetensors
+check 'a gallery that is none: no success' test "$status" != 0 -a ! -e x.csv
+
+# Shards each have their table
+for shard in 1 2; do
+    accepted batch classify in -o parts.csv --model s.safetensors --shard $shard/2
+done
+check 'tables of shards, together' diff <(sort first.csv) \
+    <({ cat parts.1-of-2.csv; tail -n +2 parts.2-of-2.csv; } | sort)
+finish
