@@ -35,9 +35,10 @@ typedef struct app_values {
     bool jsonl, csv, recursive, no_unknown, no_overlay, deblur;
     const char *output, *output_dir, *input, *model, *heat, *compare;
     const char *device, *profile, *gallery, *embedding;
-    const char *labels, *refine, *annotations, *images; // labels: separated by commas
-    const char *nms, *tta, *overlay_style;              // one of the row's choices
-    const char *format, *simd, *precision, *inverse;    // one of the row's choices
+    const char *labels, *refine, *annotations, *images;
+    const char *class_list;                          // labels with commas between
+    const char *nms, *tta, *overlay_style;           // one of the row's choices
+    const char *format, *simd, *precision, *inverse; // one of the row's choices
     uint64_t quality, threads, tile, max_pixels, memory, repeats, top, most;
     float keep_threshold, keep_share;
     uint32_t size[2]; // width, height

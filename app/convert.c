@@ -15,6 +15,11 @@ static const app_option rows[] = {
       .value = "KIND",
       .choices = "soft|norm",
       .help = "What a SOFT computes, soft or norm (SOFT-Norm): needed where its file cannot say" },
+    { .name = "labels",
+      .kind = APP_FILE,
+      .at = APP_AT(labels),
+      .value = "FILE.txt",
+      .help = "Name the classes as FILE does, a name a line (default: as MODEL does)" },
     { .name = "half", .at = APP_AT(half), .help = "Store matrices as 16-bit floats" },
     APP_OVERWRITE_OPTION,
     APP_COMMON_OPTIONS,
@@ -28,7 +33,8 @@ static int convert(app_session *session, int count, char **operands)
         return app_usage(session->command, "convert needs --output FILE.safetensors");
     sl_convert_options how = { .half = values->half,
                                .overwrite = values->overwrite,
-                               .inverse = values->inverse };
+                               .inverse = values->inverse,
+                               .labels = values->labels };
     sl_model *model = NULL;
     app_exit result = app_open_model(session, operands[0], &model);
     if (result == APP_DONE) {

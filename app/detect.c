@@ -32,7 +32,7 @@ static const app_option rows[] = {
     { .name = "no-overlay", .at = APP_AT(no_overlay), .help = "Write the data alone" },
     { .name = "classes",
       .kind = APP_NAME,
-      .at = APP_AT(labels),
+      .at = APP_AT(class_list),
       .value = "LIST",
       .help = "Find these alone, labels with commas between (default: all)" },
     { .name = "score",
@@ -169,7 +169,7 @@ static app_exit make_detector(work *w)
     app_session *session = w->session;
     sl_detect_options options = app_detect_options(session);
     const char **labels = NULL;
-    char *text = session->values.labels ? strdup(session->values.labels) : NULL;
+    char *text = session->values.class_list ? strdup(session->values.class_list) : NULL;
     app_exit result = APP_DONE;
     if (text)
         result = split_labels(text, &labels, &options.class_count);

@@ -28,6 +28,7 @@ _softlens_value() # option: completes its value; fails when it takes none
         --profile | --annotations) _softlens_files 'json' ;;
         --input | --embedding) _softlens_files 'npy' ;;
         --log) _softlens_files 'jsonl' ;;
+        --labels) _softlens_files 'txt' ;;
         --on-error) _softlens_words skip stop ;;
         --model | --refine) _softlens_files 'safetensors|pth|pt' ;;
         --format)
@@ -105,7 +106,7 @@ _softlens()
                 --allow-truncated --json
             ;;
         info:-*) _softlens_words "$common" --size --graph --json ;;
-        convert:-*) _softlens_words "$common" -o --output --inverse --half --overwrite ;;
+        convert:-*) _softlens_words "$common" -o --output --inverse --labels --half --overwrite ;;
         run:-*)
             _softlens_words "$common" --input --output-dir --keep-threshold --dense --composed \
                 --overwrite --device --precision --profile --threads

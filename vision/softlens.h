@@ -171,10 +171,13 @@ typedef struct sl_convert_options {
     bool half;           // store matrices as f16
     bool overwrite;      // false: an existing file is SL_ERR_EXISTS
     const char *inverse; // "soft" or "norm": what a SOFT computes; NULL: the file says
+    const char *labels;  // a text file, a name a line for every class; NULL: as the file has them
 } sl_convert_options;
 
 // Writes the model as safetensors with metadata filled in. SL_ERR_ARGUMENT: the files of SOFT and
-// SOFT-Norm are alike, and neither the file nor the options say which this is, or they contradict.
+// SOFT-Norm are alike, and neither the file nor the options say which this is, or they contradict;
+// as many labels as classes were not given. SL_ERR_FORMAT: a label that is empty, repeated, or
+// cannot be printed.
 SL_API sl_status sl_model_convert(sl_ctx *ctx, const sl_model *model, const char *path,
                                   const sl_convert_options *options);
 

@@ -64,4 +64,21 @@ if [ "$status" != 0 ]; then # the build tree may have one
 else
     rm -f a.deblurred.png
 fi
+# Labels from a file
+detector=$ROOT/tests/data/golden/retina-plain.safetensors
+names=$outside/names.txt
+printf 'person\ncar\r\nжираф\n猫\nraccoon' >"$names"
+accepted convert "$detector" -o named.safetensors --labels "$names"
+accepted info named.safetensors
+says 'жираф'
+printf 'person\ncar\n' >"$names"
+refused 2 'has 2 names, and the model has 5' convert "$detector" -o x.safetensors --labels "$names"
+printf 'a\nb\n\nd\ne\n' >"$names"
+refused 1 'line 3 is empty' convert "$detector" -o x.safetensors --labels "$names"
+printf 'a\nb\nc\na\ne\n' >"$names"
+refused 1 'line 4 repeats the name "a"' convert "$detector" -o x.safetensors --labels "$names"
+printf 'a\nb\nc\n\001\ne\n' >"$names"
+refused 1 'line 4 is no name' convert "$detector" -o x.safetensors --labels "$names"
+refused 1 'no-such' convert "$detector" -o x.safetensors --labels no-such.txt
+refused 2 'has no classes' convert good.safetensors -o x.safetensors --labels "$names"
 finish

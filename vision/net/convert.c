@@ -79,20 +79,36 @@ static sl_status collect_tensors(sl_ctx *ctx, const sl_model *model, bool half, 
     return SL_OK;
 }
 
+static sl_status read_labels(sl_ctx *ctx, const sl_model *model, const char *path, char **out)
+{
+    bool is_soft = strcmp(model->architecture, "soft") == 0;
+    bool is_retina = strcmp(model->architecture, "soft-retinanet") == 0;
+    uint32_t classes = is_soft ? model->soft.classes : is_retina ? model->retina.classes : 0;
+    if (classes == 0)
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: has no classes that could have labels",
+                       sl_tensor_set_path(model->set));
+    return sl_labels_read(ctx, path, classes, out);
+}
+
 // Metadata of the source goes along; architecture and config are always stated.
-static sl_status collect_meta(sl_ctx *ctx, const sl_model *model, const char *config, conversion *c)
+static sl_status collect_meta(sl_ctx *ctx, const sl_model *model, const char *config,
+                              const char *labels, conversion *c)
 {
     size_t total = sl_tensor_set_meta_count(model->set);
     const char *path = sl_tensor_set_path(model->set), *slash = strrchr(path, '/');
-    c->meta = sl_alloc(ctx, total + 3, sizeof *c->meta);
+    c->meta = sl_alloc(ctx, total + 4, sizeof *c->meta);
     if (!c->meta)
         return SL_ERR_NOMEM;
     c->meta[c->meta_count++] = (sl_meta) { "architecture", model->architecture };
     c->meta[c->meta_count++] = (sl_meta) { "config", config };
+    if (labels)
+        c->meta[c->meta_count++] = (sl_meta) { "labels", labels };
     for (size_t i = 0; i < total; i++) {
         sl_meta m;
         sl_tensor_set_meta_at(model->set, i, &m.key, &m.value);
-        if (strcmp(m.key, "architecture") != 0 && strcmp(m.key, "config") != 0)
+        bool is_stated = strcmp(m.key, "architecture") == 0 || strcmp(m.key, "config") == 0 ||
+                         (labels && strcmp(m.key, "labels") == 0);
+        if (!is_stated)
             c->meta[c->meta_count++] = m;
     }
     if (!sl_tensor_set_meta(model->set, "converted_from"))
@@ -107,12 +123,14 @@ sl_status sl_model_convert(sl_ctx *ctx, const sl_model *model, const char *path,
     if (!options)
         options = &none;
     conversion c = { 0 };
-    char *config = NULL;
+    char *config = NULL, *labels = NULL;
     sl_status st = sl_model_kind(model)->config_json(ctx, model, options->inverse, true, &config);
+    if (st == SL_OK && options->labels)
+        st = read_labels(ctx, model, options->labels, &labels);
     if (st == SL_OK)
         st = collect_tensors(ctx, model, options->half, &c);
     if (st == SL_OK)
-        st = collect_meta(ctx, model, config, &c);
+        st = collect_meta(ctx, model, config, labels, &c);
     if (st == SL_OK)
         st = sl_safetensors_write(ctx, path, options->overwrite, c.tensors, c.count, c.meta,
                                   c.meta_count);
@@ -122,5 +140,6 @@ sl_status sl_model_convert(sl_ctx *ctx, const sl_model *model, const char *path,
     free(c.tensors);
     free(c.meta);
     free(config);
+    free(labels);
     return st;
 }

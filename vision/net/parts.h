@@ -130,4 +130,9 @@ sl_status sl_fpn_expect(sl_checker *k, const uint32_t stages[3], uint32_t channe
 sl_value sl_fpn_conv(sl_graph *g, const sl_tensor_set *set, const char *prefix, uint32_t stride,
                      sl_act act, sl_value x);
 
+// labels.c: *json: the lines of a text file as a JSON list, malloc'ed. SL_ERR_IO, SL_ERR_FORMAT (an
+// empty line, a name that is repeated or cannot be printed), SL_ERR_ARGUMENT (not one for each of
+// the classes), SL_ERR_NOMEM.
+sl_status sl_labels_read(sl_ctx *ctx, const char *path, uint32_t classes, char **json);
+
 #endif

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// net/labels.c: the names of a model's classes out of a text file: one a line, as many as classes.
+#include "net/parts.h"
+
+#include <jansson.h>
+
+#define LARGEST ((size_t)16 << 20) // bytes
+
+typedef struct reader {
+    sl_ctx *ctx;
+    const char *path;
+    json_t *list, *seen;
+} reader;
+
+static sl_status add(const reader *r, const char *name, size_t size, size_t line)
+{
+    if (size > 0 && name[size - 1] == '\r')
+        size--;
+    if (size == 0)
+        return sl_fail(r->ctx, SL_ERR_FORMAT, "%s: line %zu is empty; give every class a name",
+                       r->path, line);
+    if (!sl_tensor_name_valid(name, size))
+        return sl_fail(r->ctx, SL_ERR_FORMAT, "%s: line %zu is no name that can be printed",
+                       r->path, line);
+    char own[SL_TENSOR_NAME_BYTES + 1];
+    memcpy(own, name, size);
+    own[size] = '\0';
+    if (json_object_get(r->seen, own))
+        return sl_fail(r->ctx, SL_ERR_FORMAT, "%s: line %zu repeats the name \"%s\"", r->path, line,
+                       own);
+    if (json_object_set_new(r->seen, own, json_true()) != 0 ||
+        json_array_append_new(r->list, json_string(own)) != 0)
+        return sl_fail(r->ctx, SL_ERR_NOMEM, "%s: out of memory for its names", r->path);
+    return SL_OK;
+}
+
+static sl_status add_lines(const reader *r, const char *text, size_t size)
+{
+    sl_status st = SL_OK;
+    for (size_t line = 1; size > 0 && st == SL_OK; line++) {
+        const char *end = memchr(text, '\n', size);
+        size_t length = end ? (size_t)(end - text) : size;
+        st = add(r, text, length, line);
+        size -= length + (end ? 1 : 0);
+        text += length + (end ? 1 : 0);
+    }
+    return st;
+}
+
+sl_status sl_labels_read(sl_ctx *ctx, const char *path, uint32_t classes, char **json)
+{
+    reader r = { ctx, path, json_array(), json_object() };
+    sl_blob text = { 0 };
+    *json = NULL;
+    sl_status st = sl_file_read(ctx, path, LARGEST, &text);
+    if (st == SL_OK && (!r.list || !r.seen))
+        st = sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for its names", path);
+    if (st == SL_OK)
+        st = add_lines(&r, (const char *)text.data, text.size);
+    if (st == SL_OK && json_array_size(r.list) != classes)
+        st = sl_fail(ctx, SL_ERR_ARGUMENT, "%s: has %zu names, and the model has %u classes", path,
+                     json_array_size(r.list), classes);
+    if (st == SL_OK && !(*json = json_dumps(r.list, JSON_COMPACT)))
+        st = sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for its names", path);
+    json_decref(r.list);
+    json_decref(r.seen);
+    sl_blob_free(&text);
+    return st;
+}
