@@ -8,7 +8,8 @@ set -euo pipefail
 build=(gcc libc6-dev meson ninja-build pkg-config
        glslang-tools libfontconfig-dev libfreetype-dev libharfbuzz-dev libjansson-dev libjpeg-dev
        liblcms2-dev libpng-dev libraqm-dev libvulkan-dev libzip-dev nettle-dev)
-tests=(check g++ mesa-vulkan-drivers vulkan-validationlayers)
+tests=(check fonts-lohit-deva g++ mesa-vulkan-drivers python3-jsonschema python3-yaml
+       vulkan-validationlayers)
 checks=(binutils clang clang-format libclang-rt-dev mandoc shellcheck)
 bench=(libopenblas0-openmp libopenblas-dev python3-numpy python3-pil python3-skimage python3-torch)
 

@@ -193,6 +193,14 @@ sl_blob made_srgb_profile(void)
     return save_profile(cmsCreate_sRGBProfile());
 }
 
+sl_blob made_grey_profile(double gamma)
+{
+    cmsToneCurve *curve = cmsBuildGamma(NULL, gamma);
+    sl_blob profile = save_profile(cmsCreateGrayProfile(cmsD50_xyY(), curve));
+    cmsFreeToneCurve(curve);
+    return profile;
+}
+
 // Lightness falls with cyan alone; a and b are neutral.
 static int cyan_only(const cmsUInt16Number in[], cmsUInt16Number out[], void *arg)
 {

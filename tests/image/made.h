@@ -57,6 +57,7 @@ const uint8_t *made_exif(unsigned orientation, bool big, uint32_t *size);
 // Profiles made by lcms. The CMYK one ignores black, which no plain formula does.
 sl_blob made_srgb_profile(void);
 sl_blob made_cmyk_profile(void);
+sl_blob made_grey_profile(double gamma);
 
 // A smooth picture of random colours in `channels` 8-bit channels; freed by the caller.
 uint8_t *made_gradient(uint32_t width, uint32_t height, unsigned channels);
