@@ -42,8 +42,8 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     echo "setup: this is not Debian or Ubuntu; please install by hand: a C17 compiler, meson 1.0," \
         "ninja, pkg-config, and the development files of FreeType, HarfBuzz, jansson, lcms2," \
         "libjpeg-turbo, libpng, libraqm, libzip and nettle; for labels in more scripts those of" \
-        "fontconfig; for Vulkan its headers and glslangValidator; for the tests also Check, a" \
-        "Vulkan driver such as lavapipe, and the validation layers; for all checks clang with its" \
+        "fontconfig; for Vulkan its headers and glslangValidator; for the tests also Check," \
+        "Python's jsonschema and PyYAML, a Vulkan driver such as lavapipe, and the validation layers; for all checks clang with its" \
         "sanitizer runtime, clang-format, mandoc and shellcheck." >&2
     exit 1
 fi

@@ -90,12 +90,15 @@ static void blend_run(sl_image *image, int64_t y, int64_t from, int64_t to, sl_c
     if (y < 0 || y >= image->height || from >= to || opacity == 0)
         return;
     void *row = sl_image_row(image, (uint32_t)y);
-    if (image->depth == 8)
-        for (int64_t x = from; x < to; x++)
-            blend_8((uint8_t *)row + x * channels, channels, colour, opacity);
-    else
+    if (image->depth == 16)
         for (int64_t x = from; x < to; x++)
             blend_16((uint16_t *)row + x * channels, channels, colour, opacity);
+    else if (channels == 3) // by far the most common: worth a loop of its own
+        for (int64_t x = from; x < to; x++)
+            blend_8((uint8_t *)row + x * 3, 3, colour, opacity);
+    else
+        for (int64_t x = from; x < to; x++)
+            blend_8((uint8_t *)row + x * channels, channels, colour, opacity);
 }
 
 // ---- rounded rectangles
@@ -142,12 +145,19 @@ static unsigned ring_opacity(const ring *r, int64_t x, int64_t y)
     return r->opacity * (out * (255 - in) / 255) / 255;
 }
 
+// Pixels of equal opacity, as most are, go together.
 static void ring_pixels(sl_image *image, const ring *r, int64_t y, int64_t from, int64_t to)
 {
     from = most(from, 0);
     to = least(to, image->width);
-    for (int64_t x = from; x < to; x++)
-        blend_run(image, y, x, x + 1, r->colour, ring_opacity(r, x, y));
+    while (from < to) {
+        const unsigned opacity = ring_opacity(r, from, y);
+        int64_t end = from + 1;
+        while (end < to && ring_opacity(r, end, y) == opacity)
+            end++;
+        blend_run(image, y, from, end, r->colour, opacity);
+        from = end;
+    }
 }
 
 static void draw_ring(sl_image *image, const ring *r)
@@ -196,10 +206,18 @@ void sl_draw_frame(sl_image *image, sl_rect rect, uint32_t thickness, uint32_t r
 
 void sl_draw_mask(sl_image *image, int64_t x, int64_t y, const sl_mask *mask, sl_colour colour)
 {
-    for (uint32_t j = 0; j < mask->height; j++)
-        for (uint32_t i = 0; i < mask->width; i++) {
-            unsigned c = mask->coverage[(size_t)j * mask->width + i];
-            if (c > 0)
-                blend_run(image, y + j, x + i, x + i + 1, colour, c);
+    const unsigned channels = image->channels;
+    const int64_t first = most(0, -x), end = least(mask->width, image->width - x);
+    for (int64_t j = most(0, -y); j < least(mask->height, image->height - y); j++) {
+        const uint8_t *from = mask->coverage + (size_t)j * mask->width;
+        void *row = sl_image_row(image, (uint32_t)(y + j));
+        for (int64_t i = first; i < end; i++) {
+            if (from[i] == 0)
+                continue;
+            if (image->depth == 8)
+                blend_8((uint8_t *)row + (x + i) * channels, channels, colour, from[i]);
+            else
+                blend_16((uint16_t *)row + (x + i) * channels, channels, colour, from[i]);
         }
+    }
 }
