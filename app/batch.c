@@ -46,6 +46,10 @@ static const app_option rows[] = {
       .letter = 'n',
       .at = APP_AT(dry_run),
       .help = "Only print what would be done" },
+    { .name = "watch",
+      .at = APP_AT(watch),
+      .help = "Then wait for more pictures in the folders, and take each when it has stopped "
+              "growing" },
     { .name = "retry-failed",
       .at = APP_AT(retry_failed),
       .help = "Also try the pictures again that failed before" },
@@ -76,6 +80,11 @@ static const app_option rows[] = {
       .at = APP_AT(log),
       .value = "FILE.jsonl",
       .help = "Append what became of each picture, a JSON object per line" },
+    { .name = "report",
+      .kind = APP_FILE,
+      .at = APP_AT(report),
+      .value = "FILE.html",
+      .help = "Also write a page about it, to look at in a browser" },
     { .name = "ignore-case",
       .at = APP_AT(ignore_case),
       .help =
@@ -245,8 +254,9 @@ static app_exit journal_run(batch *b, batch_state state)
 
 static app_exit look(batch *b, int count, char **operands)
 {
-    app_exit result =
-        batch_scan(b->session, count, operands, b->writes_pictures ? b->folder : NULL, &b->list);
+    batch_list_free(&b->list); // of the pass before
+    app_exit result = batch_scan(b->session, count, operands, b->writes_pictures ? b->folder : NULL,
+                                 b->watch, &b->list);
     bool dry = b->session->values.dry_run;
     if (result == APP_DONE && app_interrupted())
         result = app_fail(b->session, SL_ERR_CANCELLED);
@@ -268,7 +278,7 @@ static app_exit write_tables(batch *b)
     for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
         if (b->step[i]->table)
             result = b->step[i]->table(b);
-    return result;
+    return result == APP_DONE ? batch_write_report(b) : result;
 }
 
 static app_exit conclude(batch *b, app_exit result)
@@ -290,7 +300,7 @@ static app_exit pass(batch *b, int count, char **operands)
     app_exit result = look(b, count, operands);
     if (result != APP_DONE)
         return result;
-    if (b->list.count == 0 && b->list.failed == 0 && b->shard.count == 1) {
+    if (b->list.count == 0 && b->list.failed == 0 && b->shard.count == 1 && b->watch < 0) {
         app_error("no pictures found; %zu %s of other kinds, see --include", b->list.skipped,
                   app_plural(b->list.skipped, "file is", "files are"));
         return APP_FAILED;
@@ -299,20 +309,35 @@ static app_exit pass(batch *b, int count, char **operands)
         print_plan(b);
         return b->counts.failed ? APP_SOME_FAILED : APP_DONE;
     }
+    if (b->watch >= 0 && b->todo_count == 0)
+        return b->counts.failed || b->counts.known_failed ? APP_SOME_FAILED : APP_DONE;
     result = journal_run(b, BATCH_RUN);
     if (result == APP_DONE)
         result = batch_run(b);
     return conclude(b, result);
 }
 
+static app_exit work(batch *b, int count, char **operands)
+{
+    app_exit result = batch_read_steps(b, operands[0]);
+    if (result == APP_DONE)
+        result = batch_setup(b, count - 1, operands + 1);
+    if (result == APP_DONE && b->session->values.watch)
+        result = batch_watch_begin(b);
+    if (result == APP_DONE)
+        result = pass(b, count - 1, operands + 1);
+    if (b->watch >= 0)
+        result = batch_watch(b, result, pass, count - 1, operands + 1);
+    return result;
+}
+
 static int run(app_session *session, int count, char **operands)
 {
-    batch b = { .session = session, .print = PTHREAD_MUTEX_INITIALIZER };
-    app_exit result = batch_read_steps(&b, operands[0]);
-    if (result == APP_DONE)
-        result = batch_setup(&b, count - 1, operands + 1);
-    if (result == APP_DONE)
-        result = pass(&b, count - 1, operands + 1);
+    batch b = { .session = session, .watch = -1, .print = PTHREAD_MUTEX_INITIALIZER };
+    bool is_merge = strcmp(operands[0], "merge") == 0;
+    if (is_merge && count != 2)
+        return app_usage(session->command, "merge takes one name: the output of the batch");
+    app_exit result = is_merge ? batch_merge(&b, operands[1]) : work(&b, count, operands);
     batch_workers_free(&b);
     batch_journal_close(b.journal);
     batch_history_free(&b.history);
@@ -331,11 +356,13 @@ const app_command app_batch = {
         "STEPS is deblur or classify, or both with a comma between: each picture goes through all "
         "of them. Deblurred pictures go into the same tree under DIR, labels into a table. A "
         "journal in the output tells what is done: the same command again does what is missing or "
-        "has changed.",
+        "has changed. softlens batch merge OUTPUT joins what shards did and checks that nothing is "
+        "missing.",
     .examples = "softlens batch deblur photos/ -o sharp/\n"
                 "softlens batch classify photos/ -o labels.csv --sort-into sorted/\n"
                 "softlens batch deblur,classify photos/ -o out/ --min-blur 0.02\n"
                 "softlens batch deblur photos/ -o sharp/ --shard 3/16\n"
+                "softlens batch merge sharp/ --report report.html\n"
                 "find . -print0 | softlens batch deblur --files0-from - -o sharp/\n",
     .options = rows,
     .run = run,

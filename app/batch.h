@@ -51,6 +51,7 @@ typedef struct batch_picture {
     dev_t dev;
     ino_t ino;
     uint64_t record;   // where the journals' last word is, plus 1; 0: there is none
+    uint64_t settings; // then
     uint64_t out_size; // of the file that was written then; UINT64_MAX: none was
     int64_t when_ms;   // of that word
     batch_known known;
@@ -72,7 +73,7 @@ struct stat;
 // Takes the operands and --files0-from; not the folder `output` (NULL: none) if it lies in one.
 // APP_USAGE, APP_FAILED: printed.
 app_exit batch_scan(const app_session *session, int count, char **operands, const char *output,
-                    batch_list *out);
+                    int watch, batch_list *out);
 void batch_list_free(batch_list *list);
 
 typedef struct batch_walk {
@@ -81,7 +82,9 @@ typedef struct batch_walk {
     bool has_output;
     dev_t output_dev;
     ino_t output_ino;
-    int64_t newer_ns; // INT64_MIN: any
+    int64_t newer_ns;  // INT64_MIN: any
+    int watch;         // every folder is put on this watch; -1: none
+    bool is_unwatched; // where there are more folders than watches
 } batch_walk;
 bool batch_list_add(batch_list *list, const char *path, const char *name, const struct stat *st);
 // A folder's pictures; `prefix` is put before their names ("" or "x/"). False: out of memory.
@@ -244,6 +247,8 @@ typedef struct batch_step {
     sl_status (*run)(void *state, const batch *b, batch_item *item);
     // On a writing thread, after the picture itself: 0 or an errno. NULL: writes nothing.
     int (*write)(const batch *b, batch_item *item);
+    // The `i`th thing that `found` says is in the picture; NULL: there are no more. NULL: none.
+    const char *(*label)(const struct json_t *found, size_t i);
     // When all is dealt with: tables of what was found. NULL: none.
     app_exit (*table)(batch *b);
 } batch_step;
@@ -284,16 +289,41 @@ struct batch {
     batch_worker *worker; // one for each device
     size_t worker_count;
     double seconds;        // that batch_run took
+    int watch;             // inotify's; -1: --watch was not given
+    size_t growing;        // pictures that may still be being written
     pthread_mutex_t print; // of what several threads say
 };
 
 // Reads the values, finds places and models, shares the memory; needs the steps. Prints.
 app_exit batch_setup(batch *b, int count, char **operands);
+app_exit batch_find_places(batch *b); // needs the steps and the shard
 void batch_setup_free(batch *b);
 // Which pictures are done by what the journals say, and which are left: b->todo.
 app_exit batch_plan(batch *b);
-app_exit batch_read_history(batch *b);  // only what the journals say
+app_exit batch_read_history(batch *b); // only what the journals say
+// Without a scan: a picture for every record, which batch_judge_records then holds against
+// b->settings. False: out of memory.
+bool batch_list_add_record(batch_list *list, const batch_record *record, uint64_t where);
+void batch_judge_records(batch *b);
 app_exit batch_find_settings(batch *b); // needs steps and models
+
+// ---- batch_merge.c, batch_report.c, batch_thumb.c
+
+// Joins what the shards of the batch into `output` did. APP_FAILED: it is not complete; printed.
+app_exit batch_merge(batch *b, const char *output);
+app_exit batch_write_report(batch *b); // --report; APP_DONE where it was not asked for
+// A small JPEG of the picture as base64, malloc'ed; NULL: it cannot be made.
+char *batch_thumbnail(sl_ctx *ctx, const char *path, const char *scratch);
+
+// ---- batch_watch.c
+
+typedef app_exit (*batch_pass_fn)(batch *b, int count, char **operands);
+
+app_exit batch_watch_begin(batch *b); // before the first pass; APP_FAILED: printed
+// False: the system allows no more watches.
+bool batch_watch_folder(int watch, const char *path);
+// Passes, after the first one ended with `result`, until interrupted or one fails as a whole.
+app_exit batch_watch(batch *b, app_exit result, batch_pass_fn pass, int count, char **operands);
 
 // ---- batch_worker.c
 

@@ -138,6 +138,16 @@ static int write_sorted(const batch *b, batch_item *item)
     return error;
 }
 
+static const char *label(const json_t *found, size_t i)
+{
+    const json_t *best = json_array_get(json_object_get(found, "matches"), 0);
+    if (i > 0)
+        return NULL;
+    return json_is_true(json_object_get(found, "unknown"))
+               ? "unknown"
+               : json_string_value(json_object_get(best, "label"));
+}
+
 const batch_step batch_step_classify = {
     .name = "classify",
     .architecture = "soft",
@@ -147,5 +157,6 @@ const batch_step batch_step_classify = {
     .finish = finish,
     .run = run,
     .write = write_sorted,
+    .label = label,
     .table = batch_write_labels,
 };

@@ -456,6 +456,7 @@ app_exit batch_run(batch *b)
 {
     engine e = { .b = b, .started = app_seconds() };
     compute_arg args[MAX_JOBS];
+    b->seconds = 0;
     if (b->todo_count == 0)
         return APP_DONE;
     pthread_mutex_init(&e.mutex, NULL);
@@ -464,7 +465,7 @@ app_exit batch_run(batch *b)
     run_crew(&e, args);
     pthread_cond_destroy(&e.changed);
     pthread_mutex_destroy(&e.mutex);
-    b->seconds += app_seconds() - e.started;
+    b->seconds = app_seconds() - e.started;
     if (*e.message)
         app_error("%s", e.message);
     // Interrupted when the last picture was done already is no interruption.

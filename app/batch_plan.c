@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#define SETTLE_SECONDS 2.0 // that a watched file has to stay as it is
 
 // ---- settings: what decides the results, and nothing else
 
@@ -101,6 +104,33 @@ app_exit batch_read_history(batch *b)
     return result;
 }
 
+bool batch_list_add_record(batch_list *list, const batch_record *r, uint64_t where)
+{
+    struct stat st = { .st_size = (off_t)r->size };
+    if (!batch_list_add(list, r->name, r->name, &st))
+        return false;
+    batch_picture *p = &list->picture[list->count - 1];
+    p->mtime_ns = r->mtime_ns;
+    p->settings = r->settings;
+    p->when_ms = r->when_ms;
+    p->record = where + 1;
+    p->out_size = r->out_size;
+    p->known = r->state == BATCH_GOOD     ? BATCH_DONE
+               : r->state == BATCH_BROKEN ? BATCH_FAILED
+                                          : BATCH_BEGUN;
+    if (*r->output)
+        p->target =
+            strcmp(r->output, p->name) == 0 ? p->name : batch_texts_add(&list->texts, r->output);
+    return !*r->output || p->target;
+}
+
+void batch_judge_records(batch *b)
+{
+    for (size_t i = 0; i < b->list.count; i++)
+        if (b->list.picture[i].settings != b->settings)
+            b->list.picture[i].known = BATCH_NEW;
+}
+
 // ---- what is left
 
 typedef struct file_id {
@@ -164,6 +194,15 @@ static bool may_write(picking *k, const batch_picture *p)
     return false;
 }
 
+// Younger than a moment: whoever writes it may not have ended.
+static bool may_grow(const batch *b, const batch_picture *p)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    double age = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec - 1e-9 * (double)p->mtime_ns;
+    return b->watch >= 0 && age > -SETTLE_SECONDS && age < SETTLE_SECONDS;
+}
+
 static void remove_leftovers(const batch *b, const batch_picture *p)
 {
     char *path = p->target ? batch_join(b->folder, p->target) : NULL;
@@ -185,6 +224,8 @@ static void pick(picking *k, size_t index)
         b->counts.skipped++;
     else if (p->known == BATCH_FAILED && !retry)
         b->counts.known_failed++;
+    else if (may_grow(b, p))
+        b->growing++;
     else if (may_write(k, p))
         b->todo[b->todo_count++] = index;
     else
@@ -196,7 +237,7 @@ app_exit batch_plan(batch *b)
     picking k = { .b = b, .folder = -1 };
     app_exit result = batch_read_history(b);
     b->counts = (batch_counts) { .failed = b->list.failed };
-    b->todo_count = 0;
+    b->todo_count = b->growing = 0;
     free(b->todo);
     b->todo = calloc(b->list.count + 1, sizeof(*b->todo));
     if (result == APP_DONE && !b->todo) {

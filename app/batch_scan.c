@@ -160,9 +160,9 @@ static void drop_doubles(batch_list *list)
 }
 
 app_exit batch_scan(const app_session *session, int count, char **operands, const char *output,
-                    batch_list *out)
+                    int watch, batch_list *out)
 {
-    batch_walk walk = { .session = session, .list = out };
+    batch_walk walk = { .session = session, .list = out, .watch = watch };
     struct stat st;
     *out = (batch_list) { 0 };
     app_exit result = read_newer(session, &walk.newer_ns);
@@ -179,6 +179,11 @@ app_exit batch_scan(const app_session *session, int count, char **operands, cons
             result = out_of_memory();
     if (result == APP_DONE && session->values.files0_from)
         result = add_named(&walk);
+    if (result == APP_DONE && walk.is_unwatched) {
+        app_error(
+            "--watch: more folders than the system watches; raise fs.inotify.max_user_watches");
+        result = APP_FAILED;
+    }
     if (result != APP_DONE) {
         batch_list_free(out);
         return result;

@@ -32,6 +32,10 @@ static app_exit check_values(const batch *b, int count)
         return app_usage(b->session->command, "name folders or pictures, or give --files0-from");
     if (!values->output)
         return app_usage(b->session->command, "say where to write, with -o");
+    if (values->watch && (values->files0_from || values->dry_run))
+        return app_usage(b->session->command,
+                         "--watch looks at folders and works; neither --files0-from nor --dry-run "
+                         "goes with it");
     for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
         result = b->step[i]->check(b);
     return result;
@@ -61,8 +65,12 @@ static bool has_table(const batch *b)
     return false;
 }
 
-static app_exit find_places(batch *b)
+app_exit batch_find_places(batch *b)
 {
+    free(b->folder);
+    free(b->journals);
+    free(b->table);
+    b->folder = b->journals = b->table = NULL;
     const char *output = b->session->values.output;
     bool is_folder = b->writes_pictures || app_ends_in_slash(output) || app_is_directory(output);
     const char *ending = strrchr(output, '.');
@@ -215,7 +223,7 @@ app_exit batch_setup(batch *b, int count, char **operands)
     if (result == APP_DONE)
         result = batch_read_shard(b->session, &b->shard);
     if (result == APP_DONE)
-        result = find_places(b);
+        result = batch_find_places(b);
     if (result == APP_DONE)
         result = check_inside(b, count, operands);
     if (result == APP_DONE)
@@ -246,6 +254,8 @@ void batch_setup_free(batch *b)
     free(b->journals);
     free(b->settings_text);
     free(b->todo);
+    if (b->watch >= 0)
+        close(b->watch);
     if (b->log)
         fclose(b->log);
 }

@@ -144,6 +144,9 @@ static bool see(const folder *f, const char *entry)
 // Closes the folder.
 static bool walk_folder(const folder *f)
 {
+    // First the watch, then the look: what arrives in between is seen twice rather than never.
+    if (f->walk->watch >= 0 && !batch_watch_folder(f->walk->watch, f->path))
+        f->walk->is_unwatched = true;
     DIR *open_folder = fdopendir(f->fd);
     struct dirent *entry = NULL;
     bool ok = true;

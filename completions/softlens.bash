@@ -95,11 +95,11 @@ _softlens()
                 --allow-truncated
             ;;
         batch:-*)
-            _softlens_words "$common" -o --output --include --exclude --newer --files0-from --shard -n --dry-run \
-                --retry-failed --on-error -j --jobs --memory --log --ignore-case --format --quality \
-                --strip-metadata --min-blur --keep-threshold --dense --tile -k --top -g --gallery \
-                --unknown-rate --no-unknown --jsonl --sort-into --model --device --precision --threads \
-                --overwrite --max-pixels --allow-truncated --json
+            _softlens_words "$common" -o --output --include --exclude --newer --files0-from --shard -n --dry-run --watch \
+                --retry-failed --on-error -j --jobs --memory --log --report --ignore-case --format \
+                --quality --strip-metadata --min-blur --keep-threshold --dense --tile -k --top -g \
+                --gallery --unknown-rate --no-unknown --jsonl --sort-into --model --device --precision \
+                --threads --overwrite --max-pixels --allow-truncated --json
             ;;
         enroll:-*)
             _softlens_words "$common" -r --recursive --model --device --threads --max-pixels \

@@ -97,18 +97,15 @@ for signal in INT TERM; do
 done
 
 # Two at once
-mkfifo held
-"$SOFTLENS" batch deblur --files0-from held -o twice --model m.safetensors >/dev/null 2>&1 &
-pid=$!
-exec 3>held
 mkdir -p twice/.softlens
-(
-    flock -n 9 || exit 1
-    run batch deblur in -o twice --model m.safetensors
-    check 'two at once: refused' test "$status" = 1
-    grep -q 'another batch' "$outside/err"
-    report $? '  by name'
-) 9>twice/.softlens/1-of-1.journal
-exec 3>&-
-wait "$pid"
+exec 9>twice/.softlens/1-of-1.journal
+flock -n 9
+run batch deblur in -o twice --model m.safetensors
+check 'two at once: refused' test "$status" = 1
+check '  by name' grep -q 'another batch' "$outside/err"
+run batch deblur in -o twice --model m.safetensors --shard 1/2
+check '  shards work side by side' test "$status" = 3
+exec 9>&-
+run batch deblur in -o twice --model m.safetensors
+check '  and afterwards it may' test "$status" = 3
 finish

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+// app/batch_merge.c: softlens batch merge: what the shards of a batch did, together: whether they
+// were all there and saw the same tree, their tables joined, one report.
+#include "batch.h"
+
+#include "jobs.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+// The last words of a shard's runs.
+typedef struct shard_words {
+    batch_shard shard;
+    int64_t begun_ms, ended_ms; // INT64_MIN: never
+    uint64_t settings, total, sum, own, ended_sum, ended_settings;
+} shard_words;
+
+typedef struct merge {
+    batch *b;
+    shard_words *shard;
+    size_t count;
+    int64_t when_ms; // of the last run that began
+    uint64_t shards; // of how many it was
+    char *settings_text;
+    bool is_jsonl, ran_out;
+} merge;
+
+static shard_words *find_shard(merge *m, const char *name)
+{
+    batch_shard s = { 0 };
+    if (sscanf(name, "%" SCNu64 "/%" SCNu64, &s.index, &s.count) != 2 || s.index == 0 ||
+        s.index > s.count || s.count > BATCH_MAX_SHARDS)
+        return NULL;
+    for (size_t i = 0; i < m->count; i++)
+        if (m->shard[i].shard.index == s.index && m->shard[i].shard.count == s.count)
+            return &m->shard[i];
+    shard_words *grown = reallocarray(m->shard, m->count + 1, sizeof(*grown));
+    m->ran_out = m->ran_out || !grown;
+    if (!grown)
+        return NULL;
+    m->shard = grown;
+    grown[m->count] = (shard_words) { .shard = s, .begun_ms = INT64_MIN, .ended_ms = INT64_MIN };
+    return &grown[m->count++];
+}
+
+static void see_run(merge *m, const batch_record *r)
+{
+    shard_words *s = find_shard(m, r->name);
+    if (!s)
+        return;
+    if (r->state == BATCH_END) {
+        s->ended_ms = r->when_ms;
+        s->ended_sum = (uint64_t)r->mtime_ns;
+        s->ended_settings = r->settings;
+        return;
+    }
+    s->begun_ms = r->when_ms;
+    s->settings = r->settings;
+    s->total = r->size;
+    s->sum = (uint64_t)r->mtime_ns;
+    s->own = r->out_size;
+    if (r->when_ms < m->when_ms)
+        return;
+    const char *ending = strrchr(r->output, '.');
+    char *text = strdup(r->detail);
+    m->ran_out = m->ran_out || !text;
+    free(m->settings_text);
+    m->settings_text = text;
+    m->when_ms = r->when_ms;
+    m->shards = s->shard.count;
+    m->is_jsonl = ending && strcmp(ending, ".jsonl") == 0;
+    m->b->settings = r->settings;
+}
+
+static void see(void *user, const batch_record *r, uint64_t where)
+{
+    merge *m = user;
+    batch_list *list = &m->b->list;
+    if (r->state == BATCH_RUN || r->state == BATCH_END) {
+        see_run(m, r);
+        return;
+    }
+    if (!batch_list_add_record(list, r, where))
+        m->ran_out = true;
+}
+
+static int by_name_and_time(const void *a, const void *b)
+{
+    const batch_picture *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    if (order)
+        return order;
+    if (x->when_ms != y->when_ms)
+        return x->when_ms < y->when_ms ? -1 : 1;
+    return x->record < y->record ? -1 : x->record > y->record;
+}
+
+// Keeps the last word on each picture, of those that the last settings concern.
+static void keep_last(batch *b)
+{
+    batch_list *list = &b->list;
+    size_t kept = 0;
+    if (list->count)
+        qsort(list->picture, list->count, sizeof(*list->picture), by_name_and_time);
+    for (size_t i = 0; i < list->count; i++) {
+        batch_picture *p = &list->picture[i];
+        if (i + 1 < list->count && strcmp(p->name, list->picture[i + 1].name) == 0)
+            continue;
+        b->counts.skipped += p->known == BATCH_DONE;
+        b->counts.known_failed += p->known == BATCH_FAILED;
+        b->counts.begun += p->known == BATCH_BEGUN;
+        if (p->known != BATCH_NEW)
+            list->picture[kept++] = *p;
+    }
+    list->count = kept;
+}
+
+// The steps that the settings name, as the user would.
+static app_exit read_steps(merge *m)
+{
+    json_t *root = m->settings_text ? json_loads(m->settings_text, 0, NULL) : NULL, *step;
+    const json_t *steps = json_object_get(root, "steps");
+    char text[256] = "";
+    size_t i;
+    json_array_foreach(steps, i, step)
+    {
+        const char *name = json_string_value(json_object_get(step, "step"));
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof(text) - used, "%s%s", used ? "," : "", name ? name : "?");
+    }
+    json_decref(root);
+    if (*text)
+        return batch_read_steps(m->b, text);
+    app_error("%s: tells of no run; name the output of a batch", m->b->journals);
+    return APP_FAILED;
+}
+
+// ---- completeness
+
+static void complain(size_t *faults, const char *what, uint64_t index, uint64_t count)
+{
+    if (++*faults <= 10)
+        app_error("shard %" PRIu64 "/%" PRIu64 " %s", index, count, what);
+}
+
+// Every shard of the last number of shards has to have ended with the last settings, on one tree.
+static size_t check_shards(const merge *m)
+{
+    size_t faults = 0;
+    const shard_words *first = NULL;
+    for (uint64_t index = 1; index <= m->shards; index++) {
+        const shard_words *s = NULL;
+        for (size_t i = 0; i < m->count; i++)
+            if (m->shard[i].shard.count == m->shards && m->shard[i].shard.index == index)
+                s = &m->shard[i];
+        if (!s || s->begun_ms == INT64_MIN)
+            complain(&faults, "never ran", index, m->shards);
+        else if (s->settings != m->b->settings)
+            complain(&faults, "ran with other settings", index, m->shards);
+        else if (s->ended_ms < s->begun_ms || s->ended_settings != s->settings)
+            complain(&faults, "did not come to its end; run it again", index, m->shards);
+        else if (first && (s->sum != first->sum || s->total != first->total))
+            complain(&faults, "saw another tree than the shards before it", index, m->shards);
+        if (s && !first)
+            first = s;
+    }
+    uint64_t known = m->b->counts.skipped + m->b->counts.known_failed;
+    if (faults == 0 && first && known < first->total) {
+        app_error("%" PRIu64 " of %" PRIu64 " pictures are neither done nor failed; run the shards "
+                  "again",
+                  first->total - known, first->total);
+        faults++;
+    }
+    return faults;
+}
+
+static app_exit conclude(const merge *m, app_exit result)
+{
+    const batch *b = m->b;
+    size_t faults = check_shards(m);
+    if (faults > 10)
+        app_error("and %zu more", faults - 10);
+    app_say(b->session, "%s: %zu %s done, %zu failed, %" PRIu64 " %s: %s",
+            b->folder ? b->folder : b->table, b->counts.skipped,
+            app_plural(b->counts.skipped, "picture", "pictures"), b->counts.known_failed, m->shards,
+            app_plural(m->shards, "shard", "shards"), faults ? "incomplete" : "complete");
+    if (result == APP_DONE && faults)
+        result = APP_FAILED;
+    return result == APP_DONE && b->counts.known_failed ? APP_SOME_FAILED : result;
+}
+
+static app_exit write_all(batch *b)
+{
+    app_exit result = APP_DONE;
+    for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
+        if (b->step[i]->table)
+            result = b->step[i]->table(b);
+    return result == APP_DONE ? batch_write_report(b) : result;
+}
+
+app_exit batch_merge(batch *b, const char *output)
+{
+    merge m = { .b = b, .when_ms = INT64_MIN };
+    b->session->values.output = output;
+    b->shard = (batch_shard) { 1, 1 };
+    app_exit result = batch_find_places(b);
+    if (result == APP_DONE)
+        result = batch_history_read(b->journals, see, &m, &b->history);
+    if (result == APP_DONE && m.ran_out) {
+        app_error("out of memory");
+        result = APP_FAILED;
+    }
+    if (result == APP_DONE)
+        result = read_steps(&m);
+    if (result == APP_DONE) {
+        b->session->values.jsonl = m.is_jsonl;
+        result = batch_find_places(b); // now that it is known what was done there
+    }
+    if (result == APP_DONE) {
+        batch_judge_records(b);
+        keep_last(b);
+        result = conclude(&m, write_all(b));
+    }
+    free(m.settings_text);
+    free(m.shard);
+    return result;
+}

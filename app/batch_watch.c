@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+// app/batch_watch.c: --watch: pass after pass over the folders, as pictures arrive in them.
+//
+// What inotify tells is only that it is time to look again: a pass scans everything and the journal
+// knows what is new. So nothing is missed when the kernel's queue runs over or files arrive while
+// folders are being listed: every folder is watched before it is read.
+#include "batch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#define TICK_MS 200
+#define QUIET_SECONDS 0.5 // after the last event, so that a stream of files makes one pass
+#define LONGEST_SECONDS 5 // after the first one, however much goes on
+#define GROWING_SECONDS 1 // until files that may still grow are looked at again
+
+app_exit batch_watch_begin(batch *b)
+{
+    b->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (b->watch >= 0)
+        return APP_DONE;
+    app_error("--watch: the system has no watch left: %s; end other programs that watch files",
+              strerror(errno));
+    return APP_FAILED;
+}
+
+bool batch_watch_folder(int watch, const char *path)
+{
+    uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ATTRIB | IN_ONLYDIR;
+    return inotify_add_watch(watch, path, events) >= 0 || errno != ENOSPC;
+}
+
+// Whether anything happened since.
+static bool drain(int watch)
+{
+    _Alignas(struct inotify_event) char events[8192];
+    bool any = false;
+    while (read(watch, events, sizeof(events)) > 0)
+        any = true;
+    return any;
+}
+
+// Until it is time for a pass. False: interrupted.
+static bool wait_for_news(const batch *b)
+{
+    double began = app_seconds(), first = 0, last = 0;
+    struct pollfd watched = { .fd = b->watch, .events = POLLIN };
+    while (!app_interrupted()) {
+        poll(&watched, 1, TICK_MS); // a signal ends it early, or a tick later
+        double now = app_seconds();
+        if (drain(b->watch)) {
+            first = first > 0 ? first : now;
+            last = now;
+        }
+        if (first > 0 && (now - last > QUIET_SECONDS || now - first > LONGEST_SECONDS))
+            return true;
+        if (b->growing && now - began > GROWING_SECONDS)
+            return true;
+    }
+    return false;
+}
+
+app_exit batch_watch(batch *b, app_exit result, batch_pass_fn pass, int count, char **operands)
+{
+    while ((result == APP_DONE || result == APP_SOME_FAILED) && wait_for_news(b)) {
+        app_exit last = pass(b, count, operands);
+        result = last == APP_DONE ? result : last;
+    }
+    return result;
+}
