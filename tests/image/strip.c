@@ -98,8 +98,8 @@ static sl_blob strip(const void *bytes, size_t size, bool is_resized)
 {
     sl_blob from = { (uint8_t *)(uintptr_t)bytes, size }, out, again;
     ck_ok(sl_exif_strip(ctx, &from, is_resized, &out));
-    ck_assert_uint_le(out.size, 2 * size + 2);
-    if (out.size > 0) { // clean, but for the room of damaged entries
+    ck_assert_uint_le(out.size, 2 * size + 5000); // by one value
+    if (out.size > 0) {                           // clean, but for the room of damaged entries
         ck_ok(sl_exif_strip(ctx, &out, is_resized, &again));
         ck_assert(again.size > 0 && again.size <= out.size);
         sl_blob_free(&again);
@@ -196,7 +196,7 @@ START_TEST(damage_is_survived)
 }
 END_TEST
 
-// Many entries that share a value must not become many values.
+// Many entries that share a value, or a directory, must not become many.
 START_TEST(little_does_not_become_much)
 {
     static tiff t;
@@ -209,6 +209,13 @@ START_TEST(little_does_not_become_much)
         many[i] = (entry) { 0x5000 + i, 7, 1024, at };
     put(&t, 4, (uint32_t)directory(&t, many, 300, 0), 4);
     sl_blob b = strip(t.bytes, t.size, false);
+    ck_assert_uint_eq(b.size, 0);
+    for (unsigned i = 0; i < 250; i++)
+        many[i] = (entry) { 0x8769, 4, 1, 8 }; // itself
+    t.size = 8;
+    directory(&t, many, 250, 0);
+    put(&t, 4, 8, 4);
+    b = strip(t.bytes, t.size, false);
     ck_assert_uint_eq(b.size, 0);
 }
 END_TEST

@@ -7,6 +7,7 @@
 #define ENTRY_BYTES 12
 #define MOST_DATA 1024 // bytes of a value; a thumbnail takes more
 #define MOST_TEXT 4096
+#define MOST_ENTRIES 256 // of a directory; cameras write some dozens
 #define TYPE_TEXT 2
 #define TYPE_LONG 4
 #define TAG_EXIF 0x8769
@@ -84,6 +85,8 @@ static size_t value_bytes(const rewriter *w, const uint8_t *entry)
 static sl_status append(rewriter *w, const void *data, size_t size)
 {
     static const uint8_t zero = 0;
+    if (w->out.size / 2 > w->size) // entries that share their bytes could make much of little
+        return SL_ERR_LIMIT;
     sl_status st = sl_blob_append(w->ctx, &w->out, &w->room, data, size);
     if (st == SL_OK && w->out.size % 2 != 0) // values begin at even places
         st = sl_blob_append(w->ctx, &w->out, &w->room, &zero, 1);
@@ -97,6 +100,7 @@ static bool open_directory(const rewriter *w, uint32_t at, size_t *count)
         return false;
     const size_t stated = get16(w, w->in + at), room = (w->size - 2 - at) / ENTRY_BYTES;
     *count = stated < room ? stated : room;
+    *count = *count < MOST_ENTRIES ? *count : MOST_ENTRIES;
     return true;
 }
 
@@ -119,6 +123,7 @@ static sl_status copy_entry(rewriter *w, const uint8_t *entry, size_t slot, unsi
     memcpy(made, entry, ENTRY_BYTES);
     if (is_directory(tag, depth)) {
         put16(w, made + 2, TYPE_LONG);
+        put32(w, made + 4, 1);
         put32(w, made + 8, (uint32_t)end);
         if (*kept && bytes == 4)
             st = copy_directory(w, get32(w, entry + 8), depth + 1, kept);
@@ -137,25 +142,30 @@ static sl_status copy_entry(rewriter *w, const uint8_t *entry, size_t slot, unsi
     return st;
 }
 
-// Appends the directory. Room is taken for all its entries and given back, as zeros, by those left
-// out only at the end of the directory, where nobody reads them.
+// How many entries may come along; directories among them can turn out to be none.
+static size_t count_wanted(const rewriter *w, uint32_t directory, size_t count)
+{
+    size_t wanted = 0;
+    for (size_t i = 0; i < count; i++)
+        wanted += value_bytes(w, w->in + directory + 2 + i * ENTRY_BYTES) > 0;
+    return wanted;
+}
+
+// Appends the directory, first its room, then values and directories that its entries point to.
+// Room of an entry that is left out after all stays as zeros behind the directory's end.
 static sl_status copy_directory(rewriter *w, uint32_t from, unsigned depth, bool *is_there)
 {
+    static const uint8_t zeros[ENTRY_BYTES] = { 0 };
     size_t count = 0, kept = 0;
     *is_there = open_directory(w, from, &count);
-    for (size_t i = count; *is_there && i-- > 0;) // only as much room as is needed at most
-        if (value_bytes(w, w->in + from + 2 + i * ENTRY_BYTES) == 0)
-            kept++;
-    const size_t slots = count - kept, start = w->out.size;
     if (!*is_there)
         return SL_OK;
-    uint8_t zeros[ENTRY_BYTES] = { 0 };
+    const size_t slots = count_wanted(w, from, count), start = w->out.size;
     sl_status st = append(w, zeros, 2);
     for (size_t i = 0; i < slots && st == SL_OK; i++)
         st = append(w, zeros, ENTRY_BYTES);
     if (st == SL_OK)
         st = append(w, zeros, 4); // no next directory: the thumbnail's is not copied
-    kept = 0;
     for (size_t i = 0; i < count && kept < slots && st == SL_OK; i++) {
         bool is_kept = false;
         st = copy_entry(w, w->in + from + 2 + i * ENTRY_BYTES, start + 2 + kept * ENTRY_BYTES,
@@ -184,11 +194,10 @@ sl_status sl_exif_strip(sl_ctx *ctx, const sl_blob *exif, bool is_resized, sl_bl
     sl_status st = append(&w, header, sizeof(header));
     if (st == SL_OK)
         st = copy_directory(&w, get32(&w, exif->data + 4), 0, &is_there);
-    // Values that share their bytes could make much of little.
-    if (st == SL_OK && is_there && w.out.size / 2 <= exif->size) {
+    if (st == SL_OK && is_there) {
         *out = w.out;
         w.out = (sl_blob) { NULL, 0 };
     }
     sl_blob_free(&w.out);
-    return st;
+    return st == SL_ERR_LIMIT ? SL_OK : st; // nothing sane is that way: it goes as a whole
 }
