@@ -530,14 +530,16 @@ typedef struct sl_run_options {
 // An LMD-ViT takes 0..1, padded as in the official evaluation (zeros, centred), and writes
 // output.npy [H,W,3] and keep/LAYER.BLOCK.npy (uint8). A SOFT takes pixels that are normalised
 // already, as many as they are, and writes stage1.npy to stage4.npy [h,w,C], pool3.npy and
-// pool4.npy [C] and, as far as it has them, embedding.npy and logits.npy; the options of windows
-// are SL_ERR_ARGUMENT then.
+// pool4.npy [C] and, as far as it has them, embedding.npy and logits.npy. A detector takes them
+// too, with zeros to the right and below up to multiples of 32, and writes its head's maps on the
+// levels P3 to P7: cls_P3.npy .. [h,w,A*K] (logits) and reg_P3.npy .. [h,w,A*4]. The options of
+// windows are SL_ERR_ARGUMENT then.
 SL_API sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *input,
                               const char *output_dir, const sl_run_options *options);
 
 typedef struct sl_bench_options {
     const char *device;
-    uint32_t width, height; // 0: 512, or what a SOFT was trained on
+    uint32_t width, height; // 0: 512, or what the model was made for
     unsigned repeats;       // 0: 5
     float keep_share; // in (0, 1]: this share of windows is kept, evenly; 0: by the predictors
     bool dense;

@@ -58,6 +58,7 @@ START_TEST(conv_agrees_with_loop_at_the_networks_shapes)
         { 4, 4, 256, 512, 4, 2, 1 }, { 24, 24, 32, 20, 1, 1, 0 }, { 8, 72, 24, 48, 4, 2, 1 },
         { 3, 67, 48, 16, 3, 1, 1 },  { 5, 140, 3, 24, 3, 1, 1 },  { 7, 150, 5, 7, 3, 4, 2 },
         { 6, 40, 130, 9, 5, 1, 3 },  { 6, 80, 400, 6, 2, 2, 0 },  { 3, 36, 2, 3, 40, 1, 40 },
+        { 70, 35, 100, 5, 3, 1, 1 }, { 75, 75, 90, 5, 3, 2, 1 },
     };
     check_conv(&cases[_i], 1000 + (uint64_t)_i);
 }
@@ -121,6 +122,6 @@ int main(void)
 {
     const TTest *tests[] = { conv_agrees_with_loop_at_the_networks_shapes,
                              conv_agrees_with_loop_at_random_shapes, upconv_agrees_with_loop };
-    const int loops[] = { 15, 4, 7 };
+    const int loops[] = { 17, 4, 7 };
     return test_main("cpu-conv", tests, loops, SL_ARRAY_LEN(tests));
 }

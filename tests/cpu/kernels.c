@@ -256,6 +256,50 @@ START_TEST(activations_keep_what_is_not_finite)
 }
 END_TEST
 
+// ---- numbers above a bound
+
+static void check_above(const sl_kernels *kernels, uint64_t seed)
+{
+    static const float odd[] = { NAN, INFINITY, -INFINITY };
+    test_rng rng = test_seed(seed);
+    size_t count = test_range(&rng, 0, 400), found = 0, odds = 7, want_odds = 7;
+    float *x = test_guarded(count), *places = test_guarded(count);
+    float bound = seed % 5 ? test_uniform(&rng, -1, 1) : -INFINITY;
+    for (size_t i = 0; i < count; i++) {
+        x[i] = test_uniform(&rng, -1, 1);
+        if (seed % 3 == 0 && test_range(&rng, 0, 20) == 0)
+            x[i] = odd[test_range(&rng, 0, 2)];
+        if (test_range(&rng, 0, 20) == 0)
+            x[i] = bound; // is not above it
+    }
+    size_t got = kernels->above(x, count, bound, (uint32_t *)(void *)places, &odds);
+    for (size_t i = 0; i < count; i++) {
+        want_odds += !isfinite(x[i]);
+        if (!(x[i] > bound))
+            continue;
+        uint32_t place = UINT32_MAX;
+        if (found < got)
+            memcpy(&place, places + found, sizeof(place));
+        ck_assert_msg(place == i, "seed %llu: place %zu of %zu is %u, should be %zu",
+                      (unsigned long long)seed, found, got, place, i);
+        found++;
+    }
+    ck_assert_uint_eq(found, got);
+    ck_assert_uint_eq(odds, want_odds);
+    test_guard_check(places, count, seed);
+    test_guarded_free(x);
+    test_guarded_free(places);
+}
+
+START_TEST(above_agrees_with_loop)
+{
+    if (_i > (int)sl_cpu_simd_best())
+        return;
+    for (uint64_t seed = 1; seed <= 200; seed++)
+        check_above(sl_kernels_get((sl_simd)_i), seed);
+}
+END_TEST
+
 START_TEST(levels_have_their_kernels)
 {
     const sl_kernels *kernels = sl_kernels_get((sl_simd)_i);
@@ -272,6 +316,7 @@ int main(void)
                              layer_norm_agrees_with_loop,
                              activations_agree_with_libm,
                              activations_keep_what_is_not_finite,
+                             above_agrees_with_loop,
                              levels_have_their_kernels };
     int loops[SL_ARRAY_LEN(tests)];
     for (size_t i = 0; i < SL_ARRAY_LEN(tests); i++)

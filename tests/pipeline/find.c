@@ -103,7 +103,8 @@ END_TEST
 START_TEST(other_architectures_have_none)
 {
     char *found;
-    ck_fails(sl_model_find(ctx, "abacus", &found), SL_ERR_ARGUMENT, "lmd-vit, soft, soft-retinanet");
+    ck_fails(sl_model_find(ctx, "abacus", &found), SL_ERR_ARGUMENT,
+             "lmd-vit, soft, soft-retinanet");
     ck_assert_ptr_null(found);
 }
 END_TEST

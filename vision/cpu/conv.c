@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // cpu/conv.c: convolution as an implicit matrix product. Patches that lie wholly inside a wide map
 // are multiplied where they are: neighbours along a row overlap, at the stride's distance. Those at
-// the border, and all of narrow maps, are gathered into rows that stay in the cache.
+// the border, and all of narrow maps, are gathered into rows that stay in the cache: many at a
+// time, as each product reads all weights.
 #include "cpu/op.h"
 
 #define CHUNK_BYTES (96u << 10)
@@ -144,20 +145,17 @@ static void gather_row(const conv_job *job, const float *x, ptrdiff_t y, ptrdiff
         clear_floats(to + (size_t)(before + inside) * c, (size_t)(k - before - inside) * c);
 }
 
-static void gather(const conv_job *job, size_t first, size_t count, float *patches)
+// Patches of `count` outputs, each `step` behind the one before.
+static void gather(const conv_job *job, size_t first, size_t step, size_t count, float *patches)
 {
     const float *x = job->call->in[0];
     size_t row_floats = job->k * job->channels;
-    size_t oy = first / job->out_width, ox = first % job->out_width;
     for (size_t i = 0; i < count; i++) {
+        size_t oy = (first + i * step) / job->out_width, ox = (first + i * step) % job->out_width;
         ptrdiff_t top = (ptrdiff_t)(oy * job->stride) - (ptrdiff_t)job->pad;
         ptrdiff_t left = (ptrdiff_t)(ox * job->stride) - (ptrdiff_t)job->pad;
         for (size_t ky = 0; ky < job->k; ky++, patches += row_floats)
             gather_row(job, x, top + (ptrdiff_t)ky, left, patches);
-        if (++ox == job->out_width) {
-            ox = 0;
-            oy++;
-        }
     }
 }
 
@@ -176,14 +174,18 @@ static sl_gemm product(const conv_job *job, const float *a, size_t first, size_t
                        .ldc = s->weight.n };
 }
 
-static void run_gathered(const conv_job *job, size_t first, size_t count, unsigned worker)
+static void run_gathered(const conv_job *job, size_t first, size_t step, size_t count,
+                         unsigned worker)
 {
     float *patches = (float *)job->call->scratch + worker * patch_floats(job);
-    for (size_t end = first + count; first < end; first += job->chunk) {
-        size_t rows = end - first < job->chunk ? end - first : job->chunk;
-        gather(job, first, rows, patches);
+    while (count > 0) {
+        size_t rows = count < job->chunk ? count : job->chunk;
+        gather(job, first, step, rows, patches);
         sl_gemm g = product(job, patches, first, rows);
+        g.ldc = step * g.ldc;
         job->call->kernels->gemm(&g);
+        first += rows * step;
+        count -= rows;
     }
 }
 
@@ -193,7 +195,7 @@ static void chunk_task(void *arg, size_t index, unsigned worker)
     size_t first = index * job->chunk;
     size_t count = job->pixels - first < job->chunk ? job->pixels - first : job->chunk;
     if (!is_plain(job)) {
-        run_gathered(job, first, count, worker);
+        run_gathered(job, first, 1, count, worker);
         return;
     }
     const float *a = (const float *)job->call->in[0] + first * job->channels;
@@ -201,13 +203,35 @@ static void chunk_task(void *arg, size_t index, unsigned worker)
     job->call->kernels->gemm(&g);
 }
 
-// One row of the output.
+// One column of what lies at the left or right of the inner rows, from the top on, `chunk` outputs.
+static void column_task(const conv_job *job, size_t index, unsigned worker)
+{
+    size_t rows = job->inner_bottom - job->inner_top, parts = (rows + job->chunk - 1) / job->chunk;
+    size_t column = index / parts, done = index % parts * job->chunk;
+    if (column >= job->inner_left)
+        column += job->inner_right - job->inner_left;
+    run_gathered(job, (job->inner_top + done) * job->out_width + column, job->out_width,
+                 rows - done < job->chunk ? rows - done : job->chunk, worker);
+}
+
+static size_t column_tasks(const conv_job *job)
+{
+    size_t rows = job->inner_bottom - job->inner_top;
+    return (job->out_width - (job->inner_right - job->inner_left)) *
+           ((rows + job->chunk - 1) / job->chunk);
+}
+
+// One row of the output, and behind them its outer columns.
 static void row_task(void *arg, size_t y, unsigned worker)
 {
     const conv_job *job = arg;
-    size_t first = y * job->out_width;
+    size_t first = y * job->out_width, rows = job->pixels / job->out_width;
+    if (y >= rows) {
+        column_task(job, y - rows, worker);
+        return;
+    }
     if (y < job->inner_top || y >= job->inner_bottom) {
-        run_gathered(job, first, job->out_width, worker);
+        run_gathered(job, first, 1, job->out_width, worker);
         return;
     }
     size_t top = y * job->stride - job->pad, left = job->inner_left * job->stride - job->pad;
@@ -217,8 +241,6 @@ static void row_task(void *arg, size_t y, unsigned worker)
     g.segments = job->k;
     g.segment_stride = job->width * job->channels;
     job->call->kernels->gemm(&g);
-    run_gathered(job, first, job->inner_left, worker);
-    run_gathered(job, first + job->inner_right, job->out_width - job->inner_right, worker);
 }
 
 static void run(const sl_cpu_call *call)
@@ -226,7 +248,7 @@ static void run(const sl_cpu_call *call)
     conv_job job = describe(call->graph, call->node);
     job.call = call;
     if (is_direct(&job) && !is_plain(&job))
-        sl_pool_run(call->pool, row_task, &job, job.pixels / job.out_width);
+        sl_pool_run(call->pool, row_task, &job, job.pixels / job.out_width + column_tasks(&job));
     else
         sl_pool_run(call->pool, chunk_task, &job, (job.pixels + job.chunk - 1) / job.chunk);
 }

@@ -122,8 +122,8 @@ typedef struct sl_kernels {
     void (*gaussian)(const sl_gaussian *g);
     void (*soften)(const sl_soften *s);
     void (*shared_conv)(const sl_shared_conv *c);
-    // The places of what is greater than `bound`, ascending, and how many there are. Adds to *odd how
-    // many numbers are not finite.
+    // The places of what is greater than `bound`, ascending, and how many there are. Adds to *odd
+    // how many numbers are not finite.
     size_t (*above)(const float *x, size_t count, float bound, uint32_t *places, size_t *odd);
     double (*multiply_add)(size_t rounds, float seed); // yardstick; returns the operations done
 } sl_kernels;
