@@ -166,7 +166,8 @@ static void put_head(const report *r)
           "td.n{text-align:right;font-variant-numeric:tabular-nums}\n"
           "figure{margin:0 0 1.2rem}figure img{max-width:49%;vertical-align:top}\n"
           "figcaption{font-size:.85rem;overflow-wrap:anywhere}\n"
-          "rect{fill:#3b7dd8}svg text{font-size:11px;fill:currentColor}\n</style>\n<h1>",
+          "code{overflow-wrap:anywhere}rect{fill:#3b7dd8}svg "
+          "text{font-size:9px;fill:currentColor}\n</style>\n<h1>",
           r->file);
     put_text(r->file, place);
     fputs("</h1>\n", r->file);

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+# tests/app/cluster.bash: the scripts of tools/cluster for several machines, as far as one machine
+# can try them. ROOT is the source directory. Slurm has a test of its own, tools/cluster/test_slurm.sh.
+# shellcheck source=lib.bash disable=SC2154
+. "${BASH_SOURCE%/*}/lib.bash"
+tools=$ROOT/tools/cluster
+make model m.safetensors good
+make picture p.png 100x80
+export SOFTLENS_MODELS="$work/m.safetensors" SOFTLENS
+mkdir in
+for i in 1 2 3 4 5 6 7 8; do cp p.png "in/$i a.png"; done
+echo damaged >in/bad.png
+
+if command -v parallel >/dev/null; then
+    HOME=$outside "$tools/parallel.sh" : 3 deblur in -o 'out of all' >"$outside/out" 2>"$outside/err" </dev/null
+    status=$?
+    check 'GNU parallel: status 0 though a picture failed' test "$status" = 0
+    run batch merge 'out of all'
+    says '8 pictures done, 1 failed, 3 shards: complete'
+else
+    echo '# no GNU parallel here'
+fi
+
+# As an array's task, with what Slurm sets
+# shellcheck disable=SC2317
+task() # ID
+{
+    SLURM_ARRAY_TASK_ID=$1 SLURM_ARRAY_TASK_MIN=5 SLURM_ARRAY_TASK_COUNT=2 SLURM_ARRAY_JOB_ID=1 \
+        bash "$tools/batch.slurm" deblur in -o tasks >"$outside/out" 2>"$outside/err" </dev/null
+}
+check 'a task: status 0' task 5
+run batch merge tasks
+check 'half of them' grep -q 'shard 2/2 never ran' "$outside/err"
+check 'the other task' task 6
+run batch merge tasks
+says '8 pictures done, 1 failed, 2 shards: complete'
+
+if python3 -c 'import yaml, jsonschema' 2>/dev/null; then
+    check 'the manifest' python3 "$tools/check_manifest.py"
+    sed 's/completions:/completionz:/' "$tools/kubernetes.yaml" >wrong.yaml
+    python3 "$tools/check_manifest.py" wrong.yaml >"$outside/out" 2>"$outside/err"
+    status=$?
+    check 'a misspelt one is refused' test "$status" = 1
+else
+    echo '# no python3-yaml and python3-jsonschema here'
+fi
+finish
