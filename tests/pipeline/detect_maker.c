@@ -34,9 +34,7 @@ static const picture pictures[] = {
         .seconds = 0.5,
         .device = "cpu" } },
     { "pics/none.jpg", { .width = 100, .height = 50, .device = "cpu" } },
-    { "pics/b\xFF"
-      "d\tname.tar.png",
-      { .count = 2, .items = beyond, .width = 64, .height = 32 } },
+    { "pics/b\377d\tname.tar.png", { .count = 2, .items = beyond, .width = 64, .height = 32 } },
 };
 
 static sl_ctx *ctx;
