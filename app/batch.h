@@ -70,7 +70,8 @@ typedef struct batch_list {
 } batch_list;
 
 struct stat;
-// Takes the operands and --files0-from; not the folder `output` (NULL: none) if it lies in one.
+// Takes the operands and --files0-from; but not the folders `output` (NULL: none) and --sort-into
+// where they lie in one.
 // APP_USAGE, APP_FAILED: printed.
 app_exit batch_scan(const app_session *session, int count, char **operands, const char *output,
                     int watch, batch_list *out);
@@ -79,9 +80,12 @@ void batch_list_free(batch_list *list);
 typedef struct batch_walk {
     const app_session *session;
     batch_list *list;
-    bool has_output;
-    dev_t output_dev;
-    ino_t output_ino;
+    // Folders that the batch itself writes into are not walked.
+    size_t own_count;
+    struct {
+        dev_t dev;
+        ino_t ino;
+    } own[2];
     int64_t newer_ns;  // INT64_MIN: any
     int watch;         // every folder is put on this watch; -1: none
     bool is_unwatched; // where there are more folders than watches

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DEFAULT_TOP 5
 #define MAX_FOLDER_NAME 200
@@ -90,27 +91,6 @@ static json_t *describe(const sl_classification *found)
     return object;
 }
 
-static sl_status run(void *state, const batch *b, batch_item *item)
-{
-    classifier *c = state;
-    const app_values *values = &b->session->values;
-    sl_classification *found = NULL;
-    sl_status status =
-        sl_classify_run(c->classify, item->image, values->top ? values->top : DEFAULT_TOP, &found);
-    if (status != SL_OK)
-        return status;
-    json_object_set_new(item->found, batch_step_classify.name, describe(found));
-    if (values->sort_into)
-        item->sort_label =
-            strdup(found->is_unknown || !found->count ? "unknown" : found->matches[0].label);
-    sl_classification_free(found);
-    if (!b->writes_pictures) { // nobody wants the pixels any more
-        sl_image_free(item->image);
-        item->image = NULL;
-    }
-    return values->sort_into && !item->sort_label ? SL_ERR_NOMEM : SL_OK;
-}
-
 // A label as the name of a folder: one that leads nowhere else and is not hidden.
 static void make_folder_name(char *label)
 {
@@ -124,16 +104,73 @@ static void make_folder_name(char *label)
             *at = '_';
 }
 
-static int write_sorted(const batch *b, batch_item *item)
+static sl_status run(void *state, const batch *b, batch_item *item)
+{
+    classifier *c = state;
+    const app_values *values = &b->session->values;
+    sl_classification *found = NULL;
+    sl_status status =
+        sl_classify_run(c->classify, item->image, values->top ? values->top : DEFAULT_TOP, &found);
+    if (status != SL_OK)
+        return status;
+    json_t *object = describe(found);
+    if (values->sort_into) {
+        item->sort_label =
+            strdup(found->is_unknown || !found->count ? "unknown" : found->matches[0].label);
+        if (item->sort_label)
+            make_folder_name(item->sort_label);
+        app_set_text(object, "sorted", item->sort_label);
+    }
+    json_object_set_new(item->found, batch_step_classify.name, object);
+    sl_classification_free(found);
+    if (!b->writes_pictures) { // nobody wants the pixels any more
+        sl_image_free(item->image);
+        item->image = NULL;
+    }
+    return values->sort_into && !item->sort_label ? SL_ERR_NOMEM : SL_OK;
+}
+
+static char *sorted_path(const batch *b, const batch_item *item, const char *folder)
 {
     const batch_picture *p = item->picture;
+    char *under = batch_join(b->session->values.sort_into, folder);
+    char *path = under ? batch_join(under, p->target ? p->target : p->name) : NULL;
+    free(under);
+    return path;
+}
+
+// Where the picture was sorted to before, by another label, it is no more.
+static void unsort(const batch *b, const batch_item *item)
+{
+    batch_record record;
+    char *line = NULL;
+    if (!item->picture->record ||
+        !batch_read_record(&b->history, item->picture->record - 1, &record, &line)) {
+        free(line);
+        return;
+    }
+    json_t *root = json_loads(record.detail, 0, NULL);
+    const json_t *found = json_object_get(root, batch_step_classify.name);
+    const char *before = json_string_value(json_object_get(found, "sorted"));
+    char *path = before && strcmp(before, item->sort_label) != 0 && !strchr(before, '/')
+                     ? sorted_path(b, item, before)
+                     : NULL;
+    if (path)
+        unlink(path);
+    free(path);
+    json_decref(root);
+    free(line);
+}
+
+static int write_sorted(const batch *b, batch_item *item)
+{
     if (!item->sort_label)
         return 0;
-    make_folder_name(item->sort_label);
-    char *folder = batch_join(b->session->values.sort_into, item->sort_label);
-    char *path = folder ? batch_join(folder, p->target ? p->target : p->name) : NULL;
-    int error = path ? batch_link_or_copy(item->output ? item->output : p->path, path) : ENOMEM;
-    free(folder);
+    char *path = sorted_path(b, item, item->sort_label);
+    int error =
+        path ? batch_link_or_copy(item->output ? item->output : item->picture->path, path) : ENOMEM;
+    if (!error)
+        unsort(b, item);
     free(path);
     return error;
 }

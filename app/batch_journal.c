@@ -200,9 +200,11 @@ bool batch_journal_is_there(const batch_journal *j)
 static bool parse(char *line, size_t length, batch_record *r)
 {
     char *field[12], *at = line;
-    char *end = NULL;
-    if (length < 10 || memchr(line, '\0', length) || line[8] != '\t' ||
-        strtoul(line, &end, 16) != checksum(line + 9, length - 9) || end != line + 8)
+    char sum[9];
+    if (length < 10 || memchr(line, '\0', length) || line[8] != '\t')
+        return false;
+    snprintf(sum, sizeof(sum), "%08" PRIx32, checksum(line + 9, length - 9));
+    if (memcmp(line, sum, 8) != 0)
         return false;
     for (size_t i = 0; i < APP_LEN(field); i++) {
         field[i] = at;

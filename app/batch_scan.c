@@ -159,18 +159,23 @@ static void drop_doubles(batch_list *list)
     list->count = kept;
 }
 
+static void leave_out(batch_walk *walk, const char *folder)
+{
+    struct stat st;
+    if (!folder || stat(folder, &st) != 0)
+        return;
+    walk->own[walk->own_count].dev = st.st_dev;
+    walk->own[walk->own_count++].ino = st.st_ino;
+}
+
 app_exit batch_scan(const app_session *session, int count, char **operands, const char *output,
                     int watch, batch_list *out)
 {
     batch_walk walk = { .session = session, .list = out, .watch = watch };
-    struct stat st;
     *out = (batch_list) { 0 };
     app_exit result = read_newer(session, &walk.newer_ns);
-    if (output && stat(output, &st) == 0) {
-        walk.has_output = true;
-        walk.output_dev = st.st_dev;
-        walk.output_ino = st.st_ino;
-    }
+    leave_out(&walk, output);
+    leave_out(&walk, session->values.sort_into);
     int folders = 0;
     for (int i = 0; i < count; i++)
         folders += app_is_directory(operands[i]);

@@ -85,13 +85,20 @@ static void refuse(batch_walk *walk, const char *path, const char *why)
 
 static bool walk_folder(const folder *f);
 
+static bool is_own(const batch_walk *walk, const struct stat *st)
+{
+    for (size_t i = 0; i < walk->own_count; i++)
+        if (walk->own[i].dev == st->st_dev && walk->own[i].ino == st->st_ino)
+            return true;
+    return false;
+}
+
 static bool enter(const folder *f, const char *path, const char *name, const struct stat *st)
 {
     batch_walk *walk = f->walk;
     char *prefix = NULL;
     bool ok = true;
-    if ((walk->has_output && st->st_dev == walk->output_dev && st->st_ino == walk->output_ino) ||
-        matches_any(&walk->session->values.exclude, name))
+    if (is_own(walk, st) || matches_any(&walk->session->values.exclude, name))
         return true;
     if (f->depth == MAX_DEPTH) {
         refuse(walk, path, "it lies too deep");

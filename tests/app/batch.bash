@@ -241,6 +241,15 @@ run batch deblur "$work/in" -o out3 --shard 2/3 --quiet
 check 'by their names alone' diff second <(files out3)
 rm -rf out out2 out3
 
+# Several devices take from one queue
+accepted batch deblur in -o out --quiet
+accepted batch deblur in -o out2 --device cpu,cpu --threads 1 --jobs 3 --quiet
+check 'two devices: the same' diff -r -x .softlens out out2
+refused 2 'missing between commas' batch deblur in -o out3 --device cpu,,cpu
+run batch deblur in -o out3 --device cpu,vulkan:99
+check 'a device that is not there: no success' test "$status" = 2 -o "$status" = 1
+rm -rf out out2 out3
+
 # Little blur: the file as it is
 make picture dark.png 40x32
 plant in/keep.png

@@ -41,6 +41,15 @@ check '  as a link' test in/a.png -ef "sorted/$label/a.png"
 accepted batch classify in -o unknown.csv --model u.safetensors --sort-into sorted2
 check 'unknown ones apart' test "$(find sorted2/unknown -type f | wc -l)" = 4
 
+# Another model says otherwise: what was sorted moves along, also where it lies among the pictures
+accepted batch classify in -o in/s.csv --model s.safetensors --sort-into in/sorted
+accepted batch classify in -o in/s.csv --model s.safetensors --sort-into in/sorted
+says '4 done before$'
+accepted batch classify in -o in/s.csv --model u.safetensors --sort-into in/sorted
+check 'sorted anew' test "$(find in/sorted -type f | wc -l)" = 4 -a \
+    "$(find in/sorted/unknown -type f | wc -l)" = 4
+rm -r in/sorted in/s.csv in/.s.csv.softlens
+
 # A chain: what is deblurred is what is classified
 accepted batch deblur,classify in -o out --model s.safetensors --model m.safetensors --sort-into s3
 check 'pictures and labels' test -f out/sub/d.jpg -a -f out/labels.csv

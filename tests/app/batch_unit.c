@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+// tests/app/batch_unit.c: the parts of a batch that files from outside and other machines meet:
+// names written down, slices, heads of pictures, journals.
+#include "../base/run.h"
+#include "batch.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *escaped(const char *text)
+{
+    char *out = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&out, &size);
+    batch_escape(file, text);
+    fclose(file);
+    return out;
+}
+
+START_TEST(any_name_goes_through_a_line)
+{
+    static const char *const names[] = { "",     "a.png", "line\nbreak\ttab", "\\",
+                                         "\\0a", "\x7f",  "\xff\xfe\x01",     "\r",
+                                         " " };
+    for (size_t i = 0; i < APP_LEN(names); i++) {
+        char *text = escaped(names[i]);
+        ck_assert_ptr_null(strpbrk(text, "\t\n\r"));
+        ck_assert(batch_unescape(text));
+        ck_assert_str_eq(text, names[i]);
+        free(text);
+    }
+    for (int c = 1; c < 256; c++) {
+        char name[] = { (char)c, 'x', (char)c, '\0' };
+        char *text = escaped(name);
+        ck_assert(batch_unescape(text));
+        ck_assert_str_eq(text, name);
+        free(text);
+    }
+}
+END_TEST
+
+START_TEST(malformed_escapes_are_refused)
+{
+    static const char *const texts[] = { "\\", "\\0", "\\0g", "\\00", "a\\", "\\g0", "\\0A" };
+    for (size_t i = 0; i < APP_LEN(texts); i++) {
+        char copy[16];
+        strcpy(copy, texts[i]);
+        ck_assert_msg(!batch_unescape(copy), "%s", texts[i]);
+    }
+}
+END_TEST
+
+// Machines of a cluster agree on these; a change of the hash cuts trees anew while batches run.
+START_TEST(slices_stay_as_they_are)
+{
+    ck_assert_uint_eq(batch_hash_text(""), UINT64_C(0xefd01f60ba992926));
+    ck_assert_uint_eq(batch_hash_text("a/b.png"), UINT64_C(0x7e75fb472d42b2f1));
+    unsigned share[16] = { 0 };
+    for (unsigned i = 0; i < 16000; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "%u/%05u.jpg", i / 100, i);
+        share[batch_hash_text(name) % 16]++;
+    }
+    for (unsigned i = 0; i < 16; i++)
+        ck_assert_msg(share[i] > 850 && share[i] < 1150, "slice %u has %u", i, share[i]);
+}
+END_TEST
+
+// ---- heads of pictures
+
+static bool peek(const void *bytes, size_t size, batch_extent *out)
+{
+    int fd = memfd_create("picture", MFD_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, bytes, size), (ssize_t)size);
+    bool known = batch_peek(fd, out);
+    close(fd);
+    return known;
+}
+
+START_TEST(heads_tell_the_size)
+{
+    unsigned char png[33] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\0\2\0\0\3\4\x10\6";
+    batch_extent e;
+    ck_assert(peek(png, sizeof(png), &e));
+    ck_assert_uint_eq(e.width, 0x10002);
+    ck_assert_uint_eq(e.height, 0x304);
+    ck_assert_uint_eq(e.pixel_bytes, 8);
+    static const unsigned char jpeg[] =
+        "\xff\xd8\xff\xe0\0\4ab\xff\xff\xdb\0\3x\xff\xc2\0\x11\x08\1\2"
+        "\3\4\3";
+    ck_assert(peek(jpeg, sizeof(jpeg) - 1, &e));
+    ck_assert_uint_eq(e.height, 0x102);
+    ck_assert_uint_eq(e.width, 0x304);
+    ck_assert_uint_eq(e.pixel_bytes, 3);
+    for (size_t i = 0; i < sizeof(jpeg) - 1; i++) // however it is cut short
+        ck_assert(!peek(jpeg, i, &e));
+    for (size_t i = 0; i < 32; i++)
+        ck_assert(!peek(png, i, &e));
+    png[25] = 5;
+    ck_assert(!peek(png, sizeof(png), &e));
+    png[25] = 255;
+    ck_assert(!peek(png, sizeof(png), &e));
+}
+END_TEST
+
+START_TEST(noise_is_no_picture)
+{
+    uint32_t state = 1;
+    for (int round = 0; round < 2000; round++) {
+        unsigned char bytes[256];
+        batch_extent e;
+        for (size_t i = 0; i < sizeof(bytes); i++) {
+            state = state * 1664525u + 1013904223u;
+            bytes[i] = (unsigned char)(state >> 24);
+        }
+        memcpy(bytes, round % 2 ? "\xff\xd8\xff" : "\x89PNG\r\n\x1a\n", round % 2 ? 3 : 8);
+        if (peek(bytes, sizeof(bytes), &e))
+            ck_assert(e.width && e.height && e.pixel_bytes);
+    }
+}
+END_TEST
+
+// ---- journals
+
+typedef struct seen {
+    size_t count, failed;
+    char name[64];
+    uint64_t where;
+    batch_record last;
+} seen;
+
+static void see(void *user, const batch_record *record, uint64_t where)
+{
+    seen *s = user;
+    s->count++;
+    s->failed += record->state == BATCH_BROKEN;
+    s->where = where;
+    s->last = *record;
+    snprintf(s->name, sizeof(s->name), "%s", record->name);
+}
+
+static void write_records(size_t count)
+{
+    batch_shard shard = { 2, 3 };
+    batch_journal *journal = NULL;
+    ck_assert_int_eq(batch_journal_open(dir, &shard, &journal), APP_DONE);
+    for (size_t i = 0; i < count; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "pic\n%zu.png", i);
+        batch_record record = { .state = i % 2 ? BATCH_BROKEN : BATCH_GOOD,
+                                .size = i,
+                                .mtime_ns = -5,
+                                .settings = UINT64_MAX - i,
+                                .out_size = UINT64_MAX,
+                                .seconds = 0.25,
+                                .hash = "0123",
+                                .name = name,
+                                .detail = "{\"a\":\"\\u0001\tb\"}" };
+        ck_assert(batch_journal_add(journal, &record));
+    }
+    batch_journal_close(journal);
+}
+
+START_TEST(records_come_back)
+{
+    batch_history history;
+    batch_record again;
+    char *line = NULL;
+    seen s = { 0 };
+    write_records(5);
+    ck_assert_int_eq(batch_history_read(dir, see, &s, &history), APP_DONE);
+    ck_assert_uint_eq(s.count, 5);
+    ck_assert_uint_eq(s.failed, 2);
+    ck_assert_uint_eq(history.damaged, 0);
+    ck_assert_str_eq(s.name, "pic\n4.png");
+    ck_assert(batch_read_record(&history, s.where, &again, &line));
+    ck_assert_str_eq(again.name, "pic\n4.png");
+    ck_assert_str_eq(again.detail, "{\"a\":\"\\u0001\tb\"}");
+    ck_assert_uint_eq(again.settings, UINT64_MAX - 4);
+    ck_assert_int_eq(again.mtime_ns, -5);
+    ck_assert_uint_eq(again.out_size, UINT64_MAX);
+    free(line);
+    ck_assert(!batch_read_record(&history, s.where + 3, &again, &line));
+    free(line);
+    ck_assert(!batch_read_record(&history, UINT64_MAX, &again, &line));
+    free(line);
+    batch_history_free(&history);
+}
+END_TEST
+
+// Whatever byte of a journal is another, no more than two lines are lost and none is made up.
+START_TEST(damage_is_seen)
+{
+    char path[256];
+    write_records(4);
+    snprintf(path, sizeof(path), "%s/2-of-3.journal", dir);
+    struct stat st;
+    ck_assert_int_eq(stat(path, &st), 0);
+    int fd = open(path, O_RDWR);
+    for (off_t at = 25; at < st.st_size; at++) { // behind the first line
+        batch_history history;
+        seen s = { 0 };
+        char was, other;
+        ck_assert_int_eq(pread(fd, &was, 1, at), 1);
+        other = (char)(was ^ (1 << at % 8));
+        ck_assert_int_eq(pwrite(fd, &other, 1, at), 1);
+        ck_assert_int_eq(batch_history_read(dir, see, &s, &history), APP_DONE);
+        ck_assert_msg(s.count == 3 || s.count == 2, "byte %ld: %zu records", (long)at, s.count);
+        batch_history_free(&history);
+        ck_assert_int_eq(pwrite(fd, &was, 1, at), 1);
+    }
+    // Cut short at any byte, it is mended and goes on.
+    for (off_t size = st.st_size; size > 25; size -= 7) {
+        batch_shard shard = { 2, 3 };
+        batch_journal *journal = NULL;
+        batch_history history;
+        seen s = { 0 };
+        ck_assert_int_eq(ftruncate(fd, size), 0);
+        ck_assert_int_eq(batch_journal_open(dir, &shard, &journal), APP_DONE);
+        ck_assert(batch_journal_add(journal, &(batch_record) { .state = BATCH_GOOD, .name = "x" }));
+        batch_journal_close(journal);
+        ck_assert_int_eq(batch_history_read(dir, see, &s, &history), APP_DONE);
+        ck_assert_uint_eq(history.damaged, 0);
+        ck_assert_str_eq(s.name, "x");
+        batch_history_free(&history);
+    }
+    close(fd);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("batch");
+    tcase_add_test(tcase, any_name_goes_through_a_line);
+    tcase_add_test(tcase, malformed_escapes_are_refused);
+    tcase_add_test(tcase, slices_stay_as_they_are);
+    tcase_add_test(tcase, heads_tell_the_size);
+    tcase_add_test(tcase, noise_is_no_picture);
+    tcase_add_test(tcase, records_come_back);
+    tcase_add_test(tcase, damage_is_seen);
+    return run_case("app/batch_unit", tcase);
+}
