@@ -185,7 +185,7 @@ static void print_summary(const batch *b)
     double rate = seconds > 0 ? (double)c->done / seconds : 0;
     if (b->session->values.json) {
         json_t *o = json_object();
-        app_set_text(o, "output", b->folder ? b->folder : b->table);
+        app_set_text(o, "output", b->session->values.output);
         json_object_set_new(o, "pictures", json_integer((json_int_t)b->list.count));
         json_object_set_new(o, "done", json_integer((json_int_t)c->done));
         json_object_set_new(o, "unchanged", json_integer((json_int_t)c->unchanged));
@@ -213,7 +213,7 @@ static void print_summary(const batch *b)
                        c->known_failed);
     if (c->done)
         snprintf(at, (size_t)(end - at), ", %.*f pictures/s", rate < 10 ? 2 : 0, rate);
-    app_say(b->session, "%s: %zu %s done%s", b->folder ? b->folder : b->table, c->done,
+    app_say(b->session, "%s: %zu %s done%s", b->session->values.output, c->done,
             app_plural(c->done, "picture", "pictures"), parts);
 }
 
@@ -237,6 +237,9 @@ static app_exit journal_run(batch *b, batch_state state)
 {
     char shard[64];
     snprintf(shard, sizeof(shard), "%" PRIu64 "/%" PRIu64, b->shard.index, b->shard.count);
+    const char *table = NULL;
+    for (size_t i = 0; i < b->step_count; i++)
+        table = table ? table : b->table[i];
     batch_record record = { .state = state,
                             .size = b->list.total,
                             .mtime_ns = (int64_t)b->list.sum,
@@ -244,7 +247,7 @@ static app_exit journal_run(batch *b, batch_state state)
                             .out_size = b->list.count,
                             .seconds = b->seconds,
                             .name = shard,
-                            .output = b->table,
+                            .output = table,
                             .detail = b->settings_text };
     if (batch_journal_add(b->journal, &record))
         return APP_DONE;
@@ -275,9 +278,8 @@ static app_exit look(batch *b, int count, char **operands)
 static app_exit write_tables(batch *b)
 {
     app_exit result = batch_read_history(b);
-    for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
-        if (b->step[i]->table)
-            result = b->step[i]->table(b);
+    if (result == APP_DONE)
+        result = batch_write_tables(b);
     return result == APP_DONE ? batch_write_report(b) : result;
 }
 

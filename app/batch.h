@@ -253,13 +253,19 @@ typedef struct batch_step {
     int (*write)(const batch *b, batch_item *item);
     // The `i`th thing that `found` says is in the picture; NULL: there are no more. NULL: none.
     const char *(*label)(const struct json_t *found, size_t i);
-    // When all is dealt with: tables of what was found. NULL: none.
-    app_exit (*table)(batch *b);
+    // When all is dealt with: the table of what was found, from the journals' records of b->list,
+    // written to `path`. NULL: none.
+    app_exit (*table)(const batch *b, const char *path);
+    // How it is called in the output folder, where there is a table.
+    void (*table_name)(const batch *b, char *out, size_t size);
 } batch_step;
 
 extern const batch_step batch_step_deblur, batch_step_classify;
 
-app_exit batch_write_labels(batch *b); // batch_labels.c: the table of batch_step_classify
+// batch_labels.c: the table of batch_step_classify
+app_exit batch_write_labels(const batch *b, const char *path);
+void batch_name_labels(const batch *b, char *out, size_t size);
+app_exit batch_write_tables(const batch *b); // of all steps
 
 // "deblur" or a chain, "deblur,classify", into b->step. APP_USAGE: printed.
 app_exit batch_read_steps(batch *b, const char *text);
@@ -277,10 +283,9 @@ struct batch {
     char *model[BATCH_MAX_STEPS]; // paths
     bool writes_pictures;
     batch_shard shard;
-    char *folder;   // the mirrored tree's, and that of the journals' folder; NULL: there is none
-    char *table;    // the file of labels; NULL: none
-    bool is_jsonl;  // of the table
-    char *journals; // the folder
+    char *folder; // the mirrored tree's, and that of the journals' folder; NULL: there is none
+    char *table[BATCH_MAX_STEPS];    // files; NULL: the step makes none
+    char *journals;                  // the folder
     uint64_t tile_bytes, item_bytes; // of --memory
     uint64_t settings;
     char *settings_text;

@@ -196,4 +196,5 @@ const batch_step batch_step_classify = {
     .write = write_sorted,
     .label = label,
     .table = batch_write_labels,
+    .table_name = batch_name_labels,
 };

@@ -79,6 +79,18 @@ static void put_json(FILE *file, const char *name, json_t *found, const char *er
     json_decref(object);
 }
 
+// By the option, or by what -o is called.
+static bool is_jsonl(const batch *b)
+{
+    const char *ending = b->folder ? NULL : strrchr(b->session->values.output, '.');
+    return b->session->values.jsonl || (ending && strcmp(ending, ".jsonl") == 0);
+}
+
+void batch_name_labels(const batch *b, char *out, size_t size)
+{
+    snprintf(out, size, "labels.%s", is_jsonl(b) ? "jsonl" : "csv");
+}
+
 static void put_picture(const batch *b, FILE *file, const batch_picture *p)
 {
     batch_record record;
@@ -89,7 +101,7 @@ static void put_picture(const batch *b, FILE *file, const batch_picture *p)
     json_t *root = is_good ? json_loads(record.detail, 0, NULL) : NULL;
     json_t *found = json_object_get(root, batch_step_classify.name);
     const char *error = is_good ? NULL : record.detail;
-    if (b->is_jsonl)
+    if (is_jsonl(b))
         put_json(file, p->name, found, error);
     else
         put_csv(file, p->name, found, error);
@@ -97,23 +109,23 @@ static void put_picture(const batch *b, FILE *file, const batch_picture *p)
     free(line);
 }
 
-app_exit batch_write_labels(batch *b)
+app_exit batch_write_labels(const batch *b, const char *path)
 {
     char *temporary = NULL;
-    FILE *file = batch_file_new(b->table, &temporary);
+    FILE *file = batch_file_new(path, &temporary);
     int error = file ? 0 : errno;
     if (file) {
-        if (!b->is_jsonl)
+        if (!is_jsonl(b))
             fputs("input,rank,label,angle_degrees,cosine,probability,enrolled,unknown,confidence,"
                   "threshold,error\r\n",
                   file);
         for (size_t i = 0; i < b->list.count; i++)
             if (b->list.picture[i].known == BATCH_DONE || b->list.picture[i].known == BATCH_FAILED)
                 put_picture(b, file, &b->list.picture[i]);
-        error = batch_file_finish(file, b->table, temporary);
+        error = batch_file_finish(file, path, temporary);
     }
     if (error)
-        app_error("%s: cannot be written: %s; run the same again when it can", b->table,
+        app_error("%s: cannot be written: %s; run the same again when it can", path,
                   strerror(error));
     return error ? APP_FAILED : APP_DONE;
 }

@@ -183,7 +183,7 @@ static app_exit conclude(const merge *m, app_exit result)
     if (faults > 10)
         app_error("and %zu more", faults - 10);
     app_say(b->session, "%s: %zu %s done, %zu failed, %" PRIu64 " %s: %s",
-            b->folder ? b->folder : b->table, b->counts.skipped,
+            b->session->values.output, b->counts.skipped,
             app_plural(b->counts.skipped, "picture", "pictures"), b->counts.known_failed, m->shards,
             app_plural(m->shards, "shard", "shards"), faults ? "incomplete" : "complete");
     if (result == APP_DONE && faults)
@@ -193,10 +193,7 @@ static app_exit conclude(const merge *m, app_exit result)
 
 static app_exit write_all(batch *b)
 {
-    app_exit result = APP_DONE;
-    for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
-        if (b->step[i]->table)
-            result = b->step[i]->table(b);
+    app_exit result = batch_write_tables(b);
     return result == APP_DONE ? batch_write_report(b) : result;
 }
 

@@ -147,7 +147,7 @@ static void put_text(FILE *file, const char *text)
 
 static void put_head(const report *r)
 {
-    const char *place = r->b->folder ? r->b->folder : r->b->table;
+    const char *place = r->b->session->values.output;
     fputs("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
           "<meta name=\"viewport\" content=\"width=device-width\">\n"
           "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "

@@ -16,7 +16,6 @@
 #define DEFAULT_MEMORY ((uint64_t)2 << 30)
 #define MOST_FOR_TILES ((uint64_t)512 << 20)
 #define PROGRAM_BYTES ((uint64_t)64 << 20) // the program and its threads, without models
-#define TABLE_NAME "labels"
 
 static app_exit out_of_memory(void)
 {
@@ -57,49 +56,62 @@ static char *name_table(const batch *b, const char *path)
     return out;
 }
 
-static bool has_table(const batch *b)
+// One table for each step that makes one: in the folder, or the file that -o names.
+static app_exit name_tables(batch *b)
 {
-    for (size_t i = 0; i < b->step_count; i++)
-        if (b->step[i]->table)
-            return true;
-    return false;
+    const char *first = NULL;
+    for (size_t i = 0; i < b->step_count; i++) {
+        const batch_step *step = b->step[i];
+        char name[64];
+        if (!step->table)
+            continue;
+        if (!b->folder && first)
+            return app_usage(b->session->command,
+                             "-o %s: %s and %s each write a table; name a folder, ending in /",
+                             b->session->values.output, first, step->name);
+        first = step->name;
+        step->table_name(b, name, sizeof(name));
+        char *path = b->folder ? batch_join(b->folder, name) : strdup(b->session->values.output);
+        b->table[i] = path ? name_table(b, path) : NULL;
+        free(path);
+        if (!b->table[i])
+            return out_of_memory();
+    }
+    return APP_DONE;
+}
+
+static void forget_places(batch *b)
+{
+    free(b->folder);
+    free(b->journals);
+    b->folder = b->journals = NULL;
+    for (size_t i = 0; i < BATCH_MAX_STEPS; i++) {
+        free(b->table[i]);
+        b->table[i] = NULL;
+    }
 }
 
 app_exit batch_find_places(batch *b)
 {
-    free(b->folder);
-    free(b->journals);
-    free(b->table);
-    b->folder = b->journals = b->table = NULL;
-    const char *output = b->session->values.output;
+    const char *output = b->session->values.output, *slash = strrchr(output, '/');
     bool is_folder = b->writes_pictures || app_ends_in_slash(output) || app_is_directory(output);
-    const char *ending = strrchr(output, '.');
-    char *table = NULL;
-    b->is_jsonl =
-        b->session->values.jsonl || (!is_folder && ending && strcmp(ending, ".jsonl") == 0);
+    forget_places(b);
     if (is_folder) {
         b->folder = strdup(output);
         while (b->folder && strlen(b->folder) > 1 && app_ends_in_slash(b->folder))
             b->folder[strlen(b->folder) - 1] = '\0';
         b->journals = b->folder ? batch_join(b->folder, BATCH_FOLDER) : NULL;
-        table = b->folder
-                    ? batch_join(b->folder, b->is_jsonl ? TABLE_NAME ".jsonl" : TABLE_NAME ".csv")
-                    : NULL;
     } else {
-        const char *slash = strrchr(output, '/');
         size_t before = slash ? (size_t)(slash - output) + 1 : 0;
-        table = strdup(output);
         if (asprintf(&b->journals, "%.*s.%s%s", (int)before, output, output + before,
                      BATCH_FOLDER) < 0)
             b->journals = NULL;
     }
-    if (table && has_table(b))
-        b->table = name_table(b, table);
-    bool ok = table && b->journals && (b->table || !has_table(b));
-    free(table);
-    if (ok && is_folder && !app_is_directory(b->folder) && access(b->folder, F_OK) == 0)
+    if (!b->journals)
+        return out_of_memory();
+    if (is_folder && !app_is_directory(b->folder) && access(b->folder, F_OK) == 0)
         return app_usage(b->session->command, "-o %s: is a file; name a folder", b->folder);
-    return ok ? APP_DONE : out_of_memory();
+    return name_tables(b);
 }
 
 // Pictures inside of the folder that they are written to would be read and written at once.
@@ -249,9 +261,7 @@ void batch_setup_free(batch *b)
 {
     for (size_t i = 0; i < BATCH_MAX_STEPS; i++)
         free(b->model[i]);
-    free(b->folder);
-    free(b->table);
-    free(b->journals);
+    forget_places(b);
     free(b->settings_text);
     free(b->todo);
     if (b->watch >= 0)

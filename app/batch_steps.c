@@ -27,6 +27,15 @@ static app_exit refuse(const batch *b, const char *text, size_t length)
                      (int)(length < 64 ? length : 64), text, known);
 }
 
+app_exit batch_write_tables(const batch *b)
+{
+    app_exit result = APP_DONE;
+    for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
+        if (b->table[i])
+            result = b->step[i]->table(b, b->table[i]);
+    return result;
+}
+
 app_exit batch_read_steps(batch *b, const char *text)
 {
     for (;;) {
