@@ -96,22 +96,60 @@ void sl_nms_compact(sl_nms_set *set)
     describe_blocks(set, n, old);
 }
 
+// Keys are short, as neighbours need not be sorted to the last bit: the class above the distance
+// from the leftmost box, then the strip above that from the uppermost.
+#define X_BITS 19
+#define Y_BITS 18
+#define CLASSES 8
+
+static uint32_t near_key(float distance, unsigned bits)
+{
+    return (sl_radix_key(distance) & 0x7fffffffu) >> (31 - bits);
+}
+
 // Boxes that differ fourfold in size do not share a block if they can help it: one large box would
 // make its block overlap everything.
 static uint32_t size_class(const sl_box *box)
 {
     const float w = box->x2 - box->x1, h = box->y2 - box->y1, side = w > h ? w : h;
-    return side > 0 ? (sl_radix_key(side) & 0x7fffffffu) >> 24 : 0;
+    return side > 0 ? near_key(side, 7) : 0; // half the exponent
+}
+
+// What keys count from.
+typedef struct least {
+    float x, y;
+    uint32_t class;
+} least;
+
+static least least_of(const sl_scored *boxes, size_t n)
+{
+    least of = { INFINITY, INFINITY, UINT32_MAX };
+    for (size_t j = 0; j < n; j++) {
+        const float x = boxes[j].box.x1 + boxes[j].box.x2, y = boxes[j].box.y1 + boxes[j].box.y2;
+        const uint32_t class = size_class(&boxes[j].box);
+        of.x = x < of.x ? x : of.x;
+        of.y = y < of.y ? y : of.y;
+        of.class = class > 0 && class < of.class ? class : of.class; // 0: empty, or next to it
+    }
+    return of;
+}
+
+static uint32_t x_key(const sl_box *box, const least *from)
+{
+    uint32_t class = size_class(box);
+    class = class > from->class ? class - from->class : 0;
+    class = class < CLASSES ? class : CLASSES - 1;
+    return class << X_BITS | near_key(box->x1 + box->x2 - from->x, X_BITS);
 }
 
 // Numbers the strips, from left to right within each class, that hold as many blocks below each
-// other as there are strips. items: by class, whose number is the key. Returns the number of
-// strips.
+// other as there are strips; at most 2^11 for SL_NMS_MAX_BOXES. Returns the number of strips.
 static uint32_t cut_strips(const uint64_t *items, size_t n, uint32_t *strip)
 {
+    const unsigned above = 32 + X_BITS;
     uint32_t count = 0;
     for (size_t start = 0, end; start < n; start = end) {
-        for (end = start + 1; end < n && items[end] >> 32 == items[start] >> 32;)
+        for (end = start + 1; end < n && items[end] >> above == items[start] >> above;)
             end++;
         const double blocks = (double)(end - start) / SL_NMS_BLOCK;
         const size_t width = (size_t)ceil((double)(end - start) / ceil(sqrt(blocks)));
@@ -120,23 +158,6 @@ static uint32_t cut_strips(const uint64_t *items, size_t n, uint32_t *strip)
         count += (uint32_t)((end - start + width - 1) / width);
     }
     return count;
-}
-
-// Keys of 22 bits, as neighbours need not be sorted to the last bit: the distance from the least.
-static uint32_t near_key(float distance)
-{
-    return (sl_radix_key(distance) & 0x7fffffffu) >> 9;
-}
-
-static sl_box least_of(const sl_scored *boxes, size_t n)
-{
-    sl_box least = { INFINITY, INFINITY, 0, 0 };
-    for (size_t j = 0; j < n; j++) {
-        const float x = boxes[j].box.x1 + boxes[j].box.x2, y = boxes[j].box.y1 + boxes[j].box.y2;
-        least.x1 = x < least.x1 ? x : least.x1;
-        least.y1 = y < least.y1 ? y : least.y1;
-    }
-    return least;
 }
 
 static unsigned bits_for(size_t n) // to tell n values apart; at least 1
@@ -151,25 +172,20 @@ static const uint64_t *sort_boxes(sl_nms_set *set)
     const sl_scored *boxes = set->boxes;
     uint64_t *items = set->items, *spare = items + n;
     uint32_t *strip = set->gone; // not in use yet
-    const sl_box least = least_of(boxes, n);
+    const least from = least_of(boxes, n);
     for (size_t j = 0; j < n; j++)
-        items[j] = sl_radix_item(near_key(boxes[j].box.x1 + boxes[j].box.x2 - least.x1), j);
+        items[j] = sl_radix_item(x_key(&boxes[j].box, &from), j);
     if (n <= SL_NMS_BLOCK)
         return items;
-    sl_radix_sort(items, spare, n, 22);
-    for (size_t j = 0; j < n; j++)
-        items[j] = sl_radix_item(size_class(&boxes[(uint32_t)items[j]].box), items[j]);
-    sl_radix_sort(items, spare, n, 7);
+    sl_radix_sort(items, spare, n, X_BITS + 3);
     const uint32_t strips = cut_strips(items, n, strip);
     for (size_t j = 0; j < n; j++) {
-        const sl_box *box = &boxes[(uint32_t)items[j]].box;
-        const uint32_t key = near_key(box->y1 + box->y2 - least.y1);
-        items[j] = sl_radix_item(strip[(uint32_t)items[j]] % 2 ? ~key : key, items[j]);
+        const sl_box *box = &boxes[j].box;
+        const uint32_t y = near_key(box->y1 + box->y2 - from.y, Y_BITS);
+        const uint32_t down = strip[j] % 2 ? y ^ ((1u << Y_BITS) - 1) : y;
+        items[j] = sl_radix_item(strip[j] << Y_BITS | down, j);
     }
-    sl_radix_sort(items, spare, n, 22);
-    for (size_t j = 0; j < n; j++)
-        items[j] = sl_radix_item(strip[(uint32_t)items[j]], items[j]);
-    sl_radix_sort(items, spare, n, bits_for(strips));
+    sl_radix_sort(items, spare, n, Y_BITS + bits_for(strips));
     return items;
 }
 
