@@ -88,7 +88,7 @@ static size_t best_slot(sl_nms_set *set)
         const size_t i = set->kernels->first(b->best, b->place, b->count);
         const size_t from = i * SL_NMS_BLOCK;
         const size_t slot =
-            from + set->kernels->first(s->score + from, s->place + from, b->live[i]);
+            from + set->kernels->first(s->score + from, s->place + from, SL_NMS_BLOCK);
         if (s->score[slot] == b->best[i] && s->place[slot] == b->place[i])
             return slot;
         b->best[i] = s->score[slot];
@@ -101,13 +101,12 @@ static void lower_others(sl_nms_set *set, const sl_nms_chosen *chosen)
 {
     uint32_t *fallen = (uint32_t *)set->items; // not in use meanwhile
     const size_t reached = set->kernels->reach(&set->blocks, chosen, set->rule.extra, set->reached);
-    set->gone_count = set->kernels->lower(&set->slots, set->blocks.live, set->reached, reached,
-                                          chosen, &set->rule, fallen);
-    for (size_t k = 0; k < set->gone_count; k++)
+    set->gone_count = set->kernels->lower(&set->slots, set->filled, set->reached, reached, chosen,
+                                          &set->rule, fallen);
+    for (size_t k = 0; k < set->gone_count; k++) {
         set->gone[k] = set->slots.place[fallen[k]];
-    for (size_t k = 0; k < set->gone_count; k++) { // removing moves others, so by place
-        sl_nms_remove(set, set->at[set->gone[k]]);
         set->at[set->gone[k]] = SL_NMS_NONE_AT;
+        sl_nms_remove(set, fallen[k]);
     }
     sl_nms_fill_places(set);
 }

@@ -15,8 +15,8 @@
 #define SL_NMS_BLOCK 64 // slots; a whole number of vectors at every level
 #define SL_NMS_NONE_AT UINT32_MAX
 
-// Slots: the live boxes of a block come first in it. The others are dead: score -infinity, place
-// UINT32_MAX, and a rectangle that nothing overlaps.
+// Slots. One whose box was selected or dropped is dead: its score is -infinity, and nothing
+// overlaps it. Those from sl_nms_set.filled on are dead as well.
 typedef struct sl_nms_slots {
     float *x1, *y1, *x2, *y2, *area, *score;
     uint32_t *place, *id; // id: index in the caller's array
@@ -69,11 +69,10 @@ typedef struct sl_nms_kernels {
     // Blocks whose rectangle the chosen box overlaps; returns their number.
     size_t (*reach)(const sl_nms_blocks *blocks, const sl_nms_chosen *chosen, float extra,
                     uint32_t *out);
-    // Lowers the scores in the blocks reached. Lists the slots that fell below rule->least, in any
-    // order, and returns their number.
-    size_t (*lower)(const sl_nms_slots *slots, const uint32_t *live, const uint32_t *reached,
-                    size_t count, const sl_nms_chosen *chosen, const sl_nms_rule *rule,
-                    uint32_t *fallen);
+    // Lowers the scores in the blocks reached, as far as slots are filled. Lists those that fell
+    // below rule->least, in any order, and returns their number.
+    size_t (*lower)(const sl_nms_slots *slots, size_t filled, const uint32_t *reached, size_t count,
+                    const sl_nms_chosen *chosen, const sl_nms_rule *rule, uint32_t *fallen);
 } sl_nms_kernels;
 
 // ---- nms.c, nms_all.c
@@ -89,7 +88,7 @@ sl_status sl_nms_sort(sl_ctx *ctx, sl_scored *boxes, size_t n);
 // Allocates for set->boxes and fills the blocks. set->kernels, rule, boxes and n are given.
 sl_status sl_nms_set_new(sl_ctx *ctx, sl_nms_set *set);
 void sl_nms_set_clear(sl_nms_set *set);
-// Takes the box out of its slot; the last of its block moves in.
+// Leaves a dead slot behind.
 void sl_nms_remove(sl_nms_set *set, size_t slot);
 // Closes the gaps, once most boxes are gone.
 void sl_nms_compact(sl_nms_set *set);

@@ -12,11 +12,16 @@ double sl_nms_area(const sl_box *box, float extra)
            ((double)(box->y2 - box->y1) + (double)extra);
 }
 
+// Nothing overlaps a slot that begins at infinity, and no score is below that.
 static void bury(sl_nms_slots *s, size_t i)
 {
-    s->x1[i] = s->y1[i] = INFINITY;
-    s->x2[i] = s->y2[i] = s->score[i] = -INFINITY;
-    s->place[i] = UINT32_MAX;
+    s->x1[i] = INFINITY;
+    s->score[i] = -INFINITY;
+}
+
+static bool is_live(const sl_nms_slots *s, size_t i)
+{
+    return s->score[i] > -INFINITY;
 }
 
 static void move(sl_nms_set *set, size_t from, size_t to)
@@ -76,24 +81,22 @@ static void describe_blocks(sl_nms_set *set, size_t n, size_t old)
 void sl_nms_remove(sl_nms_set *set, size_t slot)
 {
     const size_t i = slot / SL_NMS_BLOCK;
-    const size_t last = i * SL_NMS_BLOCK + --set->blocks.live[i];
-    if (last != slot)
-        move(set, last, slot);
-    bury(&set->slots, last);
-    if (set->blocks.live[i] == 0)
+    bury(&set->slots, slot);
+    if (--set->blocks.live[i] == 0)
         bury_block(&set->blocks, i);
     set->live--;
 }
 
 void sl_nms_compact(sl_nms_set *set)
 {
-    const size_t old = set->blocks.count;
     size_t n = 0;
-    for (size_t i = 0; i < old; i++)
-        for (size_t k = 0; k < set->blocks.live[i]; k++, n++)
-            if (n != i * SL_NMS_BLOCK + k)
-                move(set, i * SL_NMS_BLOCK + k, n);
-    describe_blocks(set, n, old);
+    for (size_t k = 0; k < set->filled; k++)
+        if (is_live(&set->slots, k)) {
+            if (n != k)
+                move(set, k, n);
+            n++;
+        }
+    describe_blocks(set, n, set->blocks.count);
 }
 
 // Keys are short, as neighbours need not be sorted to the last bit: the class above the distance

@@ -224,7 +224,7 @@ SL_INLINE uint32_t *lower_here(const sl_nms_slots *slots, size_t i, vf common,
     return fallen;
 }
 
-SL_INLINE size_t lower_by(const sl_nms_slots *slots, const uint32_t *live, const uint32_t *reached,
+SL_INLINE size_t lower_by(const sl_nms_slots *slots, size_t filled, const uint32_t *reached,
                           size_t count, const sl_nms_chosen *chosen, const sl_nms_rule *rule,
                           uint32_t *fallen, sl_nms kind)
 {
@@ -235,7 +235,8 @@ SL_INLINE size_t lower_by(const sl_nms_slots *slots, const uint32_t *live, const
     pending p;
     p.count = 0;
     for (size_t j = 0; j < count; j++) {
-        const size_t from = (size_t)reached[j] * SL_NMS_BLOCK, end = from + live[reached[j]];
+        const size_t from = (size_t)reached[j] * SL_NMS_BLOCK;
+        const size_t end = filled < from + SL_NMS_BLOCK ? filled : from + SL_NMS_BLOCK;
         for (size_t i = from; i < end; i += VL) {
             vf w = vf_min(x2, vf_load(slots->x2 + i)) - vf_max(x1, vf_load(slots->x1 + i)) + extra;
             vf h = vf_min(y2, vf_load(slots->y2 + i)) - vf_max(y1, vf_load(slots->y1 + i)) + extra;
@@ -253,15 +254,14 @@ SL_INLINE size_t lower_by(const sl_nms_slots *slots, const uint32_t *live, const
     return (size_t)(fallen - start);
 }
 
-static size_t lower(const sl_nms_slots *slots, const uint32_t *live, const uint32_t *reached,
-                    size_t count, const sl_nms_chosen *chosen, const sl_nms_rule *rule,
-                    uint32_t *fallen)
+static size_t lower(const sl_nms_slots *slots, size_t filled, const uint32_t *reached, size_t count,
+                    const sl_nms_chosen *chosen, const sl_nms_rule *rule, uint32_t *fallen)
 {
     if (rule->kind == SL_NMS_LINEAR)
-        return lower_by(slots, live, reached, count, chosen, rule, fallen, SL_NMS_LINEAR);
+        return lower_by(slots, filled, reached, count, chosen, rule, fallen, SL_NMS_LINEAR);
     if (rule->kind == SL_NMS_HARD)
-        return lower_by(slots, live, reached, count, chosen, rule, fallen, SL_NMS_HARD);
-    return lower_by(slots, live, reached, count, chosen, rule, fallen, SL_NMS_GAUSSIAN);
+        return lower_by(slots, filled, reached, count, chosen, rule, fallen, SL_NMS_HARD);
+    return lower_by(slots, filled, reached, count, chosen, rule, fallen, SL_NMS_GAUSSIAN);
 }
 
 static size_t first(const float *score, const uint32_t *place, size_t n)
