@@ -92,7 +92,7 @@ void sl_nms_set_clear(sl_nms_set *set);
 void sl_nms_remove(sl_nms_set *set, size_t slot);
 // Closes the gaps, once most boxes are gone.
 void sl_nms_compact(sl_nms_set *set);
-// As f32 of the f64 product of the sides, as the published loop has it.
+// In f64; the published loop rounds it to f32, but for the chosen box.
 double sl_nms_area(const sl_box *box, float extra);
 
 // ---- nms_places.c

@@ -2,6 +2,7 @@
 // detect/nms_blocks.c: sorts boxes into blocks of neighbours and keeps the blocks full.
 #include "detect/nms.h"
 
+#include <assert.h>
 #include <math.h>
 
 #define LANES 16 // entries that a vector may read beyond the last block
@@ -103,7 +104,8 @@ void sl_nms_compact(sl_nms_set *set)
 // from the leftmost box, then the strip above that from the uppermost.
 #define X_BITS 19
 #define Y_BITS 18
-#define CLASSES 8
+#define CLASS_BITS 3
+#define CLASSES (1u << CLASS_BITS)
 
 static uint32_t near_key(float distance, unsigned bits)
 {
@@ -111,42 +113,38 @@ static uint32_t near_key(float distance, unsigned bits)
 }
 
 // Boxes that differ fourfold in size do not share a block if they can help it: one large box would
-// make its block overlap everything.
+// make its block overlap everything. Classes begin at sides of 4, 16, ... 16384 pixels.
 static uint32_t size_class(const sl_box *box)
 {
     const float w = box->x2 - box->x1, h = box->y2 - box->y1, side = w > h ? w : h;
-    return side > 0 ? near_key(side, 7) : 0; // half the exponent
+    const uint32_t half = side > 1 ? near_key(side, 7) - near_key(1, 7) : 0; // of the exponent
+    return half < CLASSES ? half : CLASSES - 1;
 }
 
-// What keys count from.
+// The corner that keys count from: of the boxes' middles, twice.
 typedef struct least {
     float x, y;
-    uint32_t class;
 } least;
 
 static least least_of(const sl_scored *boxes, size_t n)
 {
-    least of = { INFINITY, INFINITY, UINT32_MAX };
+    least of = { INFINITY, INFINITY };
     for (size_t j = 0; j < n; j++) {
         const float x = boxes[j].box.x1 + boxes[j].box.x2, y = boxes[j].box.y1 + boxes[j].box.y2;
-        const uint32_t class = size_class(&boxes[j].box);
         of.x = x < of.x ? x : of.x;
         of.y = y < of.y ? y : of.y;
-        of.class = class > 0 && class < of.class ? class : of.class; // 0: empty, or next to it
     }
     return of;
 }
 
 static uint32_t x_key(const sl_box *box, const least *from)
 {
-    uint32_t class = size_class(box);
-    class = class > from->class ? class - from->class : 0;
-    class = class < CLASSES ? class : CLASSES - 1;
-    return class << X_BITS | near_key(box->x1 + box->x2 - from->x, X_BITS);
+    return size_class(box) << X_BITS | near_key(box->x1 + box->x2 - from->x, X_BITS);
 }
 
 // Numbers the strips, from left to right within each class, that hold as many blocks below each
-// other as there are strips; at most 2^11 for SL_NMS_MAX_BOXES. Returns the number of strips.
+// other as there are strips: at most 2^11 in all, as 2^18 blocks are the most. Returns their
+// number.
 static uint32_t cut_strips(const uint64_t *items, size_t n, uint32_t *strip)
 {
     const unsigned above = 32 + X_BITS;
@@ -180,8 +178,9 @@ static const uint64_t *sort_boxes(sl_nms_set *set)
         items[j] = sl_radix_item(x_key(&boxes[j].box, &from), j);
     if (n <= SL_NMS_BLOCK)
         return items;
-    sl_radix_sort(items, spare, n, X_BITS + 3);
+    sl_radix_sort(items, spare, n, X_BITS + CLASS_BITS);
     const uint32_t strips = cut_strips(items, n, strip);
+    assert(strips <= 1u << (32 - Y_BITS));
     for (size_t j = 0; j < n; j++) {
         const sl_box *box = &boxes[j].box;
         const uint32_t y = near_key(box->y1 + box->y2 - from.y, Y_BITS);

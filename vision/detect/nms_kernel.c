@@ -10,7 +10,7 @@
 #define HALF (VL / 2)
 
 typedef double vd __attribute__((vector_size(VL * 4))); // f64 lanes: half of those of f32
-typedef int64_t vl __attribute__((vector_size(VL * 4)));
+typedef uint64_t vl __attribute__((vector_size(VL * 4)));
 
 extern const sl_nms_kernels SL_LEVEL(sl_nms_kernels);
 
