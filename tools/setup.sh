@@ -11,7 +11,7 @@ build=(gcc libc6-dev meson ninja-build pkg-config
 tests=(check fonts-lohit-deva g++ mesa-vulkan-drivers python3-jsonschema python3-yaml
        vulkan-validationlayers)
 checks=(binutils chromium clang clang-format libclang-rt-dev mandoc munge parallel shellcheck
-        slurm-wlm)
+        slurm-wlm time)
 bench=(libopenblas0-openmp libopenblas-dev python3-numpy python3-pil python3-skimage python3-torch)
 
 case "${1-}" in
