@@ -208,8 +208,11 @@ static void finish_record(batch *b, batch_item *item)
                             .detail = detail };
     if (item->output && stat(item->output, &st) == 0)
         record.out_size = (uint64_t)st.st_size;
+    char message[1024];
+    snprintf(message, sizeof(message), "%s: is gone as soon as it is written",
+             item->output ? item->output : "");
     if (item->output && record.out_size == UINT64_MAX)
-        cannot_write(b, item, "the output is gone as soon as it is written", ENOENT);
+        cannot_write(b, item, message, ENOENT);
     else if (!detail)
         batch_item_fail(item, BATCH_AGAIN, "%s: out of memory", p->path);
     else if (!batch_journal_add(b->journal, &record))
