@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LIST_OPTION(text, field, what, sentence)                                                   \
     {                                                                                              \
@@ -277,8 +278,11 @@ static app_exit look(batch *b, int count, char **operands)
 
 static app_exit write_tables(batch *b)
 {
-    app_exit result = batch_read_history(b);
-    if (result == APP_DONE)
+    bool is_known = batch_is_settled(b); // then the tables are as they would be written
+    for (size_t i = 0; i < b->step_count; i++)
+        is_known = is_known && (!b->table[i] || access(b->table[i], F_OK) == 0);
+    app_exit result = is_known ? APP_DONE : batch_read_history(b);
+    if (result == APP_DONE && !is_known)
         result = batch_write_tables(b);
     return result == APP_DONE ? batch_write_report(b) : result;
 }

@@ -293,6 +293,8 @@ struct batch {
     batch_history history; // what the list's records refer to
     batch_journal *journal;
     FILE *log;
+    batch_record ended; // this shard's last BATCH_END, without its strings
+    int64_t last_ms;    // of the last word on any picture of the list
     size_t *todo, todo_count;
     batch_counts counts;
     batch_worker *worker; // one for each device
@@ -310,6 +312,7 @@ void batch_setup_free(batch *b);
 // Which pictures are done by what the journals say, and which are left: b->todo.
 app_exit batch_plan(batch *b);
 app_exit batch_read_history(batch *b); // only what the journals say
+bool batch_is_settled(const batch *b); // nothing happened since this shard ended the last time
 // Without a scan: a picture for every record, which batch_judge_records then holds against
 // b->settings. False: out of memory.
 bool batch_list_add_record(batch_list *list, const batch_record *record, uint64_t where);

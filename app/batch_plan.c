@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,9 +68,28 @@ static batch_known judge(const batch *b, const batch_picture *p, const batch_rec
     return is_same_file ? BATCH_DONE : BATCH_CHANGED;
 }
 
+static void see_end(batch *b, const batch_record *r)
+{
+    char shard[64];
+    snprintf(shard, sizeof(shard), "%" PRIu64 "/%" PRIu64, b->shard.index, b->shard.count);
+    if (strcmp(r->name, shard) != 0 || r->when_ms < b->ended.when_ms)
+        return;
+    b->ended = *r;
+    b->ended.hash = b->ended.name = b->ended.output = b->ended.detail = NULL;
+}
+
+bool batch_is_settled(const batch *b)
+{
+    return b->todo_count == 0 && b->ended.settings == b->settings &&
+           b->ended.when_ms > b->last_ms && b->ended.size == b->list.total &&
+           b->ended.mtime_ns == (int64_t)b->list.sum;
+}
+
 static void see(void *user, const batch_record *r, uint64_t where)
 {
     batch *b = user;
+    if (r->state == BATCH_END)
+        see_end(b, r);
     if (r->state != BATCH_START && r->state != BATCH_GOOD && r->state != BATCH_BROKEN)
         return;
     batch_picture *p =
@@ -77,6 +97,8 @@ static void see(void *user, const batch_record *r, uint64_t where)
                       : NULL;
     if (!p)
         return;
+    if (r->when_ms > b->last_ms)
+        b->last_ms = r->when_ms;
     if (p->target && r->state != BATCH_BROKEN && strcmp(r->output, p->target) == 0)
         p->is_ours = true;
     if (r->when_ms < p->when_ms)
@@ -96,6 +118,8 @@ app_exit batch_read_history(batch *b)
         p->record = 0;
         p->is_ours = false;
     }
+    b->ended = (batch_record) { .when_ms = INT64_MIN };
+    b->last_ms = INT64_MIN;
     batch_history_free(&b->history);
     app_exit result = batch_history_read(b->journals, see, b, &b->history);
     if (result == APP_DONE && b->history.damaged && !b->session->values.quiet)

@@ -20,6 +20,15 @@ cp labels.csv first.csv
 accepted batch classify in -o labels.csv --model s.safetensors
 says '4 done before'
 check 'the second run writes the same' cmp labels.csv first.csv
+rm labels.csv
+accepted batch classify in -o labels.csv --model s.safetensors
+check 'a table that is gone is back' cmp labels.csv first.csv
+mv in/b.jpg away.jpg
+accepted batch classify in -o labels.csv --model s.safetensors
+check 'a picture that is gone is in it no more' diff labels.csv <(grep -v ^b.jpg first.csv)
+mv away.jpg in/b.jpg
+accepted batch classify in -o labels.csv --model s.safetensors
+check 'and is again' cmp labels.csv first.csv
 echo damaged >in/e.png
 run batch classify in -o labels.csv --model s.safetensors
 check 'a failure: status 3' test "$status" = 3
