@@ -68,7 +68,7 @@ static const app_option rows[] = {
       .min = 1,
       .max = 32,
       .help = "Threads that read and decode, and as many that encode and write, 1 to 32 "
-              "(default: 1 each for every four processors)" },
+              "(default: a quarter of the processors, for labels alone half of them)" },
     { .name = "memory",
       .kind = APP_BYTES,
       .at = APP_AT(memory),
@@ -169,7 +169,15 @@ static const app_option rows[] = {
       .help = "Where to compute, one or several with commas between, such as vulkan:0,cpu; see "
               "softlens devices (default: auto)" },
     APP_PRECISION_OPTION,
-    APP_THREADS_OPTION,
+    { .name = "threads",
+      .kind = APP_INTEGER,
+      .at = APP_AT(threads),
+      .value = "N",
+      .min = 1,
+      .max = 256,
+      .help =
+          "Threads that compute for each device, 1 to 256 (default: one per processor, for labels "
+          "alone those that --jobs leaves)" },
     APP_OVERWRITE_OPTION,
     APP_MAX_PIXELS_OPTION,
     APP_ALLOW_TRUNCATED_OPTION,

@@ -15,6 +15,8 @@
 
 #define DEFAULT_MEMORY ((uint64_t)2 << 30)
 #define MOST_FOR_TILES ((uint64_t)512 << 20)
+#define MOST_JOBS 32 // as of --jobs
+#define MOST_THREADS 256
 #define PROGRAM_BYTES ((uint64_t)64 << 20) // the program and its threads, without models
 
 static app_exit out_of_memory(void)
@@ -229,6 +231,22 @@ static app_exit open_log(batch *b)
     return APP_FAILED;
 }
 
+// A picture to be deblurred keeps all processors busy for long, and is decoded beside it. One to be
+// labelled is as much work to decode as to look at: each gets half of them.
+static void share_processors(batch *b)
+{
+    app_values *values = &b->session->values;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t processors = online > 1 ? (uint64_t)online : 1;
+    uint64_t jobs = processors / (b->writes_pictures ? 4 : 2);
+    if (!values->jobs)
+        values->jobs = jobs < 1 ? 1 : jobs > MOST_JOBS ? MOST_JOBS : jobs;
+    if (!values->threads && !b->writes_pictures)
+        values->threads = processors > values->jobs ? processors - values->jobs : 1;
+    if (values->threads > MOST_THREADS)
+        values->threads = MOST_THREADS;
+}
+
 app_exit batch_setup(batch *b, int count, char **operands)
 {
     app_exit result = check_values(b, count);
@@ -248,12 +266,7 @@ app_exit batch_setup(batch *b, int count, char **operands)
         result = batch_find_settings(b);
     if (result == APP_DONE && !b->session->values.dry_run)
         result = open_log(b);
-    if (!b->session->values.jobs) {
-        long processors = sysconf(_SC_NPROCESSORS_ONLN);
-        b->session->values.jobs = processors > 4 ? (uint64_t)(processors / 4) : 1;
-        if (b->session->values.jobs > 32)
-            b->session->values.jobs = 32;
-    }
+    share_processors(b);
     return result;
 }
 

@@ -18,12 +18,16 @@ mkdir "$scratch/deblur" "$scratch/classify"
 "$bench" make "$scratch/deblur" "$pictures" "$root/data/sample.jpg"
 "$bench" make "$scratch/classify" $((pictures * 10)) "$root/data/sample.jpg"
 
-# Pictures a second of a batch, from its first thread's start to its last one's end.
+# Of a batch: pictures a second, from its first thread's start to its last one's end, and seconds of
+# all processors for a picture, from the program's start to its end.
 batch() # STEP
 {
+    local TIMEFORMAT='%U %S'
     rm -rf "$scratch/out"
-    "$root/build/softlens" batch "$1" "$scratch/$1" -o "$scratch/out/" --json |
-        sed -E 's/.*"pictures_per_second":([0-9.]+).*/\1/'
+    { time "$root/build/softlens" batch "$1" "$scratch/$1" -o "$scratch/out/" --json \
+        >"$scratch/json"; } 2>"$scratch/time"
+    sed -E 's/.*"done":([0-9]+),.*"pictures_per_second":([0-9.]+).*/\1 \2/' "$scratch/json" |
+        paste -d ' ' - "$scratch/time" | awk '{ print $2, ($3 + $4) / $1 }'
 }
 
 # Takes the better of what is known and what a run prints: pictures/s, and processor time.
@@ -45,10 +49,13 @@ for step in deblur classify; do
     done
     # One thread decodes while the others compute; together they cannot do more than the processors.
     awk -v step="$step" -v processors="$(nproc)" -v alone="${alone% *}" -v whole="${whole% *}" \
-        -v decode="${decode% *}" -v work="${alone#* }" -v reading="${decode#* }" 'BEGIN {
+        -v decode="${decode% *}" -v work="${alone#* }" -v reading="${decode#* }" -v spent="${whole#* }" \
+        'BEGIN {
         bound = step == "deblur" || alone < decode ? alone : decode
         all = processors / (work + reading)
         printf "%s: %.2f pictures/s in a batch; %.2f by the network alone, %.1f decoded by a thread, " \
             "%.2f by %d processors that do both: %.1f %% of the bound, %.1f %% of the processors\n",
-            step, whole, alone, decode, all, processors, 100 * whole / bound, 100 * whole / all }'
+            step, whole, alone, decode, all, processors, 100 * whole / bound, 100 * whole / all
+        printf "%s: %.4f s of processor time a picture; %.4f in the network, %.4f in reading\n",
+            step, spent, work, reading }'
 done
