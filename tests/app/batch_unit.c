@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // tests/app/batch_unit.c: the parts of a batch that files from outside and other machines meet:
-// names written down, slices, heads of pictures, journals.
+// names written down, slices, heads of pictures, journals, files put in place.
 #include "../base/run.h"
 #include "batch.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -231,6 +232,88 @@ START_TEST(damage_is_seen)
 }
 END_TEST
 
+// ---- files
+
+static void put(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(text, file);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+static bool holds(const char *path, const char *text)
+{
+    char got[64] = "";
+    FILE *file = fopen(path, "r");
+    size_t size = file ? fread(got, 1, sizeof(got) - 1, file) : 0;
+    if (file)
+        fclose(file);
+    return file && size == strlen(text) && strcmp(got, text) == 0;
+}
+
+START_TEST(leftovers_of_a_picture_are_its_own)
+{
+    static const char *const gone[] = { ".a.png.abc234.part", ".a.png.batch.part" };
+    static const char *const stay[] = { "a.png",           ".aa.png.abc234.part", ".a.png.part",
+                                        ".a.png.x.y.part", ".b.png.abc234.part",  "a.png.x.part",
+                                        ".a.png.abc234" };
+    for (size_t i = 0; i < APP_LEN(gone); i++)
+        put(in_dir(gone[i]), "half");
+    for (size_t i = 0; i < APP_LEN(stay); i++)
+        put(in_dir(stay[i]), "whole");
+    batch_remove_parts(in_dir("a.png"));
+    for (size_t i = 0; i < APP_LEN(gone); i++)
+        ck_assert_msg(access(in_dir(gone[i]), F_OK) != 0, "%s", gone[i]);
+    for (size_t i = 0; i < APP_LEN(stay); i++)
+        ck_assert_msg(access(in_dir(stay[i]), F_OK) == 0, "%s", stay[i]);
+    batch_remove_parts(in_dir("no/folder/a.png"));
+}
+END_TEST
+
+START_TEST(files_are_linked_or_copied)
+{
+    struct stat a, b;
+    put(in_dir("a"), "one");
+    ck_assert_int_eq(symlink("a", in_dir("link")), 0);
+    put(in_dir("old"), "two");
+    ck_assert_int_eq(batch_link_or_copy(in_dir("link"), in_dir("x/y/new")), 0);
+    ck_assert_int_eq(batch_link_or_copy(in_dir("a"), in_dir("old")), 0);
+    ck_assert_int_eq(batch_link_or_copy(in_dir("a"), in_dir("old")), 0); // it is that file already
+    ck_assert_int_eq(stat(in_dir("a"), &a), 0);
+    ck_assert_int_eq(lstat(in_dir("x/y/new"), &b), 0);
+    ck_assert(a.st_ino == b.st_ino && S_ISREG(b.st_mode));
+    ck_assert_int_eq(a.st_nlink, 3); // nothing is left beside them
+    ck_assert_int_eq(batch_link_or_copy(in_dir("none"), in_dir("z")), ENOENT);
+    ck_assert_int_ne(batch_link_or_copy(in_dir("a"), in_dir("a/b")), 0);
+    // To another file system it is copied.
+    char far[64];
+    snprintf(far, sizeof(far), "/dev/shm/batch-unit-%ld", (long)getpid());
+    if (stat("/dev/shm", &b) == 0 && b.st_dev != a.st_dev && access("/dev/shm", W_OK) == 0) {
+        ck_assert_int_eq(batch_link_or_copy(in_dir("a"), far), 0);
+        ck_assert(holds(far, "one"));
+        unlink(far);
+    }
+}
+END_TEST
+
+START_TEST(files_appear_whole_or_not_at_all)
+{
+    char *temporary = NULL;
+    FILE *file = batch_file_new(in_dir("t"), &temporary);
+    ck_assert_ptr_nonnull(file);
+    fputs("table", file);
+    ck_assert_int_ne(access(in_dir("t"), F_OK), 0);
+    ck_assert_int_eq(batch_file_finish(file, in_dir("t"), temporary), 0);
+    ck_assert(holds(in_dir("t"), "table"));
+    ck_assert_ptr_null(batch_file_new(in_dir("none/t"), &temporary));
+    ck_assert_int_eq(errno, ENOENT);
+    ck_assert_ptr_null(temporary);
+    file = batch_file_new("/dev/full/t", &temporary);
+    ck_assert_ptr_null(file);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("batch");
@@ -241,5 +324,8 @@ int main(void)
     tcase_add_test(tcase, noise_is_no_picture);
     tcase_add_test(tcase, records_come_back);
     tcase_add_test(tcase, damage_is_seen);
+    tcase_add_test(tcase, leftovers_of_a_picture_are_its_own);
+    tcase_add_test(tcase, files_are_linked_or_copied);
+    tcase_add_test(tcase, files_appear_whole_or_not_at_all);
     return run_case("app/batch_unit", tcase);
 }
