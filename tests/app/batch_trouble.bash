@@ -8,7 +8,7 @@ broken=${BROKEN:-30}
 make model m.safetensors good
 make picture p.png 150x100
 make picture j.jpg 120x90
-make picture large.png 700x500
+make picture large.png 400x300
 make header bomb.png 60000x60000
 make header limit.png 14000x14000
 export SOFTLENS_MODELS="$work/m.safetensors"

@@ -35,6 +35,29 @@ check 'the other task' task 6
 run batch merge tasks
 says '8 pictures done, 1 failed, 2 shards: complete'
 
+# Told that its time is over, a task ends between two pictures and asks to be queued again
+mkdir bin
+cat >bin/scontrol <<'END'
+#!/bin/sh
+echo "$@" >asked
+END
+chmod +x bin/scontrol
+for i in {10..60}; do cp p.png "in/$i.png"; done
+SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_TASK_MIN=1 SLURM_ARRAY_TASK_COUNT=1 SLURM_ARRAY_JOB_ID=77 \
+    PATH=$work/bin:$PATH bash "$tools/batch.slurm" deblur in -o late --dense --tile 64 \
+    >"$outside/out" 2>"$outside/err" </dev/null &
+pid=$!
+for ((wait = 0; wait < 500; wait++)); do
+    [ -z "$(find late -name '*.png' 2>/dev/null)" ] || break
+    sleep 0.01
+done
+kill -TERM "$pid"
+wait "$pid"
+status=$?
+check "out of time: status $status, 130 unless it was done" test "$status" = 130 -o "$status" = 0
+check '  asked to go on' test "$status" = 0 -o "$(cat asked 2>/dev/null)" = 'requeue 77_1'
+check '  no half file' test -z "$(find late -name '*.part')"
+
 if python3 -c 'import yaml, jsonschema' 2>/dev/null; then
     check 'the manifest' python3 "$tools/check_manifest.py"
     sed 's/completions:/completionz:/' "$tools/kubernetes.yaml" >wrong.yaml
