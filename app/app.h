@@ -32,7 +32,7 @@ typedef struct app_values_list {
 typedef struct app_values {
     bool help, quiet, verbose, json;
     bool overwrite, dense, strip_metadata, allow_truncated, half, composed, graph;
-    bool jsonl, csv, recursive, no_unknown, no_overlay, deblur;
+    bool jsonl, csv, recursive, no_unknown, overlay, no_overlay, deblur;
     const char *output, *output_dir, *input, *model, *heat, *compare;
     const char *device, *profile, *gallery, *embedding;
     const char *labels, *refine, *annotations, *images;

@@ -2,6 +2,7 @@
 // app/batch.c: softlens batch: folders of any size, resumable, on one machine or many.
 #include "batch.h"
 
+#include "detect.h"
 #include "jobs.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@ static const app_option rows[] = {
       .kind = APP_FILE,
       .at = APP_AT(output),
       .value = "DIR|FILE",
-      .help = "Write the same tree into DIR, labels.csv beside it; labels alone also into FILE" },
+      .help = "Write the same tree into DIR, tables beside it; labels alone also into FILE" },
     LIST_OPTION("include", include, "GLOB",
                 "Only pictures that match, such as '*.jpg' or 'trip/*'; several times: any of them "
                 "(default: names that end as PNG and JPEG do)"),
@@ -92,11 +93,12 @@ static const app_option rows[] = {
           "Let no two outputs differ in upper and lower case alone (default: where the output's "
           "file system demands it)" },
     { .name = "format",
-      .kind = APP_CHOICE,
+      .kind = APP_NAME,
       .at = APP_AT(format),
-      .value = "KIND",
-      .choices = "png|jpg",
-      .help = "Write png or jpg (default: each picture's own kind)" },
+      .value = "LIST",
+      .help = "Write pictures as png or jpg (default: each one's own kind); what detect found as "
+              "json, jsonl, coco, yolo, labelme, cvat, csv, or several with commas between "
+              "(default: json)" },
     { .name = "quality",
       .kind = APP_INTEGER,
       .at = APP_AT(quality),
@@ -123,8 +125,22 @@ static const app_option rows[] = {
       .value = "N",
       .min = 1,
       .max = 65535,
-      .help =
-          "Side of a tile in pixels (default: as large as a quarter of --memory and 512M allow)" },
+      .help = "Side of deblur's tiles in pixels (default: as large as a quarter of --memory and "
+              "512M allow); where nothing is deblurred, let detect also look at tiles of N by N "
+              "pixels" },
+    { .name = "overlay",
+      .at = APP_AT(overlay),
+      .help = "Also write each picture with what was found drawn on it" },
+    { .name = "overlay-style",
+      .kind = APP_CHOICE,
+      .at = APP_AT(overlay_style),
+      .value = "STYLE",
+      .choices = "boxes|labels|blur",
+      .help = "Draw boxes with labels, labels alone, or blur what was found (default: boxes)" },
+    APP_CLASSES_OPTION,
+    APP_SCORE_OPTION,
+    APP_FIND_OPTIONS,
+    APP_REFINE_OPTION,
     { .name = "top",
       .letter = 'k',
       .kind = APP_INTEGER,
@@ -138,7 +154,8 @@ static const app_option rows[] = {
       .kind = APP_FILE,
       .at = APP_AT(gallery),
       .value = "FILE",
-      .help = "Also know the classes of this gallery; see softlens enroll" },
+      .help = "Also know the classes of this gallery; see softlens enroll. Where nothing is "
+              "classified, name what detect finds anew by it" },
     { .name = "unknown-rate",
       .kind = APP_REAL,
       .at = APP_AT(unknown_rate),
@@ -230,8 +247,9 @@ static void print_plan(const batch *b)
 {
     for (size_t i = 0; i < b->todo_count; i++) {
         const batch_picture *p = &b->list.picture[b->todo[i]];
-        if (p->target)
-            app_say(b->session, "%s -> %s/%s", p->path, b->folder, p->target);
+        const char *to = p->target ? p->target : p->data;
+        if (to)
+            app_say(b->session, "%s -> %s/%s", p->path, b->folder, to);
         else
             app_say(b->session, "%s", p->path);
     }
@@ -277,6 +295,8 @@ static app_exit look(batch *b, int count, char **operands)
     bool ignore_case = b->session->values.ignore_case || (!dry && batch_ignores_case(b->journals));
     if (result == APP_DONE && b->writes_pictures)
         result = batch_name_targets(b->session, ignore_case, &b->list);
+    if (result == APP_DONE && b->writes_data)
+        result = batch_name_data(ignore_case, &b->list);
     if (result == APP_DONE) {
         batch_keep_shard(&b->shard, &b->list);
         result = batch_plan(b);
@@ -367,14 +387,16 @@ const app_command app_batch = {
     .operands_min = 1,
     .operands_max = INT32_MAX,
     .about =
-        "STEPS is deblur or classify, or both with a comma between: each picture goes through all "
-        "of them. Deblurred pictures go into the same tree under DIR, labels into a table. A "
+        "STEPS is deblur, detect or classify, or several with commas between: each picture goes "
+        "through all of them. Deblurred pictures and what was found in each go into the same tree "
+        "under DIR, labels into a table. A "
         "journal in the output tells what is done: the same command again does what is missing or "
         "has changed. softlens batch merge OUTPUT joins what shards did and checks that nothing is "
         "missing.",
     .examples = "softlens batch deblur photos/ -o sharp/\n"
                 "softlens batch classify photos/ -o labels.csv --sort-into sorted/\n"
                 "softlens batch deblur,classify photos/ -o out/ --min-blur 0.02\n"
+                "softlens batch detect photos/ -o out/ --format json,coco --overlay\n"
                 "softlens batch deblur photos/ -o sharp/ --shard 3/16\n"
                 "softlens batch merge sharp/ --report report.html\n"
                 "find . -print0 | softlens batch deblur --files0-from - -o sharp/\n",

@@ -46,6 +46,7 @@ typedef struct batch_picture {
     const char *path;   // as it is opened
     const char *name;   // in the mirrored tree: the journal's key
     const char *target; // in the output folder; NULL: no step writes pictures
+    const char *data;   // likewise, of a file of what was found; NULL: none is written
     uint64_t size;
     int64_t mtime_ns;
     dev_t dev;
@@ -56,6 +57,7 @@ typedef struct batch_picture {
     int64_t when_ms;   // of that word
     batch_known known;
     bool is_ours; // what stands at the target was written by a batch
+    bool is_data_ours;
 } batch_picture;
 
 typedef struct batch_list {
@@ -106,6 +108,8 @@ typedef struct batch_shard {
 app_exit batch_read_shard(const app_session *session, batch_shard *out);
 // Gives every picture its target, so that no two are one, also where case is not told apart.
 app_exit batch_name_targets(const app_session *session, bool ignore_case, batch_list *list);
+// Likewise the files of what was found, NAME.json.
+app_exit batch_name_data(bool ignore_case, batch_list *list);
 // Keeps the pictures whose names fall to this shard.
 void batch_keep_shard(const batch_shard *shard, batch_list *list);
 
@@ -130,6 +134,7 @@ typedef struct batch_record {
     const char *hash;   // of the content, BATCH_HASH_BYTES - 1 digits, or ""
     const char *name;   // of the picture; of BATCH_RUN and _END: the shard
     const char *output; // the target, or ""
+    const char *data;   // the file of what was found, or ""
     const char *detail; // JSON of what was found; of BATCH_BROKEN: why
 } batch_record;
 
@@ -242,6 +247,9 @@ typedef struct batch_step {
     bool changes_picture;     // what comes out is written into the mirrored tree
     // Values of the command line that contradict each other; NULL: none can. Prints.
     app_exit (*check)(const batch *b);
+    // Looks into the models that were found; b->notes gets what the tables need. NULL: there is
+    // nothing to see. Prints.
+    app_exit (*open)(batch *b);
     // Adds what decides its results to the settings. Sets strings and numbers of `object`.
     void (*settings)(const batch *b, struct json_t *object);
     // On the worker's thread, once: the model is open. The message is in the context.
@@ -249,6 +257,9 @@ typedef struct batch_step {
     void (*finish)(void *state); // takes NULL
     // On the worker's thread: may replace item->image, adds to item->found under the step's name.
     sl_status (*run)(void *state, const batch *b, batch_item *item);
+    // On a writing thread, before the picture itself: draws on it at last, writes a file of its
+    // own; fails the item. NULL: does nothing.
+    void (*emit)(const batch *b, sl_ctx *ctx, batch_item *item);
     // On a writing thread, after the picture itself: 0 or an errno. NULL: writes nothing.
     int (*write)(const batch *b, batch_item *item);
     // The `i`th thing that `found` says is in the picture; NULL: there are no more. NULL: none.
@@ -258,17 +269,24 @@ typedef struct batch_step {
     app_exit (*table)(const batch *b, const char *path);
     // How it is called in the output folder, where there is a table.
     void (*table_name)(const batch *b, char *out, size_t size);
+    // Likewise several, in the output folder, by names of their own. NULL: none.
+    app_exit (*tables)(const batch *b);
 } batch_step;
 
-extern const batch_step batch_step_deblur, batch_step_classify;
+extern const batch_step batch_step_deblur, batch_step_classify, batch_step_detect;
 
 // batch_labels.c: the table of batch_step_classify
 app_exit batch_write_labels(const batch *b, const char *path);
 void batch_name_labels(const batch *b, char *out, size_t size);
 app_exit batch_write_tables(const batch *b); // of all steps
 
+// Parts --format into the pictures' kind, which stays in the values, and the data that detect
+// writes; looks for options of steps that are not there. Needs the steps. APP_USAGE: printed.
+app_exit batch_read_formats(batch *b);
+
 // "deblur" or a chain, "deblur,classify", into b->step. APP_USAGE: printed.
 app_exit batch_read_steps(batch *b, const char *text);
+bool batch_has_step(const batch *b, const batch_step *step);
 
 // ---- batch.c, batch_setup.c, batch_plan.c: the whole of it
 
@@ -282,6 +300,11 @@ struct batch {
     size_t step_count;
     char *model[BATCH_MAX_STEPS]; // paths
     bool writes_pictures;
+    bool writes_data;       // NAME.json
+    unsigned data_formats;  // of detect, a bit for each sl_detect_format
+    char *refine;           // path of detect's classifier; NULL: none
+    struct json_t *notes;   // by the steps' names: what tables need and results do not depend on
+    uint64_t network_bytes; // of a worker, beside its models
     batch_shard shard;
     char *folder; // the mirrored tree's, and that of the journals' folder; NULL: there is none
     char *table[BATCH_MAX_STEPS];    // files; NULL: the step makes none
@@ -308,6 +331,8 @@ struct batch {
 // Reads the values, finds places and models, shares the memory; needs the steps. Prints.
 app_exit batch_setup(batch *b, int count, char **operands);
 app_exit batch_find_places(batch *b); // needs the steps and the shard
+// "a/labels.csv" of shard 3/16: "a/labels.3-of-16.csv"; malloc'ed, NULL: out of memory.
+char *batch_table_name(const batch *b, const char *path);
 void batch_setup_free(batch *b);
 // Which pictures are done by what the journals say, and which are left: b->todo.
 app_exit batch_plan(batch *b);
@@ -359,5 +384,7 @@ void batch_decode_item(const batch *b, sl_ctx *ctx, const batch_extent *extent, 
 void batch_compute_item(batch_worker *worker, batch_item *item);
 void batch_write_item(batch *b, sl_ctx *ctx, batch_item *item);
 void batch_item_fail(batch_item *item, batch_fault fault, const char *format, ...) APP_PRINTF(3, 4);
+// Same, for an output: with `error`, an errno, it shows whether the next picture will go better.
+void batch_item_cannot_write(const batch *b, batch_item *item, const char *message, int error);
 
 #endif

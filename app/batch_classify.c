@@ -123,10 +123,6 @@ static sl_status run(void *state, const batch *b, batch_item *item)
     }
     json_object_set_new(item->found, batch_step_classify.name, object);
     sl_classification_free(found);
-    if (!b->writes_pictures) { // nobody wants the pixels any more
-        sl_image_free(item->image);
-        item->image = NULL;
-    }
     return values->sort_into && !item->sort_label ? SL_ERR_NOMEM : SL_OK;
 }
 

@@ -156,6 +156,7 @@ static void journal_failure(const batch *b, const batch_item *item)
                             .hash = item->hash,
                             .name = item->picture->name,
                             .output = item->picture->target,
+                            .data = item->picture->data,
                             .detail = item->message };
     batch_journal_add(b->journal, &record);
 }

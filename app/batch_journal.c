@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // app/batch_journal.c: the journal that a batch resumes from: lines with checksums, appended.
 //
-// A line is crc32, state, when, size, mtime, settings, out_size, seconds, hash, name, output,
+// A line is crc32, state, when, size, mtime, settings, out_size, seconds, hash, name, output, data,
 // detail, with tabs between; the checksum covers what stands behind its own tab. A line that is
 // torn by a kill, a full disk or a network is told by its checksum and left out. Nothing but
 // appending to one file by one writer is asked of the file system.
@@ -145,7 +145,7 @@ static char *format_record(const batch_record *r, size_t *size)
             "00000000\t%c\t%lld\t%" PRIu64 "\t%" PRId64 "\t%016" PRIx64 "\t%" PRIu64 "\t%.4f\t",
             (char)r->state, now.tv_sec * 1000LL + now.tv_nsec / 1000000, r->size, r->mtime_ns,
             r->settings, r->out_size, r->seconds);
-    const char *const texts[] = { r->hash, r->name, r->output, r->detail };
+    const char *const texts[] = { r->hash, r->name, r->output, r->data, r->detail };
     for (size_t i = 0; i < APP_LEN(texts); i++) {
         batch_escape(line, texts[i] ? texts[i] : "");
         fputc(i + 1 < APP_LEN(texts) ? '\t' : '\n', line);
@@ -199,7 +199,7 @@ bool batch_journal_is_there(const batch_journal *j)
 // Splits a line without its newline, in place. False: damaged.
 static bool parse(char *line, size_t length, batch_record *r)
 {
-    char *field[12], *at = line;
+    char *field[13], *at = line;
     char sum[9];
     if (length < 10 || memchr(line, '\0', length) || line[8] != '\t')
         return false;
@@ -227,7 +227,8 @@ static bool parse(char *line, size_t length, batch_record *r)
                           .hash = field[8],
                           .name = field[9],
                           .output = field[10],
-                          .detail = field[11] };
+                          .data = field[11],
+                          .detail = field[12] };
     return true;
 }
 

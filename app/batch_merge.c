@@ -130,6 +130,7 @@ static app_exit read_steps(merge *m)
         size_t used = strlen(text);
         snprintf(text + used, sizeof(text) - used, "%s%s", used ? "," : "", name ? name : "?");
     }
+    m->b->notes = json_incref(json_object_get(root, "notes"));
     json_decref(root);
     if (*text)
         return batch_read_steps(m->b, text);
@@ -211,6 +212,8 @@ app_exit batch_merge(batch *b, const char *output)
     }
     if (result == APP_DONE)
         result = read_steps(&m);
+    if (result == APP_DONE && b->session->values.format)
+        result = batch_read_formats(b);
     if (result == APP_DONE) {
         b->session->values.jsonl = m.is_jsonl;
         result = batch_find_places(b); // now that it is known what was done there

@@ -8,6 +8,7 @@
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <wchar.h>
 #include <wctype.h>
 
@@ -23,6 +24,7 @@ typedef struct naming {
     batch_list *list;
     sl_image_format format; // asked for; SAME: the picture's own
     locale_t lower;         // 0: case is told apart
+    bool is_data;           // what gets its name is not the target but the data
     place *places;
 } naming;
 
@@ -54,6 +56,18 @@ static char *fold(const naming *n, const char *text)
     return out;
 }
 
+static const char **place_of(const naming *n, size_t index)
+{
+    batch_picture *p = &n->list->picture[index];
+    return n->is_data ? &p->data : &p->target;
+}
+
+// Data in the root that would be called as the table is, coco.json or coco.3-of-16.json.
+static bool is_table(const char *name)
+{
+    return strncasecmp(name, "coco.", 5) == 0 && !strchr(name, '/');
+}
+
 static const char *ending_of(sl_image_format format)
 {
     return format == SL_IMAGE_JPEG ? ".jpg" : ".png";
@@ -64,6 +78,11 @@ static char *name_for(const naming *n, const batch_picture *p, bool whole)
 {
     sl_image_format kind = app_format_of_name(p->name), want = n->format;
     char *out = NULL;
+    if (n->is_data) {
+        whole = whole || kind == SL_IMAGE_SAME || is_table(p->name);
+        size_t length = whole ? strlen(p->name) : (size_t)(strrchr(p->name, '.') - p->name);
+        return asprintf(&out, "%.*s.json", (int)length, p->name) < 0 ? NULL : out;
+    }
     if (want == SL_IMAGE_SAME)
         want = kind != SL_IMAGE_SAME ? kind : app_format_of_file(p->path);
     if (want == SL_IMAGE_SAME)
@@ -77,11 +96,12 @@ static char *name_for(const naming *n, const batch_picture *p, bool whole)
 }
 
 // Takes `name`, malloc'ed or NULL.
-static bool set_target(naming *n, batch_picture *p, char *name)
+static bool set_place(naming *n, size_t index, char *name)
 {
+    const char *own = n->list->picture[index].name, **at = place_of(n, index);
     if (name)
-        p->target = strcmp(name, p->name) == 0 ? p->name : batch_texts_add(&n->list->texts, name);
-    bool ok = name && p->target;
+        *at = strcmp(name, own) == 0 ? own : batch_texts_add(&n->list->texts, name);
+    bool ok = name && *at;
     free(name);
     return ok;
 }
@@ -100,7 +120,7 @@ static bool sort_places(naming *n)
         n->places[i] = (place) { NULL, 0 };
     }
     for (size_t i = 0; i < n->list->count; i++) {
-        n->places[i] = (place) { fold(n, n->list->picture[i].target), i };
+        n->places[i] = (place) { fold(n, *place_of(n, i)), i };
         if (!n->places[i].folded)
             return false;
     }
@@ -123,17 +143,18 @@ static char *numbered(const char *target, unsigned number)
 // pictures with one target, the first by name whose ending stays keeps it.
 static bool part(naming *n, size_t first, size_t end, unsigned round)
 {
-    batch_picture *pictures = n->list->picture;
+    const batch_picture *pictures = n->list->picture;
     size_t keeper = first;
     for (size_t i = end; i-- > first;)
-        if (pictures[n->places[i].index].target == pictures[n->places[i].index].name)
+        if (*place_of(n, n->places[i].index) == pictures[n->places[i].index].name)
             keeper = i;
     for (size_t i = first; i < end; i++) {
-        batch_picture *p = &pictures[n->places[i].index];
-        bool changed = p->target != p->name;
-        if (round == 1 && changed && !set_target(n, p, name_for(n, p, true)))
+        size_t index = n->places[i].index;
+        const batch_picture *p = &pictures[index];
+        const char *before = *place_of(n, index);
+        if (round == 1 && before != p->name && !set_place(n, index, name_for(n, p, true)))
             return false;
-        if (round > 1 && i != keeper && !set_target(n, p, numbered(p->target, round)))
+        if (round > 1 && i != keeper && !set_place(n, index, numbered(before, round)))
             return false;
     }
     return true;
@@ -159,27 +180,39 @@ static bool part_all(naming *n)
     return false;
 }
 
+static app_exit name_all(naming *n, bool ignore_case)
+{
+    size_t count = n->list->count;
+    if (ignore_case)
+        n->lower = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    n->places = calloc(count + 1, sizeof(*n->places));
+    bool ok = n->places != NULL;
+    for (size_t i = 0; i < count && ok; i++)
+        ok = set_place(n, i, name_for(n, &n->list->picture[i], false));
+    ok = ok && part_all(n);
+    for (size_t i = 0; i < count && n->places; i++)
+        free(n->places[i].folded);
+    free(n->places);
+    if (n->lower)
+        freelocale(n->lower);
+    if (!ok)
+        app_error("the pictures' places in the output cannot be told apart, or memory ran out");
+    return ok ? APP_DONE : APP_FAILED;
+}
+
 app_exit batch_name_targets(const app_session *session, bool ignore_case, batch_list *list)
 {
     const char *format = session->values.format;
     naming n = { .list = list };
     if (format)
         n.format = strcmp(format, "png") == 0 ? SL_IMAGE_PNG : SL_IMAGE_JPEG;
-    if (ignore_case)
-        n.lower = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
-    n.places = calloc(list->count + 1, sizeof(*n.places));
-    bool ok = n.places != NULL;
-    for (size_t i = 0; i < list->count && ok; i++)
-        ok = set_target(&n, &list->picture[i], name_for(&n, &list->picture[i], false));
-    ok = ok && part_all(&n);
-    for (size_t i = 0; i < list->count && n.places; i++)
-        free(n.places[i].folded);
-    free(n.places);
-    if (n.lower)
-        freelocale(n.lower);
-    if (!ok)
-        app_error("the pictures' places in the output cannot be told apart, or memory ran out");
-    return ok ? APP_DONE : APP_FAILED;
+    return name_all(&n, ignore_case);
+}
+
+app_exit batch_name_data(bool ignore_case, batch_list *list)
+{
+    naming n = { .list = list, .is_data = true };
+    return name_all(&n, ignore_case);
 }
 
 app_exit batch_read_shard(const app_session *session, batch_shard *out)

@@ -39,13 +39,18 @@ app_exit batch_find_settings(batch *b)
     app_set_text(root, "precision", app_precision(b->session) == SL_PRECISION_F16 ? "f16" : "f32");
     app_set_text(root, "version", sl_version());
     b->settings_text = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(7));
+    if (b->settings_text)
+        b->settings = batch_hash_text(b->settings_text);
+    if (b->settings_text && b->notes) { // which are told, and decide nothing
+        free(b->settings_text);
+        json_object_set(root, "notes", b->notes);
+        b->settings_text = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(7));
+    }
     json_decref(root);
     if (!b->settings_text && result == APP_DONE) {
         app_error("out of memory");
         result = APP_FAILED;
     }
-    if (result == APP_DONE)
-        b->settings = batch_hash_text(b->settings_text);
     return result;
 }
 
@@ -61,7 +66,8 @@ static batch_known judge(const batch *b, const batch_picture *p, const batch_rec
     bool is_same_file = p->size == r->size && p->mtime_ns == r->mtime_ns;
     if (r->state == BATCH_START)
         return BATCH_BEGUN;
-    if (r->settings != b->settings || strcmp(r->output, p->target ? p->target : "") != 0)
+    if (r->settings != b->settings || strcmp(r->output, p->target ? p->target : "") != 0 ||
+        strcmp(r->data, p->data ? p->data : "") != 0)
         return BATCH_NEW;
     if (r->state == BATCH_BROKEN)
         return is_same_file ? BATCH_FAILED : BATCH_NEW;
@@ -101,6 +107,8 @@ static void see(void *user, const batch_record *r, uint64_t where)
         b->last_ms = r->when_ms;
     if (p->target && r->state != BATCH_BROKEN && strcmp(r->output, p->target) == 0)
         p->is_ours = true;
+    if (p->data && r->state != BATCH_BROKEN && strcmp(r->data, p->data) == 0)
+        p->is_data_ours = true;
     if (r->when_ms < p->when_ms)
         return;
     p->when_ms = r->when_ms;
@@ -116,7 +124,7 @@ app_exit batch_read_history(batch *b)
         p->known = BATCH_NEW;
         p->when_ms = INT64_MIN;
         p->record = 0;
-        p->is_ours = false;
+        p->is_ours = p->is_data_ours = false;
     }
     b->ended = (batch_record) { .when_ms = INT64_MIN };
     b->last_ms = INT64_MIN;
@@ -194,6 +202,8 @@ static bool is_input(picking *k, const struct stat *st)
 static bool is_output_there(const picking *k, const batch_picture *p)
 {
     struct stat st;
+    if (p->data && (k->folder < 0 || fstatat(k->folder, p->data, &st, 0) != 0 || st.st_size == 0))
+        return false;
     if (!p->target || p->out_size == UINT64_MAX)
         return !p->target;
     return k->folder >= 0 && fstatat(k->folder, p->target, &st, 0) == 0 &&
@@ -201,11 +211,11 @@ static bool is_output_there(const picking *k, const batch_picture *p)
 }
 
 // A file that stands where the output goes and is none of ours stays, unless we are told.
-static bool may_write(picking *k, const batch_picture *p)
+static bool may_write(picking *k, const batch_picture *p, const char *name, bool is_ours)
 {
     struct stat st;
-    if (!p->target || k->folder < 0 || p->is_ours ||
-        fstatat(k->folder, p->target, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    if (!name || k->folder < 0 || is_ours ||
+        fstatat(k->folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return true;
     bool is_own = is_input(k, &st);
     if (!is_own && k->b->session->values.overwrite)
@@ -214,7 +224,7 @@ static bool may_write(picking *k, const batch_picture *p)
                        "another output folder"
                      : "%s/%s: exists and was not made by a batch, so %s is left out; name "
                        "another output folder or add --overwrite",
-              k->b->folder, p->target, p->path);
+              k->b->folder, name, p->path);
     return false;
 }
 
@@ -227,9 +237,9 @@ static bool may_grow(const batch *b, const batch_picture *p)
     return b->watch >= 0 && age > -SETTLE_SECONDS && age < SETTLE_SECONDS;
 }
 
-static void remove_leftovers(const batch *b, const batch_picture *p)
+static void remove_leftovers(const batch *b, const char *name)
 {
-    char *path = p->target ? batch_join(b->folder, p->target) : NULL;
+    char *path = name ? batch_join(b->folder, name) : NULL;
     if (path)
         batch_remove_parts(path);
     free(path);
@@ -242,15 +252,17 @@ static void pick(picking *k, size_t index)
     bool retry = b->session->values.retry_failed;
     if ((p->known == BATCH_DONE || p->known == BATCH_CHANGED) && !is_output_there(k, p))
         p->known = BATCH_NEW;
-    if (p->known == BATCH_BEGUN && !b->session->values.dry_run)
-        remove_leftovers(b, p);
+    if (p->known == BATCH_BEGUN && !b->session->values.dry_run) {
+        remove_leftovers(b, p->target);
+        remove_leftovers(b, p->data);
+    }
     if (p->known == BATCH_DONE)
         b->counts.skipped++;
     else if (p->known == BATCH_FAILED && !retry)
         b->counts.known_failed++;
     else if (may_grow(b, p))
         b->growing++;
-    else if (may_write(k, p))
+    else if (may_write(k, p, p->target, p->is_ours) && may_write(k, p, p->data, p->is_data_ours))
         b->todo[b->todo_count++] = index;
     else
         b->counts.failed++;

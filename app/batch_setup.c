@@ -25,10 +25,9 @@ static app_exit out_of_memory(void)
     return APP_FAILED;
 }
 
-static app_exit check_values(const batch *b, int count)
+static app_exit check_values(batch *b, int count)
 {
     const app_values *values = &b->session->values;
-    app_exit result = APP_DONE;
     if (count == 0 && !values->files0_from)
         return app_usage(b->session->command, "name folders or pictures, or give --files0-from");
     if (!values->output)
@@ -37,6 +36,7 @@ static app_exit check_values(const batch *b, int count)
         return app_usage(b->session->command,
                          "--watch looks at folders and works; neither --files0-from nor --dry-run "
                          "goes with it");
+    app_exit result = batch_read_formats(b);
     for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
         result = b->step[i]->check(b);
     return result;
@@ -44,8 +44,7 @@ static app_exit check_values(const batch *b, int count)
 
 // ---- places
 
-// "a/labels.csv" of shard 3/16: "a/labels.3-of-16.csv".
-static char *name_table(const batch *b, const char *path)
+char *batch_table_name(const batch *b, const char *path)
 {
     const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
     size_t stem = dot && dot != path ? (size_t)(dot - path) : strlen(path);
@@ -74,7 +73,7 @@ static app_exit name_tables(batch *b)
         first = step->name;
         step->table_name(b, name, sizeof(name));
         char *path = b->folder ? batch_join(b->folder, name) : strdup(b->session->values.output);
-        b->table[i] = path ? name_table(b, path) : NULL;
+        b->table[i] = path ? batch_table_name(b, path) : NULL;
         free(path);
         if (!b->table[i])
             return out_of_memory();
@@ -96,7 +95,8 @@ static void forget_places(batch *b)
 app_exit batch_find_places(batch *b)
 {
     const char *output = b->session->values.output, *slash = strrchr(output, '/');
-    bool is_folder = b->writes_pictures || app_ends_in_slash(output) || app_is_directory(output);
+    bool is_folder = b->writes_pictures || batch_has_step(b, &batch_step_detect) ||
+                     app_ends_in_slash(output) || app_is_directory(output);
     forget_places(b);
     if (is_folder) {
         b->folder = strdup(output);
@@ -186,6 +186,9 @@ static app_exit find_models(batch *b)
         if (status != SL_OK)
             result = app_fail(b->session, status);
     }
+    for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
+        if (b->step[i]->open)
+            result = b->step[i]->open(b);
     return result;
 }
 
@@ -209,6 +212,7 @@ static app_exit share_memory(batch *b)
     b->tile_bytes = memory / 4 < MOST_FOR_TILES ? memory / 4 : MOST_FOR_TILES;
     for (size_t i = 0; i < b->step_count; i++)
         each += 2 * file_bytes(b->model[i]) + (b->step[i]->changes_picture ? b->tile_bytes : 0);
+    each += b->network_bytes + (b->refine ? 2 * file_bytes(b->refine) : 0);
     fixed += each * b->worker_count;
     if (fixed + PROGRAM_BYTES > memory)
         return app_usage(b->session->command,
@@ -276,6 +280,8 @@ void batch_setup_free(batch *b)
         free(b->model[i]);
     forget_places(b);
     free(b->settings_text);
+    free(b->refine);
+    json_decref(b->notes);
     free(b->todo);
     if (b->watch >= 0)
         close(b->watch);

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static const batch_step *const steps[] = { &batch_step_deblur, &batch_step_classify };
+static const batch_step *const steps[] = { &batch_step_deblur, &batch_step_classify,
+                                           &batch_step_detect };
 
 static const batch_step *find(const char *name, size_t length)
 {
@@ -12,6 +13,14 @@ static const batch_step *find(const char *name, size_t length)
         if (strlen(steps[i]->name) == length && memcmp(steps[i]->name, name, length) == 0)
             return steps[i];
     return NULL;
+}
+
+bool batch_has_step(const batch *b, const batch_step *step)
+{
+    for (size_t i = 0; i < b->step_count; i++)
+        if (b->step[i] == step)
+            return true;
+    return false;
 }
 
 static app_exit refuse(const batch *b, const char *text, size_t length)
@@ -33,6 +42,9 @@ app_exit batch_write_tables(const batch *b)
     for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
         if (b->table[i])
             result = b->step[i]->table(b, b->table[i]);
+    for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
+        if (b->step[i]->tables)
+            result = b->step[i]->tables(b);
     return result;
 }
 

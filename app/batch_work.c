@@ -111,6 +111,10 @@ void batch_compute_item(batch_worker *worker, batch_item *item)
         else if (status != SL_OK)
             batch_item_fail(item, BATCH_BAD, "%s: %s", item->picture->path, message);
     }
+    if (!b->writes_pictures) { // nobody wants the pixels any more
+        sl_image_free(item->image);
+        item->image = NULL;
+    }
 }
 
 // ---- writing
@@ -126,12 +130,12 @@ static bool is_hopeless(const batch *b, int error)
            (uint64_t)space.f_bavail * space.f_frsize < LEAST_SPACE;
 }
 
-static void cannot_write(const batch *b, batch_item *item, const char *message, int error)
+void batch_item_cannot_write(const batch *b, batch_item *item, const char *message, int error)
 {
     batch_item_fail(item, is_hopeless(b, error) ? BATCH_FATAL : BATCH_AGAIN, "%s", message);
 }
 
-static bool begin_output(batch *b, batch_item *item)
+static void begin_output(batch *b, batch_item *item)
 {
     const batch_picture *p = item->picture;
     batch_record record = { .state = BATCH_START,
@@ -140,11 +144,11 @@ static bool begin_output(batch *b, batch_item *item)
                             .settings = b->settings,
                             .out_size = UINT64_MAX,
                             .name = p->name,
-                            .output = p->target };
+                            .output = p->target,
+                            .data = p->data };
     if (!batch_journal_add(b->journal, &record))
         batch_item_fail(item, BATCH_FATAL, "%s: cannot be written: %s", b->journals,
                         strerror(batch_journal_error(b->journal)));
-    return item->fault == BATCH_FINE;
 }
 
 // The file as it is, where its kind is what the output's name says and nothing is to be taken out.
@@ -164,7 +168,7 @@ static bool link_unchanged(const batch *b, batch_item *item)
     char message[1024];
     snprintf(message, sizeof(message), "%s: cannot be written: %s", item->output, strerror(error));
     if (error)
-        cannot_write(b, item, message, error);
+        batch_item_cannot_write(b, item, message, error);
     return true;
 }
 
@@ -176,7 +180,7 @@ static void save_picture(const batch *b, sl_ctx *ctx, batch_item *item)
         char message[1024];
         snprintf(message, sizeof(message), "%s: its folder cannot be made: %s", item->output,
                  strerror(error));
-        cannot_write(b, item, message, error);
+        batch_item_cannot_write(b, item, message, error);
         return;
     }
     if (link_unchanged(b, item))
@@ -188,14 +192,15 @@ static void save_picture(const batch *b, sl_ctx *ctx, batch_item *item)
     errno = 0;
     sl_status status = sl_image_save(ctx, item->image, item->output, &options);
     if (status != SL_OK)
-        cannot_write(b, item, sl_ctx_message(ctx), errno);
+        batch_item_cannot_write(b, item, sl_ctx_message(ctx), errno);
 }
 
 static void finish_record(batch *b, batch_item *item)
 {
     const batch_picture *p = item->picture;
     struct stat st;
-    char *detail = json_dumps(item->found, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(7));
+    char *detail = json_dumps(item->found, JSON_COMPACT | JSON_SORT_KEYS |
+                                               JSON_REAL_PRECISION(9)); // floats as they are
     batch_record record = { .state = BATCH_GOOD,
                             .size = item->size,
                             .mtime_ns = item->mtime_ns,
@@ -205,6 +210,7 @@ static void finish_record(batch *b, batch_item *item)
                             .hash = item->hash,
                             .name = p->name,
                             .output = p->target,
+                            .data = p->data,
                             .detail = detail };
     if (item->output && stat(item->output, &st) == 0)
         record.out_size = (uint64_t)st.st_size;
@@ -212,7 +218,7 @@ static void finish_record(batch *b, batch_item *item)
     snprintf(message, sizeof(message), "%s: is gone as soon as it is written",
              item->output ? item->output : "");
     if (item->output && record.out_size == UINT64_MAX)
-        cannot_write(b, item, message, ENOENT);
+        batch_item_cannot_write(b, item, message, ENOENT);
     else if (!detail)
         batch_item_fail(item, BATCH_AGAIN, "%s: out of memory", p->path);
     else if (!batch_journal_add(b->journal, &record))
@@ -226,7 +232,12 @@ void batch_write_item(batch *b, sl_ctx *ctx, batch_item *item)
     double start = app_seconds();
     if (!batch_journal_is_there(b->journal)) // what is written now could not be gone on with
         batch_item_fail(item, BATCH_FATAL, "%s: was taken away; the batch ends here", b->journals);
-    if (item->output && item->fault == BATCH_FINE && begin_output(b, item))
+    if ((item->output || item->picture->data) && item->fault == BATCH_FINE)
+        begin_output(b, item);
+    for (size_t i = 0; i < b->step_count && item->fault == BATCH_FINE; i++)
+        if (b->step[i]->emit)
+            b->step[i]->emit(b, ctx, item);
+    if (item->output && item->fault == BATCH_FINE)
         save_picture(b, ctx, item);
     for (size_t i = 0; i < b->step_count && item->fault == BATCH_FINE; i++) {
         int error = b->step[i]->write ? b->step[i]->write(b, item) : 0;
@@ -234,7 +245,7 @@ void batch_write_item(batch *b, sl_ctx *ctx, batch_item *item)
         snprintf(message, sizeof(message), "%s: cannot be written by %s: %s", item->picture->path,
                  b->step[i]->name, strerror(error));
         if (error)
-            cannot_write(b, item, message, error);
+            batch_item_cannot_write(b, item, message, error);
     }
     item->seconds += app_seconds() - start;
     if (item->fault == BATCH_FINE)

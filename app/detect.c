@@ -30,24 +30,10 @@ static const app_option rows[] = {
       .help = "Draw boxes with labels, labels alone, blur what was found, or write every object as "
               "a picture of its own (default: boxes)" },
     { .name = "no-overlay", .at = APP_AT(no_overlay), .help = "Write the data alone" },
-    { .name = "classes",
-      .kind = APP_NAME,
-      .at = APP_AT(class_list),
-      .value = "LIST",
-      .help = "Find these alone, labels with commas between (default: all)" },
-    { .name = "score",
-      .kind = APP_REAL,
-      .at = APP_AT(score),
-      .value = "S",
-      .min = 0,
-      .max = 1,
-      .help = "Leave out what is less sure, between 0 and 1 (default: the model's own)" },
+    APP_CLASSES_OPTION,
+    APP_SCORE_OPTION,
     APP_NMS_OPTIONS,
-    { .name = "refine",
-      .kind = APP_FILE,
-      .at = APP_AT(refine),
-      .value = "MODEL",
-      .help = "Name every object anew by what this classifier sees in its box" },
+    APP_REFINE_OPTION,
     { .name = "gallery",
       .kind = APP_FILE,
       .at = APP_AT(gallery),
@@ -124,15 +110,10 @@ sl_detect_options app_detect_options(const app_session *session)
 
 // ---- made ready
 
-static app_exit check_values(const app_session *session)
+app_exit app_detect_check(const app_session *session)
 {
     const app_values *values = &session->values;
     const char *nms = values->nms ? values->nms : "gaussian";
-    if (values->no_overlay && values->overlay_style)
-        return app_usage(session->command,
-                         "--no-overlay and --overlay-style contradict each other");
-    if (values->unknown_rate > 0 && !values->refine && !values->gallery)
-        return app_usage(session->command, "--unknown-rate is of --refine; add it, or a --gallery");
     if (values->iou > 0 && strcmp(nms, "hard") != 0 && strcmp(nms, "linear") != 0)
         return app_usage(session->command, "--iou is of --nms hard and linear");
     if (values->sigma > 0 && strcmp(nms, "gaussian") != 0)
@@ -140,8 +121,19 @@ static app_exit check_values(const app_session *session)
     return APP_DONE;
 }
 
-// The labels of --classes, in `text`, whose commas become ends.
-static app_exit split_labels(char *text, const char ***labels, size_t *count)
+static app_exit check_values(const app_session *session)
+{
+    const app_values *values = &session->values;
+    if (values->no_overlay && values->overlay_style)
+        return app_usage(session->command,
+                         "--no-overlay and --overlay-style contradict each other");
+    if (values->unknown_rate > 0 && !values->refine && !values->gallery)
+        return app_usage(session->command, "--unknown-rate is of --refine; add it, or a --gallery");
+    return app_detect_check(session);
+}
+
+app_exit app_detect_classes(const app_session *session, char *text, const char ***labels,
+                            size_t *count)
 {
     size_t most = 1;
     for (const char *at = text; *at; at++)
@@ -161,7 +153,7 @@ static app_exit split_labels(char *text, const char ***labels, size_t *count)
         if (length > 0)
             list[(*count)++] = label;
     }
-    return APP_DONE;
+    return *count ? APP_DONE : app_usage(session->command, "--classes: names none");
 }
 
 static app_exit make_detector(work *w)
@@ -172,9 +164,7 @@ static app_exit make_detector(work *w)
     char *text = session->values.class_list ? strdup(session->values.class_list) : NULL;
     app_exit result = APP_DONE;
     if (text)
-        result = split_labels(text, &labels, &options.class_count);
-    if (result == APP_DONE && labels && options.class_count == 0)
-        result = app_usage(session->command, "--classes: names none");
+        result = app_detect_classes(session, text, &labels, &options.class_count);
     options.classes = labels;
     if (result == APP_DONE)
         result = app_open_model_for(session, session->values.model, "soft-retinanet", &w->model);

@@ -9,7 +9,7 @@
 #define APP_DETECT_FORMATS 7 // those of sl_detect_format
 
 // The rows of options that softlens eval has, too; the values go through app_detect_options.
-#define APP_NMS_OPTIONS                                                                            \
+#define APP_FIND_OPTIONS                                                                           \
     { .name = "nms",                                                                               \
       .kind = APP_CHOICE,                                                                          \
       .at = APP_AT(nms),                                                                           \
@@ -45,23 +45,53 @@
           .value = "KIND",                                                                         \
           .choices = "flip",                                                                       \
           .help = "Look a second time, at the mirror image" },                                     \
-        { .name = "tile",                                                                          \
-          .kind = APP_INTEGER,                                                                     \
-          .at = APP_AT(tile),                                                                      \
-          .value = "N",                                                                            \
-          .min = 32,                                                                               \
-          .max = 65535,                                                                            \
-          .help = "Also look at tiles of N by N pixels: for small objects in large pictures" },    \
     {                                                                                              \
         .name = "size", .kind = APP_EXTENT, .at = APP_AT(size), .value = "LONGxSHORT", .min = 32,  \
         .max = 4096,                                                                               \
         .help = "Scale pictures to fit into these sides, in pixels (default: the model's)"         \
     }
+#define APP_NMS_OPTIONS                                                                            \
+    APP_FIND_OPTIONS,                                                                              \
+    {                                                                                              \
+        .name = "tile", .kind = APP_INTEGER, .at = APP_AT(tile), .value = "N", .min = 32,          \
+        .max = 65535,                                                                              \
+        .help = "Also look at tiles of N by N pixels: for small objects in large pictures"         \
+    }
+
+// Rows of softlens detect and of softlens batch.
+#define APP_CLASSES_OPTION                                                                         \
+    {                                                                                              \
+        .name = "classes", .kind = APP_NAME, .at = APP_AT(class_list), .value = "LIST",            \
+        .help = "Find these alone, labels with commas between (default: all)"                      \
+    }
+#define APP_SCORE_OPTION                                                                           \
+    {                                                                                              \
+        .name = "score", .kind = APP_REAL, .at = APP_AT(score), .value = "S", .min = 0, .max = 1,  \
+        .help = "Leave out what is less sure, between 0 and 1 (default: the model's own)"          \
+    }
+#define APP_REFINE_OPTION                                                                          \
+    {                                                                                              \
+        .name = "refine", .kind = APP_FILE, .at = APP_AT(refine), .value = "MODEL",                \
+        .help = "Name every object anew by what this classifier sees in its box"                   \
+    }
+
+// Values that contradict each other: those of APP_FIND_OPTIONS. APP_USAGE: printed.
+app_exit app_detect_check(const app_session *session);
+// The labels of --classes, in `text`, whose commas become ends; *labels is malloc'ed, NULL where
+// none is named. APP_USAGE, APP_FAILED: printed.
+app_exit app_detect_classes(const app_session *session, char *text, const char ***labels,
+                            size_t *count);
 
 // Of nms, iou, sigma, max, tta, tile, size, score, device and precision.
 sl_detect_options app_detect_options(const app_session *session);
 
 // ---- detect_out.c
+
+// By sl_detect_format: as --format names it, what ends a file of one picture, and the file of many.
+typedef struct app_detect_kind {
+    const char *name, *ending, *many; // many: NULL: one picture a file
+} app_detect_kind;
+extern const app_detect_kind app_detect_kinds[APP_DETECT_FORMATS];
 
 typedef struct app_detect_out {
     app_session *session;

@@ -8,10 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-// By sl_detect_format: as --format names it, what ends a file of one picture, and the file of many.
-static const struct kind {
-    const char *name, *ending, *many; // many: NULL: one picture a file
-} kinds[APP_DETECT_FORMATS] = {
+const app_detect_kind app_detect_kinds[APP_DETECT_FORMATS] = {
     [SL_DETECT_JSON] = { "json", ".json", NULL },
     [SL_DETECT_JSONL] = { "jsonl", ".jsonl", "detections.jsonl" },
     [SL_DETECT_COCO] = { "coco", ".coco.json", "coco.json" },
@@ -29,7 +26,7 @@ static app_exit out_of_memory(void)
 
 static bool is_for_many(const app_detect_out *out, size_t format)
 {
-    return kinds[format].many && !out->is_single;
+    return app_detect_kinds[format].many && !out->is_single;
 }
 
 // ---- what was asked for
@@ -38,7 +35,8 @@ static app_exit read_format(const app_session *session, const char *name, size_t
                             app_detect_out *out)
 {
     for (size_t f = 0; f < APP_DETECT_FORMATS; f++)
-        if (strlen(kinds[f].name) == length && memcmp(kinds[f].name, name, length) == 0) {
+        if (strlen(app_detect_kinds[f].name) == length &&
+            memcmp(app_detect_kinds[f].name, name, length) == 0) {
             out->formats[f] = true;
             return APP_DONE;
         }
@@ -88,7 +86,7 @@ static app_exit read_output(const app_session *session, const char *path, app_de
         if (!value && out->formats[f] && is_for_many(out, f))
             return app_usage(session->command,
                              "--format %s: is one file of all pictures; say where with -o DIR/",
-                             kinds[f].name);
+                             app_detect_kinds[f].name);
     return APP_DONE;
 }
 
@@ -128,7 +126,7 @@ static char *derive(const app_detect_out *out, const char *path, const char *end
 static char *many_name(const app_detect_out *out, size_t format)
 {
     char *made = NULL;
-    return asprintf(&made, "%s/%s", out->folder, kinds[format].many) < 0 ? NULL : made;
+    return asprintf(&made, "%s/%s", out->folder, app_detect_kinds[format].many) < 0 ? NULL : made;
 }
 
 char *app_detect_out_picture(const app_detect_out *out, const char *path)
@@ -176,7 +174,7 @@ static app_exit name_all(const app_detect_out *out, const app_pictures *pictures
             result = add_name(n, app_detect_out_picture(out, path));
         for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++)
             if (out->formats[f] && !is_for_many(out, f))
-                result = add_name(n, derive(out, path, kinds[f].ending));
+                result = add_name(n, derive(out, path, app_detect_kinds[f].ending));
     }
     for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++)
         if (out->formats[f] && is_for_many(out, f))
@@ -264,7 +262,7 @@ static sl_status write_own(app_detect_out *out, size_t format, const char *path,
 {
     sl_ctx *ctx = out->session->ctx;
     sl_detect_file *file = NULL;
-    char *name = derive(out, path, kinds[format].ending);
+    char *name = derive(out, path, app_detect_kinds[format].ending);
     if (!name)
         return SL_ERR_NOMEM;
     sl_status status =
@@ -341,7 +339,7 @@ app_exit app_detect_out_finish(app_detect_out *out)
         sl_status status = sl_detect_file_finish(out->files[f]);
         if (status != SL_OK)
             return app_fail(out->session, status);
-        app_say(out->session, "%s/%s", out->folder, kinds[f].many);
+        app_say(out->session, "%s/%s", out->folder, app_detect_kinds[f].many);
     }
     return APP_DONE;
 }

@@ -97,6 +97,7 @@ _softlens()
         batch:-*)
             _softlens_words "$common" -o --output --include --exclude --newer --files0-from --shard -n --dry-run --watch \
                 --retry-failed --on-error -j --jobs --memory --log --report --ignore-case --format \
+                --overlay --overlay-style --classes --score --nms --iou --sigma --max --tta --size --refine \
                 --quality --strip-metadata --min-blur --keep-threshold --dense --tile -k --top -g \
                 --gallery --unknown-rate --no-unknown --jsonl --sort-into --model --device --precision \
                 --threads --overwrite --max-pixels --allow-truncated --json
@@ -131,7 +132,7 @@ _softlens()
         info:* | convert:* | run:* | bench:*) _softlens_files 'safetensors|pth|pt' ;;
         batch:*)
             case $COMP_CWORD in
-                2) _softlens_words deblur classify deblur,classify ;;
+                2) _softlens_words deblur detect classify deblur,detect deblur,classify merge ;;
                 *) _softlens_files 'png|jpe?g|jpe|jfif' ;;
             esac
             ;;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
-// tests/app/unit.c: the program's parser, names, bar and UTF-8, without a process around them.
+// tests/app/unit.c: the program's parser, names, bar, UTF-8 and what
+// journals keep of detections, without a process around them.
 #include "../base/run.h"
+#include "batch_detect.h"
 #include "jobs.h"
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <math.h>
 
 #define MAX_WORDS 64
@@ -99,7 +102,7 @@ START_TEST(tables_are_sound)
         const app_option *rows = app_commands[c]->options;
         ck_assert(app_commands[c]->run && strlen(app_commands[c]->examples) > 0);
         for (size_t i = 0; rows[i].name; i++) {
-            ck_assert_int_lt((int)i, 40);
+            ck_assert_int_lt((int)i, 64); // as many as app_parse takes
             ck_assert_uint_lt(rows[i].at, sizeof(app_values));
             ck_assert_msg((rows[i].kind == APP_FLAG) == (rows[i].value == NULL), "%s",
                           rows[i].name);
@@ -255,6 +258,65 @@ START_TEST(failures_have_their_status)
 }
 END_TEST
 
+// Through the text of a journal to the same floats.
+START_TEST(detections_come_back)
+{
+    static const char *const labels[] = { "a", "b" };
+    sl_detection items[] = {
+        { 0.1f, 1.0f / 3, 1023.9999f, 4095.0007f, 0.98765433f, 1, "b", "b", NAN },
+        { -1e-30f, 16777215, 16777216, 3.4e38f, 1e-7f, 0, "new \"one\"", "a", 0.33333334f },
+    };
+    sl_detections found = { .count = 2, .items = items, .width = 65535, .height = 1 }, back;
+    json_t *json = batch_found_json(&found);
+    char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    json_t *read = json_loads(text, 0, NULL);
+    ck_assert(batch_found_read(read, labels, 2, &back));
+    ck_assert(back.count == 2 && back.width == 65535 && back.height == 1 && isnan(back.seconds));
+    for (size_t i = 0; i < 2; i++) {
+        const sl_detection *a = &items[i], *b = &back.items[i];
+        ck_assert(memcmp(a, b, offsetof(sl_detection, label)) == 0);
+        ck_assert_str_eq(a->label, b->label);
+        ck_assert_str_eq(a->class_label, b->class_label);
+        ck_assert(memcmp(&a->refined, &b->refined, 4) == 0 || isnan(b->refined));
+        ck_assert_str_eq(batch_step_detect.label(read, i), a->label);
+    }
+    ck_assert_ptr_null(batch_step_detect.label(read, 2));
+    free(back.items);
+    json_decref(read);
+    free(text);
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(damaged_detections_are_refused)
+{
+    static const char *const texts[] = {
+        "{}",
+        "[]",
+        "{\"width\":1,\"height\":1}",
+        "{\"width\":-1,\"height\":1,\"objects\":[]}",
+        "{\"width\":1,\"height\":4294967296,\"objects\":[]}",
+        "{\"width\":1,\"height\":\"1\",\"objects\":[]}",
+        "{\"width\":1,\"height\":1,\"objects\":{}}",
+        "{\"width\":1,\"height\":1,\"objects\":[7]}",
+        "{\"width\":1,\"height\":1,\"objects\":[{\"box\":[0,0,1],\"category\":0,\"label\":\"a\"}]}",
+        "{\"width\":1,\"height\":1,\"objects\":[{\"box\":[0,0,1,1],\"category\":1,\"label\":\"a\"}]"
+        "}",
+        "{\"width\":1,\"height\":1,\"objects\":[{\"box\":[0,0,1,1],\"category\":-1,\"label\":\"a\"}"
+        "]}",
+        "{\"width\":1,\"height\":1,\"objects\":[{\"box\":[0,0,1,1],\"category\":0}]}",
+    };
+    static const char *const labels[] = { "a" };
+    for (size_t i = 0; i < APP_LEN(texts); i++) {
+        sl_detections back;
+        json_t *json = json_loads(texts[i], 0, NULL);
+        ck_assert_ptr_nonnull(json);
+        ck_assert_msg(!batch_found_read(json, labels, 1, &back), "%s", texts[i]);
+        json_decref(json);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("unit");
@@ -270,5 +332,7 @@ int main(void)
     tcase_add_test(tests, directories_are_made);
     tcase_add_test(tests, failures_have_their_status);
     tcase_add_test(tests, bar_is_drawn_when_it_helps);
+    tcase_add_test(tests, detections_come_back);
+    tcase_add_test(tests, damaged_detections_are_refused);
     return run_case("app/unit", tests);
 }

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT
+# tests/app/batch_detect.bash: softlens batch detect: data in the same tree, pictures drawn on, files
+# of many pictures; the same as softlens detect, and the same whatever came between.
+# shellcheck source=lib.bash disable=SC2154
+. "${BASH_SOURCE%/*}/lib.bash"
+golden=$ROOT/tests/data/golden
+retina=$golden/retina-plain.safetensors # thing 0 to thing 4
+make soft s.safetensors good
+make model m.safetensors good
+export SOFTLENS_MODELS=$retina
+mkdir -p in/sub
+make picture in/a.png 200x150
+make picture in/b.jpg 90x120
+make picture in/sub/c.png 64x64
+make picture in/sub/a.jpg 100x80
+many=coco,csv,jsonl,cvat,yolo
+
+digest() # FOLDER: every file but the journals, and what is in it
+{
+    (cd "$1" && find . -name .softlens -prune -o -type f -print0 | sort -z | xargs -0r sha256sum)
+}
+
+plain() # FILE: without what tells when and where it was computed
+{
+    sed -E 's/"seconds": ?[^,]*,//; s/"device": ?"[^"]*",//' "$1"
+}
+
+# Beside each other: softlens detect and the batch
+accepted batch detect in -o out --overlay --format "json,$many"
+says '^out: 4 pictures done'
+check 'what is written' diff - <(cd out && find . -name .softlens -prune -o -type f -print | sort) <<'END'
+./a.json
+./a.png
+./b.jpg
+./b.json
+./coco.json
+./cvat.xml
+./detections.csv
+./detections.jsonl
+./sub/a.jpg
+./sub/a.json
+./sub/c.json
+./sub/c.png
+./yolo/data.yaml
+./yolo/labels/a.txt
+./yolo/labels/b.txt
+./yolo/labels/sub__a.txt
+./yolo/labels/sub__c.txt
+END
+(cd in && "$SOFTLENS" detect a.png b.jpg sub/a.jpg sub/c.png --format coco,csv,jsonl,cvat -o ../alone/ -q \
+    --no-overlay)
+for name in coco.json detections.csv cvat.xml; do
+    check "$name: that of softlens detect" cmp "out/$name" "alone/$name"
+done
+check 'detections.jsonl: likewise' diff <(plain out/detections.jsonl) <(plain alone/detections.jsonl)
+for picture in a.png b.jpg sub/a.jpg sub/c.png; do
+    base=${picture##*/}
+    rm -rf one
+    "$SOFTLENS" detect "in/$picture" -o one/ --format json -q
+    check "$picture: its data" diff <(plain "out/${picture%.*}.json") <(plain "one/${base%.*}.json")
+    check "$picture: its overlay" cmp "out/$picture" one/*.detected.*
+    rm -rf one
+    "$SOFTLENS" detect "in/$picture" -o one/ --format yolo -q --no-overlay
+    flat=${picture//\//__}
+    check "$picture: YOLO's" cmp "out/yolo/labels/${flat%.*}.txt" one/yolo/labels/*.txt
+done
+check 'data.yaml' cmp out/yolo/data.yaml one/yolo/data.yaml
+digest out >out.sums
+
+# Done is done; a file that is gone is made again; tables cost no work
+accepted batch detect in -o out --overlay --format "json,$many"
+says 'out: 0 pictures done, 4 done before$'
+check 'the same' diff out.sums <(digest out)
+rm out/sub/a.json out/coco.json
+accepted batch detect in -o out --overlay --format "json,$many" --threads 1 --report r.html
+says 'out: 1 picture done, 3 done before'
+check 'as before, on other threads' diff out.sums <(digest out)
+check 'the report counts objects' grep -qE '<td>thing [0-4]<td class="n">[0-9]+$' r.html
+rm out/detections.csv
+accepted batch detect in -o out --overlay --format json,csv
+says 'out: 0 pictures done, 4 done before$'
+check 'another table from the journals' diff out.sums <(digest out)
+
+# What decides the results does the work again
+for change in '--score 0.9' '--max 3' '--nms hard' '--nms hard --iou 0.4' '--sigma 0.3' '--tta flip' \
+    '--tile 64' '--size 128x64' '--classes thing*1,thing*3' '--format labelme' '--refine s.safetensors' \
+    '--refine s.safetensors --unknown-rate 0.5' '--overlay' '--overlay --overlay-style blur' \
+    '--overlay --format png,json' '--overlay --quality 40'; do
+    words=()
+    for word in $change; do words+=("${word//\*/ }"); done
+    accepted batch detect in -o changed "${words[@]}"
+    says '^changed: 4 pictures done'
+done
+rm -rf changed
+accepted batch detect in -o three --max 3 --classes 'thing 1, thing 3' --format csv
+"$SOFTLENS" detect in/a.png -o alone.png --max 3 --classes 'thing 1, thing 3' --format csv --no-overlay -q
+check 'no picture has data of its own' test "$(find three -type f | wc -l)" = 2
+check 'the options are those of softlens detect' diff <(tail -n +2 alone.csv | cut -d , -f 2-) \
+    <(grep '^a.png' three/detections.csv | cut -d , -f 2-)
+accepted batch detect in -o tiled --tile 64 --tta flip --format csv
+"$SOFTLENS" detect in/a.png -o tiled.png --tile 64 --tta flip --format csv --no-overlay -q
+check '  tiles, too' diff <(tail -n +2 tiled.csv | cut -d , -f 2-) \
+    <(grep '^a.png' tiled/detections.csv | cut -d , -f 2-)
+
+# Named anew
+accepted batch detect in -o refined --refine s.safetensors --format json,coco
+"$SOFTLENS" detect in/a.png -o refined.png --refine s.safetensors --format json --no-overlay -q
+check 'by a classifier' diff <(plain refined.json) <(plain refined/a.json)
+"$SOFTLENS" enroll my.gallery heron in/a.png in/b.jpg --model s.safetensors --quiet
+accepted batch detect in -o herons --refine s.safetensors --gallery my.gallery --format csv
+cp my.gallery other.gallery
+accepted batch detect in -o herons --refine s.safetensors --gallery other.gallery --format csv
+says '4 done before$'
+"$SOFTLENS" enroll other.gallery stork in/sub/c.png in/sub/a.jpg --model s.safetensors --quiet
+accepted batch detect in -o herons --refine s.safetensors --gallery other.gallery --format csv
+says '^herons: 4 pictures done'
+
+# Nothing found
+accepted batch detect in -o none --score 0.999999 --format "json,$many" --overlay
+check 'no objects' grep -q '"detections": \[\]' none/a.json
+check '  in YOLO, an empty file' test -e none/yolo/labels/sub__c.txt -a ! -s none/yolo/labels/sub__c.txt
+
+# Pictures that fail
+cp -r in mixed
+head -c 300 in/b.jpg >mixed/b.jpg
+run batch detect mixed -o failed --format json,coco
+check 'a broken one: status 3' test "$status" = 3
+check '  is told' grep -q 'mixed/b\.jpg' "$outside/err"
+check '  and is in no table' test "$(grep -o '"file_name"' failed/coco.json | wc -l)" = 3 -a ! -e failed/b.json
+cp in/b.jpg mixed
+accepted batch detect mixed -o failed --format json,coco
+says '1 picture done, 3 done before'
+check 'mended, it is in its place' cmp failed/coco.json out/coco.json
+
+# Names that collide: those of data are told apart, and none is called as a table
+mkdir clash
+cp in/a.png clash/x.png
+cp in/b.jpg clash/x.jpg
+cp in/a.png clash/coco.png
+accepted batch detect clash -o clashed --format "json,$many"
+check 'by their whole names' test -s clashed/x.png.json -a -s clashed/x.jpg.json -a \
+    -s clashed/coco.png.json -a ! -e clashed/x.json
+check '  in YOLO, too' test -e clashed/yolo/labels/x.txt -a -e clashed/yolo/labels/x.png.txt
+rm clash/x.jpg
+accepted batch detect clash -o clashed --format json
+says '1 picture done, 1 done before'
+check 'one that is alone has its own name' test -s clashed/x.json
+
+# Others' files stay
+mkdir -p taken/sub
+echo mine >taken/sub/c.json
+run batch detect in -o taken
+check 'a file of another: status 3' test "$status" = 3
+check '  is kept' test "$(cat taken/sub/c.json)" = mine
+accepted batch detect in -o taken --overwrite
+check '  unless told' grep -q detections taken/sub/c.json
+mkdir tables
+echo mine >tables/coco.json
+refused 1 'exists and was not made' batch detect in -o tables --format coco
+accepted batch detect in -o tables --format coco --overwrite
+
+# Data beside the pictures
+cp -r in beside
+accepted batch detect beside -o beside
+check 'beside the pictures' test -s beside/sub/c.json
+refused 2 'lies in the output' batch detect beside -o beside --overlay
+
+# Chains: as one step after the other, with files without loss between
+two=(--model "$retina" --model m.safetensors)
+accepted batch deblur,detect in -o chain "${two[@]}" --format png,json,coco
+accepted batch deblur in -o sharp --model m.safetensors --format png
+check 'the deblurred picture' cmp chain/a.png sharp/a.png
+accepted batch detect sharp -o found --format json,coco
+check 'is what is looked at' cmp <(sed 's/\.jpg/.png/' chain/coco.json) found/coco.json
+accepted batch deblur,detect in -o drawn "${two[@]}" --overlay --tile 64
+accepted batch deblur in -o sharp --model m.safetensors --tile 64
+"$SOFTLENS" detect sharp/a.png -o drawn.png --no-overlay -q
+check '--tile is that of deblur' diff <(plain drawn.json | tail -n +3) <(plain drawn/a.json | tail -n +3)
+accepted batch detect sharp -o over --overlay
+check 'and drawn on' cmp drawn/a.png over/a.png
+accepted batch deblur,detect in -o still "${two[@]}" --overlay --min-blur 0.999
+check 'what is drawn on is no link' test ! in/a.png -ef still/a.png
+accepted batch classify,detect in -o both --model s.safetensors --format csv --gallery my.gallery
+check 'labels and objects' test -s both/labels.csv -a -s both/detections.csv
+check '  the gallery is that of classify' cmp both/detections.csv out/detections.csv
+
+# Shards
+for shard in 1 2; do
+    accepted batch detect in -o parts --overlay --format "json,$many" --shard $shard/2
+done
+check 'a table for each' test -s parts/coco.1-of-2.json -a -s parts/coco.2-of-2.json -a \
+    -e parts/yolo.1-of-2/data.yaml
+accepted batch merge parts --report merged.html
+says 'parts: 4 pictures done, 0 failed, 2 shards: complete'
+check 'merged: as one run' diff out.sums <(digest parts | grep -v -e '[12]-of-2')
+rm parts/cvat.xml
+accepted batch merge parts --format cvat
+check 'merged into what is asked for' cmp out/cvat.xml parts/cvat.xml
+
+# Killed at any moment
+RANDOM=${SEED:-7}
+for ((i = 0; i < 40; i++)); do cp in/a.png "mixed/k$i.png"; done
+start=$(date +%s%N)
+accepted batch detect mixed -o calm --overlay --format "json,$many" --threads 1
+took=$((($(date +%s%N) - start) / 1000000))
+digest calm >calm.sums
+killed=0
+: >"$outside/half"
+for ((i = 0; i < ${KILLS:-6}; i++)); do
+    "$SOFTLENS" batch detect mixed -o killed --overlay --format "json,$many" --threads 1 >/dev/null 2>&1 &
+    pid=$!
+    delay=$((RANDOM % (1 + took / 3 + 20)))
+    sleep "$(printf '%d.%03d' $((delay / 1000)) $((delay % 1000)))"
+    kill -9 "$pid" 2>/dev/null && killed=$((killed + 1))
+    wait "$pid" 2>/dev/null
+    mkdir -p killed
+    digest killed | grep -v '\.part$' | grep -vxFf calm.sums >>"$outside/half"
+done
+check "$killed runs were killed; no half file under a final name" test ! -s "$outside/half"
+accepted batch detect mixed -o killed --overlay --format "json,$many"
+check 'resumed: the same, byte for byte' diff calm.sums <(digest killed)
+check 'nothing is left beside it' test -z "$(find killed -name '*.part')"
+
+# What does not go together
+refused 2 'none of the steps' batch classify in -o x/ --overlay
+refused 2 'none of the steps' batch deblur in -o x --score 0.5
+refused 2 'is of detect' batch deblur in -o x --format coco
+refused 2 'is neither png nor jpg' batch detect in -o x --format bmp
+refused 2 'add --overlay' batch detect in -o x --format png
+refused 2 'one kind' batch detect in -o x --overlay --format png,jpg
+refused 2 'both be NAME.json' batch detect in -o x --format json,labelme
+refused 2 'is of --overlay' batch detect in -o x --overlay-style blur
+refused 2 'one of boxes' batch detect in -o x --overlay --overlay-style crop
+refused 2 'sort-into is of classify' batch detect in -o x --sort-into y
+refused 2 'jsonl is of classify' batch detect in -o x --jsonl
+refused 2 'min-blur is of deblur' batch detect in -o x --min-blur 0.1
+refused 2 'is of --refine' batch detect in -o x --unknown-rate 0.1
+refused 2 'is of --nms hard' batch detect in -o x --iou 0.4
+refused 2 '32 pixels at least' batch detect in -o x --tile 16
+refused 2 'finds no "zebra"' batch detect in -o x --classes zebra
+refused 2 'names none' batch detect in -o x --classes ,
+refused 1 'cannot classify' batch detect in -o x --refine m.safetensors
+refused 1 'my\.gallery|gallery' batch detect in -o x --refine s.safetensors --gallery m.safetensors
+refused 2 'serves no step' batch detect in -o x --model m.safetensors
+refused 2 'need [0-9]+ MiB before' batch detect in -o x --memory 256M --size 4096x4096
+refused 2 'is a file' batch detect in -o in/a.png
+accepted batch detect in -o x --dry-run
+says '^in/sub/c\.png -> x/sub/c\.json$'
+finish
