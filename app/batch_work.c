@@ -59,6 +59,8 @@ uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_ext
     uint64_t width = extent->width ? extent->width : 2000,
              height = extent->height ? extent->height : 2000;
     uint64_t bytes = extent->pixel_bytes ? extent->pixel_bytes : 8;
+    if (b->session->values.overlay && bytes < 3) // grey is drawn on in colours
+        bytes *= 3;
     if (width > limit || height > limit || width * height > limit)
         return item->size; // the decoder will refuse it
     uint64_t cost = item->size + width * height * bytes * (b->writes_pictures ? 3 : 1);

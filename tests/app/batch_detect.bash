@@ -176,6 +176,8 @@ accepted batch deblur,detect in -o drawn "${two[@]}" --overlay --tile 64
 accepted batch deblur in -o sharp --model m.safetensors --tile 64
 "$SOFTLENS" detect sharp/a.png -o drawn.png --no-overlay -q
 check '--tile is that of deblur' diff <(plain drawn.json | tail -n +3) <(plain drawn/a.json | tail -n +3)
+accepted batch detect,deblur in -o before "${two[@]}" --overlay --format coco
+check 'the other way round the picture as it was is looked at' cmp before/coco.json out/coco.json
 accepted batch detect sharp -o over --overlay
 check 'and drawn on' cmp drawn/a.png over/a.png
 accepted batch deblur,detect in -o still "${two[@]}" --overlay --min-blur 0.999
@@ -199,6 +201,7 @@ check 'merged into what is asked for' cmp out/cvat.xml parts/cvat.xml
 
 # Killed at any moment
 RANDOM=${SEED:-7}
+kills=${KILLS:-6}
 for ((i = 0; i < 40; i++)); do cp in/a.png "mixed/k$i.png"; done
 start=$(date +%s%N)
 accepted batch detect mixed -o calm --overlay --format "json,$many" --threads 1
@@ -206,17 +209,17 @@ took=$((($(date +%s%N) - start) / 1000000))
 digest calm >calm.sums
 killed=0
 : >"$outside/half"
-for ((i = 0; i < ${KILLS:-6}; i++)); do
+for ((i = 0; i < kills; i++)); do
     "$SOFTLENS" batch detect mixed -o killed --overlay --format "json,$many" --threads 1 >/dev/null 2>&1 &
     pid=$!
-    delay=$((RANDOM % (1 + took / 3 + 20)))
+    delay=$((RANDOM % (1 + 3 * took / (2 * kills) + 60)))
     sleep "$(printf '%d.%03d' $((delay / 1000)) $((delay % 1000)))"
     kill -9 "$pid" 2>/dev/null && killed=$((killed + 1))
     wait "$pid" 2>/dev/null
     mkdir -p killed
     digest killed | grep -v '\.part$' | grep -vxFf calm.sums >>"$outside/half"
 done
-check "$killed runs were killed; no half file under a final name" test ! -s "$outside/half"
+check "$killed of $kills runs, of $took ms, were killed; no half file under a final name" test ! -s "$outside/half"
 accepted batch detect mixed -o killed --overlay --format "json,$many"
 check 'resumed: the same, byte for byte' diff calm.sums <(digest killed)
 check 'nothing is left beside it' test -z "$(find killed -name '*.part')"

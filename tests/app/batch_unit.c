@@ -159,6 +159,8 @@ static void write_records(size_t count)
                                 .seconds = 0.25,
                                 .hash = "0123",
                                 .name = name,
+                                .output = "a\tb.jpg",
+                                .data = "a\tb.json",
                                 .detail = "{\"a\":\"\\u0001\tb\"}" };
         ck_assert(batch_journal_add(journal, &record));
     }
@@ -180,6 +182,8 @@ START_TEST(records_come_back)
     ck_assert(batch_read_record(&history, s.where, &again, &line));
     ck_assert_str_eq(again.name, "pic\n4.png");
     ck_assert_str_eq(again.detail, "{\"a\":\"\\u0001\tb\"}");
+    ck_assert_str_eq(again.output, "a\tb.jpg");
+    ck_assert_str_eq(again.data, "a\tb.json");
     ck_assert_uint_eq(again.settings, UINT64_MAX - 4);
     ck_assert_int_eq(again.mtime_ns, -5);
     ck_assert_uint_eq(again.out_size, UINT64_MAX);
