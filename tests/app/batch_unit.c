@@ -318,6 +318,63 @@ START_TEST(files_appear_whole_or_not_at_all)
 }
 END_TEST
 
+// ---- pictures that change under our hands
+
+static void open_picture(batch_picture *picture, batch_item *item)
+{
+    *picture = (batch_picture) { .path = in_dir("p.png"), .name = "p.png" };
+    *item = (batch_item) { .picture = picture, .fd = -1 };
+    batch_open_item(item);
+}
+
+START_TEST(changes_are_noticed)
+{
+    app_session session = { .ctx = ctx };
+    batch b = { .session = &session };
+    sl_image *image = NULL;
+    batch_picture picture;
+    batch_item item;
+    batch_extent extent;
+    ck_ok(sl_image_new(ctx, 20, 10, 3, 8, &image));
+    ck_ok(sl_image_save(ctx, image, in_dir("p.png"), NULL));
+    sl_image_free(image);
+
+    open_picture(&picture, &item);
+    ck_assert(batch_peek(item.fd, &extent));
+    batch_decode_item(&b, ctx, &extent, &item);
+    ck_assert_int_eq(item.fault, BATCH_FINE);
+    ck_assert_uint_eq(sl_image_width(item.image), 20);
+    ck_assert_uint_eq(strlen(item.hash), BATCH_HASH_BYTES - 1);
+    sl_image_free(item.image);
+
+    // Longer than it was when it was opened: whatever it holds, it is read again another time.
+    open_picture(&picture, &item);
+    FILE *file = fopen(in_dir("p.png"), "a");
+    fputs("more", file);
+    fclose(file);
+    batch_decode_item(&b, ctx, &extent, &item);
+    ck_assert_int_eq(item.fault, BATCH_AGAIN);
+    ck_assert_ptr_nonnull(strstr(item.message, "changed while"));
+    sl_image_free(item.image);
+
+    // No larger than room was made for.
+    open_picture(&picture, &item);
+    extent.width = 10;
+    batch_decode_item(&b, ctx, &extent, &item);
+    ck_assert_int_eq(item.fault, BATCH_BAD);
+    ck_assert_ptr_null(item.image);
+
+    // A folder or a pipe in its place holds nobody up.
+    unlink(in_dir("p.png"));
+    open_picture(&picture, &item);
+    ck_assert_int_eq(item.fault, BATCH_AGAIN);
+    ck_assert_int_eq(mkfifo(in_dir("p.png"), 0600), 0);
+    open_picture(&picture, &item);
+    ck_assert_int_eq(item.fault, BATCH_AGAIN);
+    close(item.fd);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("batch");
@@ -331,5 +388,6 @@ int main(void)
     tcase_add_test(tcase, leftovers_of_a_picture_are_its_own);
     tcase_add_test(tcase, files_are_linked_or_copied);
     tcase_add_test(tcase, files_appear_whole_or_not_at_all);
+    tcase_add_test(tcase, changes_are_noticed);
     return run_case("app/batch_unit", tcase);
 }
