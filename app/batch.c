@@ -308,7 +308,8 @@ static app_exit write_tables(batch *b)
 {
     bool is_known = batch_is_settled(b); // then the tables are as they would be written
     for (size_t i = 0; i < b->step_count; i++)
-        is_known = is_known && (!b->table[i] || access(b->table[i], F_OK) == 0);
+        is_known =
+            is_known && !b->step[i]->tables && (!b->table[i] || access(b->table[i], F_OK) == 0);
     app_exit result = is_known ? APP_DONE : batch_read_history(b);
     if (result == APP_DONE && !is_known)
         result = batch_write_tables(b);
