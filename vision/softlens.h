@@ -441,7 +441,7 @@ typedef struct sl_detect_options {
     sl_precision precision;
     uint32_t long_side, short_side; // what the picture is scaled to fit into, in pixels, up to
                                     // 4096; 0: the model's
-    float score; // what is less sure is left out, below 1; 0: the model's, 0.3
+    float score;                    // what is less sure is left out, below 1; 0: the model's, 0.3
     sl_nms nms;
     float iou;     // threshold of linear and hard, below 1; 0: 0.3 and 0.5
     float sigma;   // of gaussian; 0: 0.5
