@@ -137,8 +137,8 @@ void app_print_command_help(FILE *file, const app_command *command)
 
 void app_print_help(FILE *file)
 {
-    fputs("softlens removes local motion blur from photographs and names what is in them, on this\n"
-          "machine.\n\n"
+    fputs("softlens removes local motion blur from photographs, finds objects in them and names what\n"
+          "it sees, on this machine.\n\n"
           "Usage: softlens COMMAND [OPTION]... [FILE]...\n\nCommands:\n",
           file);
     for (size_t i = 0; app_commands[i]; i++)
@@ -149,6 +149,8 @@ void app_print_help(FILE *file)
           "  --version, -V  print the version\n\n"
           "Examples:\n"
           "  softlens deblur photo.jpg\n"
+          "  softlens detect photo.jpg\n"
+          "  softlens batch deblur pics/ -o out/\n"
           "  softlens classify photo.jpg\n"
           "  softlens help deblur\n\n"
           "Exit status: 0 all done, 1 failed, 2 wrong use, 3 some images failed,\n"
