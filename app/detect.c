@@ -81,7 +81,7 @@ typedef struct work {
     sl_detect *detect;
     sl_classify *classify; // NULL: not asked for
     sl_deblur *deblur;     // likewise
-    size_t done, failed;
+    size_t failed;
 } work;
 
 sl_detect_options app_detect_options(const app_session *session)
@@ -380,7 +380,6 @@ static app_exit detect_all(work *w)
         if (!app_interrupted())
             result = detect_picture(w, &loaded);
         sl_image_free(loaded.image);
-        w->done++;
     }
     if (result == APP_DONE && app_interrupted())
         result = app_fail(w->session, SL_ERR_CANCELLED);

@@ -46,7 +46,7 @@ static sl_status give(const sl_detect *d, const sl_image *image, sl_detections *
                                .label_count = d->label_count,
                                .labels = d->labels,
                                .fell_back = sl_device_fell_back(d->device) };
-    memcpy(found->device, d->last->plan->device, sizeof(found->device));
+    memcpy(found->device, d->last->network.plan->device, sizeof(found->device));
     *out = found;
     return SL_OK;
 }

@@ -4,7 +4,7 @@
 #define SL_PIPELINE_DETECT_H
 
 #include "detect/detect.h"
-#include "pipeline/pipeline.h"
+#include "pipeline/network.h"
 
 #define SL_DETECT_PLANS 4         // shapes of pictures that are kept ready
 #define SL_DETECT_THRESHOLD 0.05f // of the scores of candidates, before boxes are joined
@@ -13,11 +13,9 @@
 
 // The network for one padded shape.
 typedef struct sl_detect_plan {
-    uint32_t width, height; // 0: none
-    uint64_t used;          // when, by sl_detect.turn
-    sl_graph *graph;
-    sl_plan *plan;
-    sl_value image, extent, rows[SL_RETINA_LEVELS], counts[SL_RETINA_LEVELS];
+    sl_network network; // of width 0: none
+    uint64_t used;      // when, by sl_detect.turn
+    sl_value extent, rows[SL_RETINA_LEVELS], counts[SL_RETINA_LEVELS];
 } sl_detect_plan;
 
 struct sl_detect {

@@ -3,7 +3,6 @@
 // through the network, boxes back into the picture's own pixels.
 #include "pipeline/detect.h"
 
-#define MULTIPLE 32u
 #define EDGE 2.0f // pixels of the resized region: how near to a cut a box counts as cut off
 
 // A region of the picture as the network sees it.
@@ -38,10 +37,10 @@ static sl_status reserve(sl_detect *d, size_t more)
 static uint32_t resized(uint32_t side, double factor)
 {
     double scaled = (double)side * factor + 0.5;
-    return scaled < 1 ? 1 : scaled > 16384 ? 16384 : (uint32_t)scaled;
+    return scaled < 1 ? 1 : scaled > SL_FIT_LARGEST ? SL_FIT_LARGEST : (uint32_t)scaled;
 }
 
-static void frame(const sl_detect *d, const sl_rectangle *from, view *v)
+static sl_status frame(const sl_detect *d, const sl_rectangle *from, view *v)
 {
     uint32_t longer = from->width > from->height ? from->width : from->height;
     uint32_t shorter = from->width < from->height ? from->width : from->height;
@@ -49,8 +48,8 @@ static void frame(const sl_detect *d, const sl_rectangle *from, view *v)
     *v = (view) { .from = *from };
     v->width = resized(from->width, a < b ? a : b);
     v->height = resized(from->height, a < b ? a : b);
-    v->padded[0] = (v->width + MULTIPLE - 1) / MULTIPLE * MULTIPLE;
-    v->padded[1] = (v->height + MULTIPLE - 1) / MULTIPLE * MULTIPLE;
+    sl_status st = sl_retina_side(d->ctx, v->width, &v->padded[0]);
+    return st == SL_OK ? sl_retina_side(d->ctx, v->height, &v->padded[1]) : st;
 }
 
 static sl_status make_room(sl_detect *d, const view *v)
@@ -91,7 +90,7 @@ static sl_status keep_level(sl_detect *d, const view *v, const sl_image *image,
                             const sl_detect_plan *p, unsigned level)
 {
     int32_t counts[4];
-    sl_status st = sl_plan_read(p->plan, p->counts[level], counts);
+    sl_status st = sl_plan_read(p->network.plan, p->counts[level], counts);
     if (st != SL_OK)
         return st;
     if (counts[1] > 0)
@@ -103,7 +102,7 @@ static sl_status keep_level(sl_detect *d, const view *v, const sl_image *image,
     size_t count = counts[0] < 0 ? 0 : (size_t)counts[0];
     if (count > SL_DETECT_LIMIT)
         count = SL_DETECT_LIMIT;
-    st = count ? sl_plan_read(p->plan, p->rows[level], d->rows) : SL_OK;
+    st = count ? sl_plan_read(p->network.plan, p->rows[level], d->rows) : SL_OK;
     if (st == SL_OK)
         st = reserve(d, count);
     float sx = (float)v->width / (float)v->from.width;
@@ -139,11 +138,11 @@ static sl_status run(sl_detect *d, const view *v, const sl_image *image)
     size_t before = d->count;
     sl_status st = sl_detect_plan_for(d, v->padded[0], v->padded[1], &p);
     if (st == SL_OK)
-        st = sl_plan_write(p->plan, p->image, d->pixels);
+        st = sl_plan_write(p->network.plan, p->network.image, d->pixels);
     if (st == SL_OK)
-        st = sl_plan_write(p->plan, p->extent, extent);
+        st = sl_plan_write(p->network.plan, p->extent, extent);
     if (st == SL_OK)
-        st = sl_plan_run(p->plan);
+        st = sl_plan_run(p->network.plan);
     for (unsigned level = 0; level < SL_RETINA_LEVELS && st == SL_OK; level++)
         st = keep_level(d, v, image, p, level);
     d->last = p;
@@ -169,9 +168,10 @@ static sl_status look_at(sl_detect *d, const sl_image *image, const sl_rectangle
                          bool is_a_tile)
 {
     view v;
-    frame(d, from, &v);
+    sl_status st = frame(d, from, &v);
     v.is_a_tile = is_a_tile;
-    sl_status st = make_room(d, &v);
+    if (st == SL_OK)
+        st = make_room(d, &v);
     if (st == SL_OK)
         st = sl_image_fit(d->ctx, image, from, v.width, v.height, d->is_averaged, d->rgb);
     for (int mirrored = 0; mirrored <= (int)d->options.flip && st == SL_OK; mirrored++) {

@@ -4,8 +4,7 @@
 
 static void drop(sl_detect_plan *p)
 {
-    sl_plan_free(p->plan);
-    sl_graph_free(p->graph);
+    sl_network_free(&p->network);
     *p = (sl_detect_plan) { 0 };
 }
 
@@ -31,26 +30,15 @@ static sl_status make(sl_detect *d, uint32_t width, uint32_t height, sl_detect_p
     const sl_retina_options options = {
         .height = height, .width = width, .threshold = threshold, .limit = SL_DETECT_LIMIT
     };
-    double start = sl_trace_start(d->ctx);
-    sl_status st = sl_graph_new(d->ctx, &p->graph);
-    if (st == SL_OK)
-        st = sl_retina_build(p->graph, d->model, &options);
-    if (st == SL_OK)
-        st = sl_device_compile(d->device, p->graph, &p->plan);
-    if (st == SL_OK) {
-        p->width = width;
-        p->height = height;
-        p->image = sl_graph_find_output(p->graph, "image");
-        p->extent = sl_graph_find_output(p->graph, "extent");
-        for (unsigned level = 0; level < SL_RETINA_LEVELS; level++) {
-            p->rows[level] = level_output(p->graph, "rows", level);
-            p->counts[level] = level_output(p->graph, "counts", level);
-        }
-    } else {
-        drop(p);
+    sl_status st = sl_network_new_retina(d->ctx, d->model, d->device, &options, &p->network);
+    if (st != SL_OK)
+        return st;
+    p->extent = sl_graph_find_output(p->network.graph, "extent");
+    for (unsigned level = 0; level < SL_RETINA_LEVELS; level++) {
+        p->rows[level] = level_output(p->network.graph, "rows", level);
+        p->counts[level] = level_output(p->network.graph, "counts", level);
     }
-    sl_trace_end(d->ctx, "compile", start);
-    return st;
+    return SL_OK;
 }
 
 sl_status sl_detect_plan_for(sl_detect *d, uint32_t width, uint32_t height, sl_detect_plan **out)
@@ -58,7 +46,7 @@ sl_status sl_detect_plan_for(sl_detect *d, uint32_t width, uint32_t height, sl_d
     sl_detect_plan *oldest = &d->plans[0];
     for (size_t i = 0; i < SL_DETECT_PLANS; i++) {
         sl_detect_plan *p = &d->plans[i];
-        if (p->width == width && p->height == height) {
+        if (p->network.width == width && p->network.height == height) {
             p->used = ++d->turn;
             *out = p;
             return SL_OK;

@@ -181,7 +181,8 @@ static sl_status report(const evaluation *e, char **out)
     json_object_set_new(object, "model", json_string_nocheck(sl_tensor_set_path(d->model->set)));
     json_object_set_new(object, "pictures", json_integer((json_int_t)sl_coco_image_count(e->coco)));
     json_object_set_new(object, "seconds", json_real(e->seconds));
-    json_object_set_new(object, "device", json_string(d->last ? d->last->plan->device : ""));
+    json_object_set_new(object, "device",
+                        json_string(d->last ? d->last->network.plan->device : ""));
     for (int i = 0; i < WAYS && st == SL_OK; i++) {
         sl_coco_scores scores;
         if (i > 0 && way(e, i) == way(e, 0))
@@ -202,10 +203,7 @@ static sl_status report(const evaluation *e, char **out)
 sl_status sl_detect_evaluate(sl_detect *d, const char *annotations, const char *images, char **out)
 {
     evaluation e = { .detect = d, .folder = images };
-    float score = d->options.score;
     *out = NULL;
-    d->options.score = SL_DETECT_THRESHOLD; // every candidate takes part
-    sl_detect_drop_plans(d);
     sl_status st = sl_coco_read(d->ctx, annotations, &e.coco);
     if (st == SL_OK)
         st = match_categories(&e);
@@ -217,7 +215,6 @@ sl_status sl_detect_evaluate(sl_detect *d, const char *annotations, const char *
     }
     if (st == SL_OK)
         st = report(&e, out);
-    d->options.score = score;
     for (int i = 0; i < WAYS; i++)
         free(e.of[i].list);
     free(e.kept);

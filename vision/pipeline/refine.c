@@ -24,17 +24,6 @@ static sl_rectangle square_around(const sl_detection *o, const sl_image *image)
     return r;
 }
 
-static sl_status cut(sl_ctx *ctx, const sl_image *image, const sl_rectangle *from, sl_image **out)
-{
-    size_t pixel = (size_t)image->channels * image->depth / 8;
-    sl_status st = sl_image_new(ctx, from->width, from->height, image->channels, image->depth, out);
-    for (uint32_t y = 0; y < from->height && st == SL_OK; y++)
-        memcpy(sl_image_row(*out, y),
-               (const uint8_t *)sl_image_row_const(image, from->y + y) + from->x * pixel,
-               from->width * pixel);
-    return st;
-}
-
 static sl_status name(sl_ctx *ctx, sl_classify *classify, const sl_image *image, sl_detection *o)
 {
     if (!isfinite(o->x1) || !isfinite(o->y1) || !(o->x2 >= o->x1 && o->x2 < INFINITY) ||
@@ -44,7 +33,7 @@ static sl_status name(sl_ctx *ctx, sl_classify *classify, const sl_image *image,
     const sl_rectangle from = square_around(o, image);
     sl_classification *seen = NULL;
     sl_image *part = NULL;
-    sl_status st = cut(ctx, image, &from, &part);
+    sl_status st = sl_image_cut(ctx, image, from.x, from.y, from.width, from.height, &part);
     if (st == SL_OK)
         st = sl_classify_run(classify, part, 1, &seen);
     if (st == SL_OK && seen->count > 0) {
