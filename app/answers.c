@@ -81,15 +81,20 @@ static json_t *matches_json(const sl_classification *found)
     return matches;
 }
 
+void app_set_classification(json_t *object, const sl_classification *found)
+{
+    json_object_set_new(object, "unknown", json_boolean(found->is_unknown));
+    json_object_set_new(object, "confidence", number(found->confidence));
+    json_object_set_new(object, "threshold", number(found->threshold));
+    json_object_set_new(object, "matches", matches_json(found));
+}
+
 static json_t *picture_json(const char *input, const sl_classification *found, const char *error)
 {
     json_t *object = json_object();
     app_set_text(object, "input", input);
     if (found) {
-        json_object_set_new(object, "unknown", json_boolean(found->is_unknown));
-        json_object_set_new(object, "confidence", number(found->confidence));
-        json_object_set_new(object, "threshold", number(found->threshold));
-        json_object_set_new(object, "matches", matches_json(found));
+        app_set_classification(object, found);
         json_object_set_new(object, "seconds", json_real(found->seconds));
         app_set_text(object, "device", found->device);
     }
@@ -98,23 +103,6 @@ static json_t *picture_json(const char *input, const sl_classification *found, c
 }
 
 // ---- CSV, as of RFC 4180
-
-static void put_field(FILE *line, const char *text)
-{
-    char *utf8 = app_utf8(text);
-    if (utf8 && !strpbrk(utf8, ",\"\r\n")) {
-        fputs(utf8, line);
-    } else if (utf8) {
-        fputc('"', line);
-        for (const char *at = utf8; *at; at++) {
-            if (*at == '"')
-                fputc('"', line);
-            fputc(*at, line);
-        }
-        fputc('"', line);
-    }
-    free(utf8);
-}
 
 static void put_number(FILE *line, float x)
 {
@@ -133,10 +121,10 @@ static void print_row(const char *input, const sl_classification *found, size_t 
     if (!line)
         return;
     const sl_match *m = rank ? &found->matches[rank - 1] : NULL;
-    put_field(line, input);
+    app_put_csv_field(line, input);
     if (m) {
         fprintf(line, ",%zu,", rank);
-        put_field(line, m->label);
+        app_put_csv_field(line, m->label);
         put_number(line, m->angle_degrees);
         put_number(line, m->cosine);
         put_number(line, m->probability);
@@ -148,7 +136,7 @@ static void print_row(const char *input, const sl_classification *found, size_t 
     put_number(line, found ? found->confidence : NAN);
     put_number(line, found ? found->threshold : NAN);
     fputc(',', line);
-    put_field(line, error ? error : "");
+    app_put_csv_field(line, error ? error : "");
     fputc('\r', line);
     if (fclose(line) == 0)
         app_put_line(text);

@@ -24,4 +24,8 @@ void app_answers_add(app_answers *answers, const char *input, const sl_classific
 // Prints the document of APP_JSON and frees.
 void app_answers_end(app_answers *answers);
 
+struct json_t;
+// Sets unknown, confidence, threshold and matches of a JSON object.
+void app_set_classification(struct json_t *object, const sl_classification *found);
+
 #endif

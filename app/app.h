@@ -169,6 +169,32 @@ extern const app_command *const app_commands[]; // ends with NULL
         .help = "For a picture of W by H pixels (default: 512x512, or what a SOFT was trained on)" \
     }
 
+#define APP_QUALITY_OPTION                                                                         \
+    {                                                                                              \
+        .name = "quality", .kind = APP_INTEGER, .at = APP_AT(quality), .value = "N", .min = 1,     \
+        .max = 100, .help = "JPEG quality, 1 to 100 (default: 92)"                                 \
+    }
+#define APP_STRIP_METADATA_OPTION                                                                  \
+    {                                                                                              \
+        .name = "strip-metadata", .at = APP_AT(strip_metadata),                                    \
+        .help = "Leave out EXIF; the colour profile stays"                                         \
+    }
+#define APP_TOP_OPTION                                                                             \
+    {                                                                                              \
+        .name = "top", .letter = 'k', .kind = APP_INTEGER, .at = APP_AT(top), .value = "K",        \
+        .min = 1, .max = 1000000, .help = "Name the K best classes (default: 5)"                   \
+    }
+#define APP_NO_UNKNOWN_OPTION                                                                      \
+    {                                                                                              \
+        .name = "no-unknown", .at = APP_AT(no_unknown),                                            \
+        .help = "Name the nearest class whatever the picture shows"                                \
+    }
+#define APP_UNKNOWN_RATE_OPTION(sentence)                                                          \
+    {                                                                                              \
+        .name = "unknown-rate", .kind = APP_REAL, .at = APP_AT(unknown_rate), .value = "R",        \
+        .min = 0, .max = 1, .help = sentence                                                       \
+    }
+
 #define APP_ERROR_BYTES 1024
 
 // Reads argv[1..] by the command's table; argv[0] is the command's name. Operands end up at
@@ -245,6 +271,8 @@ app_exit app_open_model_for(app_session *session, const char *path, const char *
 void app_say(const app_session *session, const char *format, ...) APP_PRINTF(2, 3);
 const char *app_plural(size_t count, const char *one, const char *several);
 void app_put_line(const char *text); // as it is, whatever --quiet says
+// A field of CSV as of RFC 4180, with bytes that are not UTF-8 replaced; nothing: out of memory.
+void app_put_csv_field(FILE *file, const char *text);
 // Copies `text` with bytes that are not UTF-8 replaced by U+FFFD; malloc'ed, NULL: out of memory.
 char *app_utf8(const char *text);
 // Flushes stdout. False, with an error printed, when what was written did not arrive.

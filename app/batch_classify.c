@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // app/batch_classify.c: the step classify of a batch: labels, and pictures sorted by them.
+#include "answers.h"
 #include "batch.h"
 
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -66,31 +66,6 @@ static sl_status prepare(batch_worker *worker, const sl_model *model, void **sta
     return status;
 }
 
-static json_t *number(float x)
-{
-    return isfinite(x) ? json_real((double)x) : json_null();
-}
-
-static json_t *describe(const sl_classification *found)
-{
-    json_t *object = json_object(), *matches = json_array();
-    for (size_t i = 0; i < found->count; i++) {
-        const sl_match *m = &found->matches[i];
-        json_t *match = json_object();
-        app_set_text(match, "label", m->label);
-        json_object_set_new(match, "angle_degrees", number(m->angle_degrees));
-        json_object_set_new(match, "cosine", number(m->cosine));
-        json_object_set_new(match, "probability", number(m->probability));
-        json_object_set_new(match, "enrolled", json_boolean(m->is_enrolled));
-        json_array_append_new(matches, match);
-    }
-    json_object_set_new(object, "unknown", json_boolean(found->is_unknown));
-    json_object_set_new(object, "confidence", number(found->confidence));
-    json_object_set_new(object, "threshold", number(found->threshold));
-    json_object_set_new(object, "matches", matches);
-    return object;
-}
-
 // A label as the name of a folder: one that leads nowhere else and is not hidden.
 static void make_folder_name(char *label)
 {
@@ -113,7 +88,8 @@ static sl_status run(void *state, const batch *b, batch_item *item)
         sl_classify_run(c->classify, item->image, values->top ? values->top : DEFAULT_TOP, &found);
     if (status != SL_OK)
         return status;
-    json_t *object = describe(found);
+    json_t *object = json_object();
+    app_set_classification(object, found);
     if (values->sort_into) {
         item->sort_label =
             strdup(found->is_unknown || !found->count ? "unknown" : found->matches[0].label);

@@ -8,22 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void put_field(FILE *file, const char *text)
-{
-    char *utf8 = app_utf8(text);
-    bool plain = utf8 && !strpbrk(utf8, ",\"\r\n");
-    if (!plain)
-        fputc('"', file);
-    for (const char *at = utf8 ? utf8 : ""; *at; at++) {
-        if (*at == '"')
-            fputc('"', file);
-        fputc(*at, file);
-    }
-    if (!plain)
-        fputc('"', file);
-    free(utf8);
-}
-
 static void put_number(FILE *file, const json_t *number)
 {
     fputc(',', file);
@@ -35,11 +19,11 @@ static void put_row(FILE *file, const char *name, const json_t *found, size_t ra
                     const char *error)
 {
     const json_t *match = json_array_get(json_object_get(found, "matches"), rank - 1);
-    put_field(file, name);
+    app_put_csv_field(file, name);
     if (rank) {
         const char *label = json_string_value(json_object_get(match, "label"));
         fprintf(file, ",%zu,", rank);
-        put_field(file, label ? label : "");
+        app_put_csv_field(file, label ? label : "");
         put_number(file, json_object_get(match, "angle_degrees"));
         put_number(file, json_object_get(match, "cosine"));
         put_number(file, json_object_get(match, "probability"));
@@ -54,7 +38,7 @@ static void put_row(FILE *file, const char *name, const json_t *found, size_t ra
     put_number(file, json_object_get(found, "confidence"));
     put_number(file, json_object_get(found, "threshold"));
     fputc(',', file);
-    put_field(file, error ? error : "");
+    app_put_csv_field(file, error ? error : "");
     fputs("\r\n", file);
 }
 

@@ -13,31 +13,17 @@
 #define DEFAULT_TOP 5
 
 static const app_option rows[] = {
-    { .name = "top",
-      .letter = 'k',
-      .kind = APP_INTEGER,
-      .at = APP_AT(top),
-      .value = "K",
-      .min = 1,
-      .max = 1000000,
-      .help = "Name the K best classes (default: 5)" },
+    APP_TOP_OPTION,
     { .name = "gallery",
       .letter = 'g',
       .kind = APP_FILE,
       .at = APP_AT(gallery),
       .value = "FILE",
       .help = "Also know the classes of this gallery; see softlens enroll" },
-    { .name = "unknown-rate",
-      .kind = APP_REAL,
-      .at = APP_AT(unknown_rate),
-      .value = "R",
-      .min = 0,
-      .max = 1,
-      .help = "Share of known pictures that may be called unknown, between 0 and 1; higher says "
-              "unknown more readily (default: 0.05)" },
-    { .name = "no-unknown",
-      .at = APP_AT(no_unknown),
-      .help = "Name the nearest class whatever the picture shows" },
+    APP_UNKNOWN_RATE_OPTION(
+        "Share of known pictures that may be called unknown, between 0 and 1; higher says "
+        "unknown more readily (default: 0.05)"),
+    APP_NO_UNKNOWN_OPTION,
     { .name = "json", .at = APP_AT(json), .help = "Print one JSON document" },
     { .name = "jsonl",
       .at = APP_AT(jsonl),

@@ -13,14 +13,9 @@ static const app_option rows[] = {
       .value = "FILE",
       .help = "The gallery has to be of this model; threshold then uses its statistics "
               "(default: any model, none are used)" },
-    { .name = "unknown-rate",
-      .kind = APP_REAL,
-      .at = APP_AT(unknown_rate),
-      .value = "R",
-      .min = 0,
-      .max = 1,
-      .help = "For threshold: the share of known pictures that may be called unknown, between 0 "
-              "and 1 (default: 0.05)" },
+    APP_UNKNOWN_RATE_OPTION(
+        "For threshold: the share of known pictures that may be called unknown, between 0 "
+        "and 1 (default: 0.05)"),
     { .name = "json", .at = APP_AT(json), .help = "Print JSON" },
     APP_COMMON_OPTIONS,
 };

@@ -74,6 +74,23 @@ char *app_utf8(const char *text)
     return out;
 }
 
+void app_put_csv_field(FILE *file, const char *text)
+{
+    char *utf8 = app_utf8(text);
+    if (utf8 && !strpbrk(utf8, ",\"\r\n")) {
+        fputs(utf8, file);
+    } else if (utf8) {
+        fputc('"', file);
+        for (const char *at = utf8; *at; at++) {
+            if (*at == '"')
+                fputc('"', file);
+            fputc(*at, file);
+        }
+        fputc('"', file);
+    }
+    free(utf8);
+}
+
 bool app_finish_stdout(void)
 {
     flush_stdout();
