@@ -20,7 +20,10 @@ import time
 
 from PIL import Image
 
+import peers
+
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+BEGIN = "<!-- tools/bench/detect.py writes this -->"
 SOFTLENS = os.path.join(ROOT, "build", "softlens")
 MODELS = {"retina-soft-small": ("val.json", "images"),
           "retina-soft-cells": (os.path.join("bccd", "val.json"), os.path.join("bccd", "images"))}
@@ -73,23 +76,6 @@ def large_picture(path):
     Image.blend(large, noise, 0.12).save(path, quality=92)
 
 
-def put_block(path, block):
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
-    made, count = re.subn(r"(<!-- tools/bench/detect\.py writes this -->\n).*?"
-                          r"(<!-- up to here: detect -->)",
-                          lambda m: m.group(1) + block + "\n" + m.group(2), text, flags=re.S)
-    if count != 1:
-        sys.exit(f"{path}: has no place for the numbers")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(made)
-
-
-def processor():
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        return next((line.split(":")[1].strip() for line in file if "model name" in line), "?")
-
-
 def nms_table():
     """Soft-NMS beside the loop that was published with it, as nms-bench prints them."""
     folder = os.path.join(ROOT, "build")
@@ -128,7 +114,7 @@ def readme_block(reports, large, small, nms):
         f"{percent(cells, 'AP')} |", "",
         f"A 12-megapixel JPEG takes {large[0]:.2f} s from the start of the program to both files "
         f"(least of 7; median {large[1]:.2f} s), the 512 x 512 sample {1000 * small[0]:.0f} ms, on "
-        f"{os.cpu_count()} threads of {processor()}. Soft-NMS gives bit for bit what the loop gives "
+        f"{peers.machine()}. Soft-NMS gives bit for bit what the loop gives "
         "that was published with it (`build/tools/bench/nms-bench`):", "", nms])
 
 
@@ -138,7 +124,7 @@ def main():
     reports = {}
     for model in MODELS:
         block, reports[model] = card_table(sys.argv[1], model)
-        put_block(os.path.join(ROOT, "models", f"{model}.md"), block)
+        peers.write_table(os.path.join(ROOT, "models", f"{model}.md"), BEGIN, [block])
         print(block)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "large.jpg")
@@ -148,7 +134,7 @@ def main():
         small = best_seconds(command + [os.path.join(ROOT, "data", "sample.jpg")])
     block = readme_block(reports, large, small, nms_table())
     draw_sample()
-    put_block(os.path.join(ROOT, "README.md"), block)
+    peers.write_table(os.path.join(ROOT, "README.md"), BEGIN, [block])
     print(block)
 
 
