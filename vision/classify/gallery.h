@@ -74,13 +74,4 @@ sl_status sl_gallery_threshold_for(sl_ctx *ctx, const sl_gallery *gallery,
 void sl_weights_hash(const sl_tensor_set *model, char out[SL_HASH_TEXT]);
 sl_status sl_gallery_belongs_to(sl_ctx *ctx, const sl_gallery *gallery, const sl_tensor_set *model);
 
-// ---- json.c
-
-// The text of a value, malloc'ed. Takes the value. NULL, which some call did not have the memory
-// to make, is SL_ERR_NOMEM.
-sl_status sl_json_text(sl_ctx *ctx, json_t *value, size_t flags, char **out);
-
-// Whether the parser would make at most so many values of a text, before it makes them.
-bool sl_json_fits(const char *text, size_t most);
-
 #endif

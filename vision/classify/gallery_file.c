@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // classify/gallery_file.c: galleries in files that nobody vouches for: read, and written whole.
 #include "classify/gallery.h"
+#include "tensor/json.h"
 
 #include <math.h>
 #include <stdatomic.h>

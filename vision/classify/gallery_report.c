@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // classify/gallery_report.c: what a gallery holds, where "unknown" begins, and whether it is whole.
 #include "classify/threshold.h"
+#include "tensor/json.h"
 
 #include <math.h>
 

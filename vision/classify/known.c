@@ -3,6 +3,7 @@
 // file.
 #include "classify/gallery.h"
 #include "classify/known.h"
+#include "tensor/json.h"
 
 #include <math.h>
 
@@ -102,36 +103,6 @@ static sl_status read_directions(sl_ctx *ctx, sl_known *known)
         return malformed(ctx, known, "it has no tensor directions");
     if (st == SL_OK && known->directions)
         st = normalise_rows(ctx, known, known->directions);
-    return st;
-}
-
-// ---- labels
-
-static sl_status read_labels(sl_ctx *ctx, sl_known *known)
-{
-    const char *text = sl_tensor_set_meta(known->set, "labels");
-    const size_t classes = known->shape.classes;
-    json_t *list = text && sl_json_fits(text, classes + 8) ? json_loads(text, 0, NULL) : NULL;
-    sl_status st = SL_OK;
-    known->labels = sl_arena_alloc(ctx, &known->arena, classes, sizeof(*known->labels));
-    if (!known->labels)
-        st = SL_ERR_NOMEM;
-    else if (text && (!json_is_array(list) || json_array_size(list) != classes))
-        st = malformed(ctx, known, "its labels are no list of as many names as it has classes");
-    for (size_t i = 0; i < classes && st == SL_OK; i++) {
-        char number[32];
-        snprintf(number, sizeof(number), "class %zu", i);
-        const json_t *entry = json_array_get(list, i);
-        const char *label = text ? json_string_value(entry) : number;
-        if (!label || (text && !sl_tensor_name_valid(label, json_string_length(entry)))) {
-            st = malformed(ctx, known, "one of its labels is no name that can be printed");
-            break;
-        }
-        known->labels[i] = sl_arena_strdup(ctx, &known->arena, label);
-        if (!known->labels[i])
-            st = SL_ERR_NOMEM;
-    }
-    json_decref(list);
     return st;
 }
 
@@ -262,7 +233,7 @@ sl_status sl_known_new(sl_ctx *ctx, const sl_tensor_set *model, const sl_known_s
                        ? SL_OK
                        : malformed(ctx, known, "it has more classes than a model can have");
     if (st == SL_OK && (shape || known->shape.classes > 0))
-        st = read_labels(ctx, known);
+        st = sl_labels_of(ctx, known->set, &known->arena, known->shape.classes, &known->labels);
     if (st == SL_OK)
         st = read_directions(ctx, known);
     if (st == SL_OK)

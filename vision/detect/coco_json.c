@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // detect/coco_json.c: single fields of COCO's files, checked, with the place in every message.
 #include "detect/coco.h"
+#include "tensor/json.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -12,24 +13,8 @@
 // Bounds what the JSON parser will build, before it builds it.
 static sl_status check_extent(sl_ctx *ctx, const char *path, const char *text, size_t size)
 {
-    size_t depth = 0, deepest = 0, values = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < size; i++) {
-        const char c = text[i];
-        if (in_string) {
-            i += c == '\\';
-            in_string = c != '"';
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            values++;
-            deepest = ++depth > deepest ? depth : deepest;
-        } else if (c == '}' || c == ']') {
-            depth -= depth > 0;
-        } else if (c == ',') {
-            values++;
-        }
-    }
+    size_t deepest, values;
+    sl_json_measure(text, size, &deepest, &values);
     if (deepest > MAX_DEPTH)
         return sl_fail(ctx, SL_ERR_FORMAT, "%s: nested more than %d deep; not of COCO's form", path,
                        MAX_DEPTH);

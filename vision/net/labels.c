@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-// net/labels.c: the names of a model's classes out of a text file: one a line, as many as classes.
+// net/labels.c: the names of a model's classes: out of its metadata, or of a text file, one a line.
 #include "net/parts.h"
-
-#include <jansson.h>
+#include "tensor/json.h"
 
 #define LARGEST ((size_t)16 << 20) // bytes
 
@@ -65,5 +64,40 @@ sl_status sl_labels_read(sl_ctx *ctx, const char *path, uint32_t classes, char *
     json_decref(r.list);
     json_decref(r.seen);
     sl_blob_free(&text);
+    return st;
+}
+
+// ---- of a model's file
+
+static sl_status malformed(sl_ctx *ctx, const sl_tensor_set *set, const char *what)
+{
+    return sl_fail(ctx, SL_ERR_FORMAT, "%s: %s; make the model's file anew",
+                   sl_tensor_set_path(set), what);
+}
+
+sl_status sl_labels_of(sl_ctx *ctx, const sl_tensor_set *set, sl_arena *arena, size_t classes,
+                       const char ***out)
+{
+    const char *text = sl_tensor_set_meta(set, "labels");
+    json_t *list = text && sl_json_fits(text, classes + 8) ? json_loads(text, 0, NULL) : NULL;
+    const char **labels = sl_arena_alloc(ctx, arena, classes, sizeof(*labels));
+    sl_status st = labels ? SL_OK : SL_ERR_NOMEM;
+    if (labels && text && (!json_is_array(list) || json_array_size(list) != classes))
+        st = malformed(ctx, set, "its labels are no list of as many names as it has classes");
+    for (size_t i = 0; i < classes && st == SL_OK; i++) {
+        char number[32];
+        snprintf(number, sizeof(number), "class %zu", i);
+        const json_t *entry = json_array_get(list, i);
+        const char *label = text ? json_string_value(entry) : number;
+        if (!label || (text && !sl_tensor_name_valid(label, json_string_length(entry)))) {
+            st = malformed(ctx, set, "one of its labels is no name that can be printed");
+            break;
+        }
+        labels[i] = sl_arena_strdup(ctx, arena, label);
+        if (!labels[i])
+            st = SL_ERR_NOMEM;
+    }
+    json_decref(list);
+    *out = labels;
     return st;
 }

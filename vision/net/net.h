@@ -180,6 +180,13 @@ typedef struct sl_retina_options {
 // SL_ERR_ARGUMENT: a size that does not do, or nothing says which inverse.
 sl_status sl_retina_build(sl_graph *g, const sl_model *model, const sl_retina_options *options);
 
+// ---- labels (labels.c)
+
+// *out: names of the classes, [classes], in the arena: those of the metadata, else "class 0" and so
+// on. SL_ERR_FORMAT: no list of as many names, or one that cannot be printed. SL_ERR_NOMEM.
+sl_status sl_labels_of(sl_ctx *ctx, const sl_tensor_set *set, sl_arena *arena, size_t classes,
+                       const char ***out);
+
 // ---- models (model.c)
 
 struct sl_model {

@@ -2,8 +2,11 @@
 // net/retina_check.c: every tensor that a detector of a configuration must have, and no other; its
 // labels; and its anchors.
 #include "net/parts.h"
+#include "tensor/json.h"
 
 #include <math.h>
+
+#define MOST_STRAY_LABELS ((size_t)1 << 16) // beyond the classes: more are not even counted
 
 static sl_status expect_head(sl_checker *k, const sl_retina_config *c)
 {
@@ -88,7 +91,9 @@ static sl_status check_labels(sl_ctx *ctx, const sl_model *model)
     const char *text = sl_tensor_set_meta(model->set, "labels");
     if (!text)
         return SL_OK;
-    json_t *labels = json_loads(text, JSON_REJECT_DUPLICATES, NULL), *seen = json_object();
+    const bool fits = sl_json_fits(text, model->retina.classes + MOST_STRAY_LABELS);
+    json_t *labels = fits ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    json_t *seen = json_object();
     sl_status st = SL_OK;
     if (!json_is_array(labels))
         st = sl_fail(ctx, SL_ERR_FORMAT, "%s: its labels are no list of names",

@@ -7,6 +7,7 @@
 
 #define LARGEST_SIDE 4096u
 #define LEAST_TILE 32u
+#define DEFAULT_SCORE 0.3f // where the model's file names none
 
 // ---- a picture
 
@@ -106,6 +107,15 @@ static sl_status check_options(sl_ctx *ctx, const sl_detect_options *o)
     return SL_OK;
 }
 
+// From which on the model's makers would show an object.
+static float read_score(const sl_detect *d)
+{
+    const char *text = sl_tensor_set_meta(d->model->set, "score");
+    char *end = NULL;
+    float score = text ? strtof(text, &end) : DEFAULT_SCORE;
+    return score > 0 && score < 1 && (!text || *end == '\0') ? score : DEFAULT_SCORE;
+}
+
 // The options with the defaults in place of zeros.
 static sl_status settle_options(sl_detect *d, const sl_detect_options *given)
 {
@@ -118,7 +128,7 @@ static sl_status settle_options(sl_detect *d, const sl_detect_options *given)
     if (!o->short_side)
         o->short_side = o->long_side < config->image[1] ? o->long_side : config->image[1];
     if (o->score == 0)
-        o->score = sl_detect_read_score(d);
+        o->score = read_score(d);
     if (o->most == 0)
         o->most = SL_DETECT_MOST;
     o->classes = NULL; // the caller's; is_wanted has them
@@ -158,7 +168,8 @@ static sl_status want(sl_detect *d, const char *label)
 
 static sl_status choose_classes(sl_detect *d, const sl_detect_options *options)
 {
-    sl_status st = sl_detect_read_labels(d);
+    d->label_count = d->model->retina.classes;
+    sl_status st = sl_labels_of(d->ctx, d->model->set, &d->arena, d->label_count, &d->labels);
     if (st != SL_OK)
         return st;
     d->is_wanted = sl_alloc(d->ctx, d->label_count, sizeof(*d->is_wanted));

@@ -40,10 +40,6 @@ struct sl_detect {
     const sl_detect_plan *last; // that computed
 };
 
-// detect_labels.c: the labels, and the score from which on objects are shown.
-sl_status sl_detect_read_labels(sl_detect *detect);
-float sl_detect_read_score(const sl_detect *detect);
-
 // detect_look.c: fills boxes with the candidates of a picture, in its pixels, of wanted classes.
 sl_status sl_detect_look(sl_detect *detect, const sl_image *image);
 

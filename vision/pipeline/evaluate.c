@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // pipeline/evaluate.c: how good a detector is: COCO's average precision over annotated pictures.
 #include "pipeline/detect.h"
-
-#include <jansson.h>
+#include "tensor/json.h"
 
 #define WAYS 2 // of joining boxes: the detector's own, and hard
 
@@ -193,10 +192,9 @@ static sl_status report(const evaluation *e, char **out)
             json_object_set_new(object, names[way(e, i)], scores_of(e, &scores));
         sl_coco_scores_clear(&scores);
     }
-    *out = st == SL_OK ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
+    if (st == SL_OK)
+        return sl_json_text(d->ctx, object, JSON_INDENT(2) | JSON_REAL_PRECISION(6), out);
     json_decref(object);
-    if (st == SL_OK && !*out)
-        st = sl_fail(d->ctx, SL_ERR_NOMEM, "out of memory for the report");
     return st;
 }
 

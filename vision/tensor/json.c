@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tensor/json.c: JSON as text. Not by json_dumps, which overlooks some failures of its own to find
-// memory and leaves out text.
+// tensor/json.c: JSON as text, and text before it becomes JSON. Written not by json_dumps, which
+// overlooks some failures of its own to find memory and leaves out text.
 #include "tensor/json.h"
 
 typedef struct sink {
@@ -25,4 +25,54 @@ sl_status sl_json_append(sl_ctx *ctx, const json_t *value, size_t flags, const c
     if (json_dump_callback(value, add_text, &to, flags) != 0 && to.status == SL_OK)
         to.status = sl_fail(ctx, SL_ERR_NOMEM, "out of memory for %s", what);
     return to.status;
+}
+
+sl_status sl_json_text(sl_ctx *ctx, json_t *value, size_t flags, char **out)
+{
+    static const char what[] = "a report";
+    sl_blob text = { NULL, 0 };
+    size_t room = 0;
+    *out = NULL;
+    if (!value)
+        return sl_fail(ctx, SL_ERR_NOMEM, "out of memory for %s", what);
+    sl_status st = sl_json_append(ctx, value, flags, what, &text, &room);
+    if (st == SL_OK)
+        st = sl_blob_append(ctx, &text, &room, "", 1); // the 0 at its end
+    if (st == SL_OK) {
+        *out = (char *)text.data;
+        text = (sl_blob) { NULL, 0 };
+    }
+    sl_blob_free(&text);
+    json_decref(value);
+    return st;
+}
+
+void sl_json_measure(const char *text, size_t size, size_t *deepest, size_t *values)
+{
+    size_t depth = 0;
+    bool in_string = false;
+    *deepest = *values = 0;
+    for (size_t i = 0; i < size; i++) {
+        const char c = text[i];
+        if (in_string) {
+            i += c == '\\';
+            in_string = c != '"';
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            ++*values;
+            *deepest = ++depth > *deepest ? depth : *deepest;
+        } else if (c == '}' || c == ']') {
+            depth -= depth > 0;
+        } else if (c == ',') {
+            ++*values;
+        }
+    }
+}
+
+bool sl_json_fits(const char *text, size_t most)
+{
+    size_t deepest, values;
+    sl_json_measure(text, strlen(text), &deepest, &values);
+    return values <= most;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tensor/json.h: JSON as text, with every failure to find memory noticed.
+// tensor/json.h: JSON as text, with every failure to find memory noticed; and how much a text would
+// become.
 #ifndef SL_TENSOR_JSON_H
 #define SL_TENSOR_JSON_H
 
@@ -11,5 +12,16 @@
 // SL_ERR_NOMEM: out of memory for `what`; *text holds a part, which the caller frees.
 sl_status sl_json_append(sl_ctx *ctx, const json_t *value, size_t flags, const char *what,
                          sl_blob *text, size_t *room);
+
+// The text of a value, malloc'ed. Takes the value. NULL, which some call did not have the memory
+// to make, is SL_ERR_NOMEM.
+sl_status sl_json_text(sl_ctx *ctx, json_t *value, size_t flags, char **out);
+
+// How deep a text nests, and about how many values the parser would make of it, before it makes
+// them: brackets and commas outside of strings, of text that need not be JSON.
+void sl_json_measure(const char *text, size_t size, size_t *deepest, size_t *values);
+
+// Whether that are at most so many values.
+bool sl_json_fits(const char *text, size_t most);
 
 #endif

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // tensor/safetensors.c: reads safetensors: a u64 length, a JSON header, one buffer of data.
+#include "tensor/json.h"
 #include "tensor/set.h"
-
-#include <jansson.h>
 
 #define MAX_HEADER_BYTES 100000000 // the format's own limit
 #define MAX_HEADER_VALUES 2000000  // over 150 000 tensors; bounds the memory that JSON takes
@@ -41,26 +40,8 @@ static sl_status header_size(sl_ctx *ctx, const char *path, const uint8_t *data,
 // Bounds what the JSON parser will build, before it builds it.
 static sl_status check_extent(sl_ctx *ctx, const char *path, const char *text, size_t size)
 {
-    size_t depth = 0, values = 0, deepest = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < size; i++) {
-        char c = text[i];
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            values++;
-            deepest = ++depth > deepest ? depth : deepest;
-        } else if (c == '}' || c == ']') {
-            depth -= depth > 0;
-        } else if (c == ',') {
-            values++;
-        }
-    }
+    size_t deepest, values;
+    sl_json_measure(text, size, &deepest, &values);
     if (deepest > MAX_HEADER_DEPTH)
         return sl_fail(ctx, SL_ERR_FORMAT, "%s: header nested more than %d deep; not safetensors",
                        path, MAX_HEADER_DEPTH);
