@@ -64,6 +64,20 @@ static inline void edit_set_meta(edit *e, const char *key, const char *value)
             e->meta[i].value = value;
 }
 
+static inline sl_model *open_model(const char *file, const char *architecture)
+{
+    sl_model *model;
+    ck_assert_msg(sl_model_open(ctx, file, &model) == SL_OK, "%s", sl_ctx_message(ctx));
+    ck_assert_str_eq(model->architecture, architecture);
+    return model;
+}
+
+static inline void says(sl_status is, sl_status should, const char *part)
+{
+    ck_assert_msg(is == should && strstr(sl_ctx_message(ctx), part), "status %d: %s", (int)is,
+                  sl_ctx_message(ctx));
+}
+
 // Writes the edited model and opens it again.
 static inline sl_status edit_reopen(edit *e, sl_model **model)
 {

@@ -5,6 +5,7 @@
 #include <check.h>
 #include <jansson.h>
 #include <math.h>
+#include <unistd.h>
 
 static uint64_t hash_of(const char *name) // FNV-1a
 {
@@ -81,8 +82,9 @@ static void generate(sl_tensor *t, const char *name, const json_t *shape)
     t->bytes = count * sizeof *data;
 }
 
-void test_generated_write(sl_ctx *ctx, const sl_tensor_set *set, const char *architecture,
-                          const char *path)
+// The full-size model that a set of answers belongs to, as a file: metadata `config`, `tensors`.
+static void write_generated(sl_ctx *ctx, const sl_tensor_set *set, const char *architecture,
+                            const char *path)
 {
     json_t *shapes = json_loads(sl_tensor_set_meta(set, "tensors"), 0, NULL), *shape;
     ck_assert_ptr_nonnull(shapes);
@@ -142,4 +144,25 @@ double test_wanted_at(const sl_tensor_set *set, const sl_tensor *want, size_t i)
     double low = (double)test_number_at(range, 0), high = (double)test_number_at(range, 1);
     memcpy(&q, (const uint8_t *)want->data + i * sizeof q, sizeof q);
     return low + ((double)q + 32768) / 65535 * (high - low);
+}
+
+sl_model *test_golden_model(sl_ctx *ctx, const char *name, const char *architecture,
+                            sl_tensor_set **set)
+{
+    char path[512];
+    sl_model *model;
+    snprintf(path, sizeof path, GOLDEN_DIR "/%s.safetensors", name);
+    ck_assert_msg(sl_tensor_set_open(ctx, path, set) == SL_OK, "%s", sl_ctx_message(ctx));
+    bool is_stored = sl_tensor_set_find(*set, "input");
+    if (is_stored) {
+        snprintf(path, sizeof path, GOLDEN_DIR "/%.*s.safetensors", (int)(strchr(name, '.') - name),
+                 name);
+    } else {
+        snprintf(path, sizeof path, "/tmp/softlens-golden-%d.safetensors", (int)getpid());
+        write_generated(ctx, *set, architecture, path);
+    }
+    ck_assert_msg(sl_model_open(ctx, path, &model) == SL_OK, "%s", sl_ctx_message(ctx));
+    if (!is_stored)
+        unlink(path); // mapped, so there until it is closed
+    return model;
 }

@@ -6,9 +6,10 @@
 
 #include "net/net.h"
 
-// The full-size model that a set of answers belongs to, as a file: metadata `config`, `tensors`.
-void test_generated_write(sl_ctx *ctx, const sl_tensor_set *set, const char *architecture,
-                          const char *path);
+// The model that the answers NAME.SIZE are of, and *set, those: NAME is stored beside them, or,
+// where they have no tensor "input", generated.
+sl_model *test_golden_model(sl_ctx *ctx, const char *name, const char *architecture,
+                            sl_tensor_set **set);
 float *test_generated_picture(size_t height, size_t width); // [height, width, 3], malloc'ed
 
 // The picture `input`, u8 [H,W,3], as the network sees it; malloc'ed.

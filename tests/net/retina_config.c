@@ -6,23 +6,9 @@
 #include <jansson.h>
 #include <math.h>
 
-static sl_model *open_golden(const char *file)
-{
-    sl_model *model;
-    ck_assert_msg(sl_model_open(ctx, file, &model) == SL_OK, "%s", sl_ctx_message(ctx));
-    ck_assert_str_eq(model->architecture, "soft-retinanet");
-    return model;
-}
-
-static void says(sl_status is, sl_status should, const char *part)
-{
-    ck_assert_msg(is == should && strstr(sl_ctx_message(ctx), part), "status %d: %s", (int)is,
-                  sl_ctx_message(ctx));
-}
-
 START_TEST(config_is_read)
 {
-    sl_model *model = open_golden(GOLDEN("retina-norm"));
+    sl_model *model = open_model(GOLDEN("retina-norm"), "soft-retinanet");
     const sl_retina_config *c = &model->retina;
     ck_assert_uint_eq(c->classes, 1);
     ck_assert_uint_eq(c->channels, 16);
@@ -36,7 +22,7 @@ START_TEST(config_is_read)
     ck_assert(model->soft.class_token && model->soft.inverse == SL_INVERSE_NORM);
     ck_assert_uint_eq(model->soft.landmarks, 16);
     sl_model_free(model);
-    model = open_golden(GOLDEN("retina-plain"));
+    model = open_model(GOLDEN("retina-plain"), "soft-retinanet");
     c = &model->retina;
     ck_assert(!model->soft.class_token && model->soft.head == SL_SOFT_HEAD_NONE);
     ck_assert(c->scales == 3 && c->ratio_count == 3 && c->image[0] == 160 && c->image[1] == 96);
@@ -47,7 +33,7 @@ END_TEST
 // Base 8, scale 4: areas of 32^2 and on, ratio after ratio.
 START_TEST(anchors_are_made)
 {
-    sl_model *model = open_golden(GOLDEN("retina-plain"));
+    sl_model *model = open_model(GOLDEN("retina-plain"), "soft-retinanet");
     for (unsigned level = 0; level < SL_RETINA_LEVELS; level++) {
         const sl_tensor *t = &model->retina_weights.anchors[level];
         const float *sides = t->data;
@@ -76,7 +62,7 @@ static sl_status build(const sl_model *model, uint32_t height, uint32_t width)
 START_TEST(config_follows_from_shapes)
 {
     edit e;
-    sl_model *stated = open_golden(GOLDEN("retina-plain")), *seen, *told;
+    sl_model *stated = open_model(GOLDEN("retina-plain"), "soft-retinanet"), *seen, *told;
     char other[80];
     snprintf(other, sizeof other, "%s.told", path);
     edit_open(&e, GOLDEN("retina-plain"));
@@ -93,7 +79,7 @@ START_TEST(config_follows_from_shapes)
     says(sl_model_convert(ctx, seen, other, &how), SL_ERR_ARGUMENT, "--inverse norm");
     how.inverse = "norm";
     ck_assert_int_eq(sl_model_convert(ctx, seen, other, &how), SL_OK);
-    told = open_golden(other);
+    told = open_model(other, "soft-retinanet");
     unlink(other);
     ck_assert(told->soft.has_inverse && told->soft.inverse == SL_INVERSE_NORM);
     ck_assert_int_eq(build(told, 64, 64), SL_OK);
@@ -112,10 +98,10 @@ START_TEST(conversion_round_trips)
     static const char *const files[] = { GOLDEN("retina-plain"), GOLDEN("retina-norm"),
                                          GOLDEN("retina-towerless") };
     for (size_t i = 0; i < SL_ARRAY_LEN(files); i++) {
-        sl_model *model = open_golden(files[i]), *again;
+        sl_model *model = open_model(files[i], "soft-retinanet"), *again;
         const sl_convert_options how = { .overwrite = true };
         ck_assert_int_eq(sl_model_convert(ctx, model, path, &how), SL_OK);
-        again = open_golden(path);
+        again = open_model(path, "soft-retinanet");
         ck_assert_mem_eq(&again->soft, &model->soft, sizeof model->soft);
         ck_assert_mem_eq(&again->retina, &model->retina, sizeof model->retina);
         ck_assert_uint_eq(sl_tensor_set_count(again->set), sl_tensor_set_count(model->set));
@@ -276,7 +262,7 @@ END_TEST
 
 START_TEST(description_has_the_costs)
 {
-    sl_model *model = open_golden(GOLDEN("retina-plain"));
+    sl_model *model = open_model(GOLDEN("retina-plain"), "soft-retinanet");
     char *text;
     ck_assert_int_eq(sl_model_describe(ctx, model, 0, 0, true, &text), SL_OK);
     json_t *root = json_loads(text, 0, NULL);
@@ -297,7 +283,7 @@ END_TEST
 
 START_TEST(odd_canvases_are_refused)
 {
-    sl_model *model = open_golden(GOLDEN("retina-plain"));
+    sl_model *model = open_model(GOLDEN("retina-plain"), "soft-retinanet");
     ck_assert_int_eq(build(model, 32, 32), SL_OK);
     says(build(model, 33, 64), SL_ERR_ARGUMENT, "multiples of 32");
     says(build(model, 64, 48), SL_ERR_ARGUMENT, "multiples of 32");

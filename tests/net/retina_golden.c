@@ -8,7 +8,6 @@
 
 #include <check.h>
 #include <math.h>
-#include <unistd.h>
 
 #define TOLERANCE 1e-4 // of a map's range, f32
 #define HALF_TOLERANCE 5e-3
@@ -34,30 +33,21 @@ static double meta_number(const golden *t, const char *key)
 
 static void open_case(golden *t, const char *name, const char *simd, unsigned threads)
 {
-    char path[512];
     const sl_ctx_options options = { .simd = simd, .threads = threads };
     *t = (golden) { .name = name, .stride = 1 };
     ck_assert_int_eq(sl_ctx_new(&options, &t->ctx), SL_OK);
-    snprintf(path, sizeof path, GOLDEN_DIR "/%s.safetensors", name);
-    ck_assert_msg(sl_tensor_set_open(t->ctx, path, &t->set) == SL_OK, "%s", sl_ctx_message(t->ctx));
+    t->model = test_golden_model(t->ctx, name, "soft-retinanet", &t->set);
     const sl_tensor *input = sl_tensor_set_find(t->set, "input");
-    if (!input) {
-        snprintf(path, sizeof path, "/tmp/softlens-golden-%d.safetensors", (int)getpid());
-        test_generated_write(t->ctx, t->set, "soft-retinanet", path);
-        t->build.height = (uint32_t)meta_number(t, "height");
-        t->build.width = (uint32_t)meta_number(t, "width");
-        t->stride = (size_t)meta_number(t, "stride");
-    } else {
-        snprintf(path, sizeof path, GOLDEN_DIR "/%.*s.safetensors", (int)(strchr(name, '.') - name),
-                 name);
+    if (input) {
         t->build.height = (uint32_t)input->shape.dim[0];
         t->build.width = (uint32_t)input->shape.dim[1];
         t->build.threshold = (float)meta_number(t, "threshold");
         t->build.limit = (uint32_t)meta_number(t, "limit");
+    } else {
+        t->build.height = (uint32_t)meta_number(t, "height");
+        t->build.width = (uint32_t)meta_number(t, "width");
+        t->stride = (size_t)meta_number(t, "stride");
     }
-    ck_assert_msg(sl_model_open(t->ctx, path, &t->model) == SL_OK, "%s", sl_ctx_message(t->ctx));
-    if (!input)
-        unlink(path); // mapped, so there until it is closed
     t->picture = input ? test_stored_picture(input, &t->model->soft)
                        : test_generated_picture(t->build.height, t->build.width);
 }

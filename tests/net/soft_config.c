@@ -6,23 +6,9 @@
 #include <jansson.h>
 #include <math.h>
 
-static sl_model *open_golden(const char *file)
-{
-    sl_model *model;
-    ck_assert_msg(sl_model_open(ctx, file, &model) == SL_OK, "%s", sl_ctx_message(ctx));
-    ck_assert_str_eq(model->architecture, "soft");
-    return model;
-}
-
-static void says(sl_status is, sl_status should, const char *part)
-{
-    ck_assert_msg(is == should && strstr(sl_ctx_message(ctx), part), "status %d: %s", (int)is,
-                  sl_ctx_message(ctx));
-}
-
 START_TEST(config_is_read)
 {
-    sl_model *model = open_golden(GOLDEN("soft-fixed"));
+    sl_model *model = open_model(GOLDEN("soft-fixed"), "soft");
     const sl_soft_config *c = &model->soft;
     ck_assert_uint_eq(c->dims[0], 64);
     ck_assert_uint_eq(c->heads[0], 2);
@@ -43,7 +29,7 @@ START_TEST(config_is_read)
     ck_assert_float_eq(c->mean[1], 0.456f);
     ck_assert_float_eq(c->std[2], 0.225f);
     sl_model_free(model);
-    model = open_golden(GOLDEN("soft-bare"));
+    model = open_model(GOLDEN("soft-bare"), "soft");
     ck_assert_int_eq(model->soft.head, SL_SOFT_HEAD_NONE);
     ck_assert(model->soft.classes == 0 && !model->soft.class_token);
     sl_model_free(model);
@@ -59,7 +45,7 @@ static void forget_metadata(edit *e)
 START_TEST(config_follows_from_shapes)
 {
     edit e;
-    sl_model *stated = open_golden(GOLDEN("soft-plain")), *seen;
+    sl_model *stated = open_model(GOLDEN("soft-plain"), "soft"), *seen;
     edit_open(&e, GOLDEN("soft-plain"));
     forget_metadata(&e);
     ck_assert_msg(edit_reopen(&e, &seen) == SL_OK, "%s", sl_ctx_message(ctx));
@@ -110,7 +96,7 @@ START_TEST(inverse_is_never_guessed)
     says(sl_model_convert(ctx, model, other, &how), SL_ERR_ARGUMENT, "\"both\"");
     how.inverse = "norm";
     ck_assert_int_eq(sl_model_convert(ctx, model, other, &how), SL_OK);
-    told = open_golden(other);
+    told = open_model(other, "soft");
     unlink(other);
     ck_assert(told->soft.has_inverse && told->soft.inverse == SL_INVERSE_NORM);
     ck_assert_int_eq(build(told, 64, 64), SL_OK);
@@ -130,10 +116,10 @@ START_TEST(conversion_round_trips)
     static const char *const files[] = { GOLDEN("soft-plain"), GOLDEN("soft-norm"),
                                          GOLDEN("soft-fixed"), GOLDEN("soft-bare") };
     for (size_t i = 0; i < SL_ARRAY_LEN(files); i++) {
-        sl_model *model = open_golden(files[i]), *again;
+        sl_model *model = open_model(files[i], "soft"), *again;
         const sl_convert_options how = { .overwrite = true };
         ck_assert_int_eq(sl_model_convert(ctx, model, path, &how), SL_OK);
-        again = open_golden(path);
+        again = open_model(path, "soft");
         ck_assert_mem_eq(&again->soft, &model->soft, sizeof model->soft);
         ck_assert_uint_eq(sl_tensor_set_count(again->set), sl_tensor_set_count(model->set));
         sl_model_free(model);
@@ -240,7 +226,7 @@ START_TEST(what_the_network_does_not_need_may_be_there)
     json_t *with = json_loads(text, 0, NULL);
     free(text);
     sl_model_free(model);
-    model = open_golden(GOLDEN("soft-plain"));
+    model = open_model(GOLDEN("soft-plain"), "soft");
     ck_assert_int_eq(sl_model_describe(ctx, model, 64, 64, false, &text), SL_OK);
     json_t *without = json_loads(text, 0, NULL);
     ck_assert_int_eq(json_integer_value(json_object_get(with, "parameters")),
@@ -261,7 +247,8 @@ END_TEST
 
 START_TEST(small_pictures_are_refused)
 {
-    sl_model *plain = open_golden(GOLDEN("soft-plain")), *norm = open_golden(GOLDEN("soft-norm"));
+    sl_model *plain = open_model(GOLDEN("soft-plain"), "soft"),
+             *norm = open_model(GOLDEN("soft-norm"), "soft");
     // Ratios 3, 2, 1: two rows of stage 2 are the strictest, out of three eighths of a picture.
     ck_assert_int_eq(build(plain, 9, 9), SL_OK);
     says(build(plain, 8, 9), SL_ERR_ARGUMENT, "sides of at least 9 pixels");
@@ -276,7 +263,7 @@ START_TEST(small_pictures_are_refused)
     ck_assert_int_eq(build(norm, 29, 29), SL_OK);
     sl_model_free(plain);
     sl_model_free(norm);
-    sl_model *fixed = open_golden(GOLDEN("soft-fixed"));
+    sl_model *fixed = open_model(GOLDEN("soft-fixed"), "soft");
     ck_assert_int_eq(build(fixed, 1, 1), SL_OK); // pooling makes landmarks of anything
     sl_model_free(fixed);
 }
@@ -284,7 +271,7 @@ END_TEST
 
 START_TEST(outputs_are_those_asked_for)
 {
-    sl_model *model = open_golden(GOLDEN("soft-norm"));
+    sl_model *model = open_model(GOLDEN("soft-norm"), "soft");
     sl_graph *g;
     const sl_soft_options options = { 64, 96, SL_SOFT_STAGE2 | SL_SOFT_POOL4 };
     ck_assert_int_eq(sl_graph_new(ctx, &g), SL_OK);

@@ -7,7 +7,6 @@
 
 #include <check.h>
 #include <math.h>
-#include <unistd.h>
 
 #define TOLERANCE 1e-4 // of an output's range, f32
 #define HALF_TOLERANCE 5e-3
@@ -25,28 +24,19 @@ typedef struct golden {
 
 static void open_case(golden *t, const char *name, const char *simd, unsigned threads)
 {
-    char path[512];
     const sl_ctx_options options = { .simd = simd, .threads = threads };
     *t = (golden) { .name = name, .stride = 1 };
     ck_assert_int_eq(sl_ctx_new(&options, &t->ctx), SL_OK);
-    snprintf(path, sizeof path, GOLDEN_DIR "/%s.safetensors", name);
-    ck_assert_msg(sl_tensor_set_open(t->ctx, path, &t->set) == SL_OK, "%s", sl_ctx_message(t->ctx));
+    t->model = test_golden_model(t->ctx, name, "soft", &t->set);
     const sl_tensor *input = sl_tensor_set_find(t->set, "input");
-    if (!input) {
-        snprintf(path, sizeof path, "/tmp/softlens-golden-%d.safetensors", (int)getpid());
-        test_generated_write(t->ctx, t->set, "soft", path);
+    if (input) {
+        t->height = (size_t)input->shape.dim[0];
+        t->width = (size_t)input->shape.dim[1];
+    } else {
         t->height = (size_t)atoi(sl_tensor_set_meta(t->set, "height"));
         t->width = (size_t)atoi(sl_tensor_set_meta(t->set, "width"));
         t->stride = (size_t)atoi(sl_tensor_set_meta(t->set, "stride"));
-    } else {
-        snprintf(path, sizeof path, GOLDEN_DIR "/%.*s.safetensors", (int)(strchr(name, '.') - name),
-                 name);
-        t->height = (size_t)input->shape.dim[0];
-        t->width = (size_t)input->shape.dim[1];
     }
-    ck_assert_msg(sl_model_open(t->ctx, path, &t->model) == SL_OK, "%s", sl_ctx_message(t->ctx));
-    if (!input)
-        unlink(path); // mapped, so there until it is closed
     t->picture = input ? test_stored_picture(input, &t->model->soft)
                        : test_generated_picture(t->height, t->width);
 }

@@ -2,8 +2,6 @@
 """Trains a small SOFT-Norm classifier with one of three heads. Run again to resume (README.md)."""
 
 import argparse
-import csv
-import datetime
 import os
 import sys
 import time
@@ -106,11 +104,6 @@ class Optimiser:
         self.adam.load_state_dict(state["adam"])
 
 
-def rate(progress, step):
-    """Warm-up, a constant, then a straight line down to zero at the end."""
-    return min(1.0, (step + 1) / 100) * min(1.0, (1 - progress) / 0.6)
-
-
 def order(count, batch, seed, step):
     """The pictures of a step: every epoch in an order of its own."""
     steps = count // batch
@@ -148,29 +141,14 @@ class Run:
             "scale": None if self.scale is None else self.scale.data, "args": vars(self.args)})
 
     def progress(self):
-        """The share of the steps that is done, or of the time up to --finish-by if that is more."""
-        done = self.step / self.args.steps
-        if self.args.finish_by:
-            end = datetime.datetime.fromisoformat(self.args.finish_by).timestamp()
-            done = max(done, (time.time() - self.began) / (end - self.began))
-        return min(done, 1.0)
-
-    def follow(self):
-        decay = min(self.args.ema, (1 + self.step) / (10 + self.step))
-        for k, v in self.model.state_dict().items():
-            if v.dtype.is_floating_point:
-                self.ema[k].lerp_(v, 1 - decay)
-
-    def side(self, progress):
-        sides = [side for side, until in self.args.sides if progress < until]
-        return sides[0] if sides else self.args.sides[-1][0]
+        return steady.share_done(self.step, self.args, self.began)
 
     def advance(self, pictures, labels, progress):
         """One step; returns its row of numbers for the log."""
         args, began = self.args, time.monotonic()
         chosen = order(len(labels), args.batch, args.seed, self.step)
         rng = np.random.default_rng([args.seed, 1, self.step])
-        side, factor = self.side(progress), rate(progress, self.step)
+        side, factor = steady.side(args.sides, progress), steady.rate(progress, self.step)
         x = classify_data.augmented(pictures[chosen], rng, side, args.least_area, args.jitter)
         y = torch.from_numpy(labels[chosen])
         logits = self.model(x)["logits"]
@@ -183,7 +161,7 @@ class Run:
         loss.backward()
         if torch.isfinite(loss):
             self.optimiser.step(factor)
-        self.follow()
+        steady.follow(self.ema, self.model, self.step, args.ema)
         self.step += 1
         self.spent += min(time.monotonic() - began, 10.0)       # a pause does not count
         scale = 0.0 if self.scale is None else self.scale.exp().item()
@@ -208,15 +186,8 @@ def top1(model, state, pictures, labels):
 
 
 def write_log(run, rows, value):
-    path = os.path.join(run.args.out, "log.csv")
-    fresh = not os.path.exists(path)
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if fresh:
-            writer.writerow(FIELDS)
-        now = datetime.datetime.now().isoformat(timespec="seconds")
-        mean = [f"{v:.5g}" for v in np.mean(rows, 0)]
-        writer.writerow([now, f"{run.spent:.1f}", run.step, *mean, value])
+    mean = [f"{v:.5g}" for v in np.mean(rows, 0)]
+    steady.log(run.args.out, FIELDS, f"{run.spent:.1f}", run.step, *mean, value)
 
 
 def train(args):
@@ -242,12 +213,6 @@ def train(args):
         steady.save(os.path.join(args.out, "done.pt"), {"step": run.step})
 
 
-def resolution(text):
-    """'40:0.4' -> (40, 0.4): that side until that share of the run."""
-    side, until = text.split(":")
-    return int(side), float(until)
-
-
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", required=True, help="folder filled by classify_data.py")
@@ -257,7 +222,7 @@ def arguments():
     parser.add_argument("--finish-by", help="ISO time by which the schedule ends at the latest")
     parser.add_argument("--stop-after", type=int, default=10 ** 9, help="pause here, in steps")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--sides", type=resolution, nargs="+",
+    parser.add_argument("--sides", type=steady.resolution, nargs="+",
                         default=[(40, 0.4), (48, 0.7), (64, 1.0)], metavar="SIDE:UNTIL")
     parser.add_argument("--optimizer", choices=["muon", "adamw"], default="muon")
     parser.add_argument("--lr", type=float, default=3e-3, help="of AdamW")

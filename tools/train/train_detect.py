@@ -2,8 +2,6 @@
 """Trains a small RetinaNet on a SOFT classifier's backbone. Run again to resume (README.md)."""
 
 import argparse
-import csv
-import datetime
 import os
 import subprocess
 import sys
@@ -92,11 +90,6 @@ class Optimiser:
             m.load_state_dict(s)
 
 
-def rate(progress, step):
-    """Warm-up, a constant, then a straight line down to zero at the end."""
-    return min(1.0, (step + 1) / 100) * min(1.0, (1 - progress) / 0.6)
-
-
 class Run:
     """All that a run keeps: network, averaged weights, optimiser, step and time spent."""
 
@@ -122,21 +115,11 @@ class Run:
             "pictures": self.pictures, "config": self.model.config, "args": vars(self.args)})
 
     def progress(self):
-        """The share of the steps that is done, or of the time up to --finish-by if that is more."""
-        done = self.step / self.args.steps
-        if self.args.finish_by:
-            end = datetime.datetime.fromisoformat(self.args.finish_by).timestamp()
-            done = max(done, (time.time() - self.began) / (end - self.began))
-        done = torch.tensor([min(done, 1.0)], dtype=torch.float64)
+        done = torch.tensor([steady.share_done(self.step, self.args, self.began)],
+                            dtype=torch.float64)
         if self.args.workers > 1:
             distributed.broadcast(done, 0)
         return done.item()
-
-    def follow(self):
-        decay = min(self.args.ema, (1 + self.step) / (10 + self.step))
-        for k, v in self.model.state_dict().items():
-            if v.dtype.is_floating_point:
-                self.ema[k].lerp_(v, 1 - decay)
 
     def average_gradients(self):
         """Over the workers; whether all of it is finite."""
@@ -167,8 +150,8 @@ class Run:
     def advance(self, records, progress):
         """One step; returns its row of numbers for the log."""
         args, began = self.args, time.monotonic()
-        side = next((s for s, until in args.sides if progress < until), args.sides[-1][0])
-        factor = rate(progress, self.step)
+        side = steady.side(args.sides, progress)
+        factor = steady.rate(progress, self.step)
         samples = self.samples(records, side)
         x = torch.from_numpy(np.stack([s[0] for s in samples]))
         out = self.model(x.contiguous(memory_format=torch.channels_last))
@@ -177,7 +160,7 @@ class Run:
         loss.backward()
         if self.average_gradients():
             self.optimiser.step(factor)
-        self.follow()
+        steady.follow(self.ema, self.model, self.step, args.ema)
         self.step += 1
         self.pictures += len(samples) * args.workers
         self.spent += min(time.monotonic() - began, 30.0)       # a pause does not count
@@ -185,15 +168,8 @@ class Run:
 
 
 def write_log(run, rows):
-    path = os.path.join(run.args.out, "log.csv")
-    fresh = not os.path.exists(path)
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if fresh:
-            writer.writerow(FIELDS)
-        now = datetime.datetime.now().isoformat(timespec="seconds")
-        writer.writerow([now, f"{run.spent:.1f}", run.step, run.pictures,
-                         *(f"{v:.5g}" for v in np.mean(rows, 0))])
+    mean = [f"{v:.5g}" for v in np.mean(rows, 0)]
+    steady.log(run.args.out, FIELDS, f"{run.spent:.1f}", run.step, run.pictures, *mean)
 
 
 def train(args):
@@ -220,12 +196,6 @@ def train(args):
         steady.save(os.path.join(args.out, "done.pt"), {"step": run.step})
 
 
-def resolution(text):
-    """'192:0.4' -> (192, 0.4): that side until that share of the run."""
-    side, until = text.split(":")
-    return int(side), float(until)
-
-
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--annotations", required=True, help="COCO JSON")
@@ -237,7 +207,7 @@ def arguments():
     parser.add_argument("--steps", type=int, default=10 ** 9)
     parser.add_argument("--finish-by", help="ISO time by which the schedule ends at the latest")
     parser.add_argument("--batch", type=int, default=4, help="a worker's, at the last side")
-    parser.add_argument("--sides", type=resolution, nargs="+", metavar="SIDE:UNTIL",
+    parser.add_argument("--sides", type=steady.resolution, nargs="+", metavar="SIDE:UNTIL",
                         default=[(192, 0.35), (256, 0.8), (320, 1.0)])
     parser.add_argument("--zoom", type=float, nargs=2, default=[0.7, 1.8],
                         help="long side of a picture, in sides of the canvas")
