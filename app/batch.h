@@ -383,6 +383,8 @@ uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_ext
 void batch_decode_item(const batch *b, sl_ctx *ctx, const batch_extent *extent, batch_item *item);
 void batch_compute_item(batch_worker *worker, batch_item *item);
 void batch_write_item(batch *b, sl_ctx *ctx, batch_item *item);
+// What every record of a picture says, as far as it is known when its output is begun.
+batch_record batch_item_record(const batch *b, const batch_item *item, batch_state state);
 void batch_item_fail(batch_item *item, batch_fault fault, const char *format, ...) APP_PRINTF(3, 4);
 // Same, for an output: with `error`, an errno, it shows whether the next picture will go better.
 void batch_item_cannot_write(const batch *b, batch_item *item, const char *message, int error);

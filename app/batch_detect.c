@@ -193,38 +193,16 @@ static sl_status run(void *state, const batch *b, batch_item *item)
 
 static void draw(const batch *b, sl_ctx *ctx, batch_item *item, const sl_detections *found)
 {
-    const char *style = b->session->values.overlay_style;
-    sl_overlay_options options = { .style = SL_OVERLAY_BOXES };
-    if (style && strcmp(style, "labels") == 0)
-        options.style = SL_OVERLAY_LABELS;
-    if (style && strcmp(style, "blur") == 0)
-        options.style = SL_OVERLAY_BLUR;
-    if (sl_detections_draw(ctx, item->image, found, &options) != SL_OK)
+    if (app_detect_draw(&b->session->values, ctx, item->image, found) != SL_OK)
         batch_item_fail(item, BATCH_AGAIN, "%s: cannot be drawn on: %s", item->picture->path,
                         sl_ctx_message(ctx));
     if (found->count) // a file that is linked would not show it
         item->is_unchanged = false;
 }
 
-static sl_status write_file(const batch *b, sl_ctx *ctx, const char *path, const char *picture,
-                            const sl_detections *found)
-{
-    bool is_labelme = b->data_formats & BATCH_FORMAT(SL_DETECT_LABELME);
-    sl_detect_file *file = NULL;
-    // Whether it may be replaced was decided when the batch was planned.
-    sl_status status =
-        sl_detect_file_new(ctx, path, is_labelme ? SL_DETECT_LABELME : SL_DETECT_JSON,
-                           found->labels, found->label_count, true, &file);
-    if (status == SL_OK)
-        status = sl_detect_file_add(file, picture, found);
-    if (status == SL_OK)
-        status = sl_detect_file_finish(file);
-    sl_detect_file_free(file);
-    return status;
-}
-
 static void write_data(const batch *b, sl_ctx *ctx, batch_item *item, const sl_detections *found)
 {
+    bool is_labelme = b->data_formats & BATCH_FORMAT(SL_DETECT_LABELME);
     char *path = batch_join(b->folder, item->picture->data);
     int error = path ? batch_make_parents(path) : ENOMEM;
     char message[1024];
@@ -234,7 +212,9 @@ static void write_data(const batch *b, sl_ctx *ctx, batch_item *item, const sl_d
         batch_item_cannot_write(b, item, message, error);
     }
     errno = 0;
-    if (!error && write_file(b, ctx, path, item->picture->path, found) != SL_OK)
+    // Whether it may be replaced was decided when the batch was planned.
+    if (!error && app_detect_write(ctx, path, is_labelme ? SL_DETECT_LABELME : SL_DETECT_JSON, true,
+                                   item->picture->path, found) != SL_OK)
         batch_item_cannot_write(b, item, sl_ctx_message(ctx), errno);
     free(path);
 }

@@ -28,13 +28,11 @@ static app_exit read_format(batch *b, const char *name, size_t length, const cha
         *picture = pictures[i];
         return APP_DONE;
     }
-    for (size_t f = 0; f < APP_DETECT_FORMATS; f++) {
-        const char *kind = app_detect_kinds[f].name;
-        if (strlen(kind) != length || memcmp(kind, name, length) != 0)
-            continue;
-        if (!has_detect)
-            return refuse_format(b, name, length, "is of detect, which is none of the steps");
-        b->data_formats |= BATCH_FORMAT(f);
+    size_t format = app_detect_format(name, length);
+    if (format < APP_DETECT_FORMATS && !has_detect)
+        return refuse_format(b, name, length, "is of detect, which is none of the steps");
+    if (format < APP_DETECT_FORMATS) {
+        b->data_formats |= BATCH_FORMAT(format);
         return APP_DONE;
     }
     return refuse_format(b, name, length,

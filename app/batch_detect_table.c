@@ -39,9 +39,9 @@ static unsigned formats_of_many(const batch *b)
     unsigned formats = b->data_formats;
     for (size_t i = 0; !b->data_formats && i < json_array_size(list); i++) {
         const char *name = json_string_value(json_array_get(list, i));
-        for (size_t f = 0; name && f < APP_DETECT_FORMATS; f++)
-            if (strcmp(app_detect_kinds[f].name, name) == 0)
-                formats |= BATCH_FORMAT(f);
+        size_t format = name ? app_detect_format(name, strlen(name)) : APP_DETECT_FORMATS;
+        if (format < APP_DETECT_FORMATS)
+            formats |= BATCH_FORMAT(format);
     }
     return formats & ~BATCH_FORMATS_OF_ONE;
 }

@@ -147,17 +147,10 @@ static void log_item(const batch *b, const batch_item *item)
 
 static void journal_failure(const batch *b, const batch_item *item)
 {
-    batch_record record = { .state = BATCH_BROKEN,
-                            .size = item->size,
-                            .mtime_ns = item->mtime_ns,
-                            .settings = b->settings,
-                            .out_size = UINT64_MAX,
-                            .seconds = item->seconds,
-                            .hash = item->hash,
-                            .name = item->picture->name,
-                            .output = item->picture->target,
-                            .data = item->picture->data,
-                            .detail = item->message };
+    batch_record record = batch_item_record(b, item, BATCH_BROKEN);
+    record.seconds = item->seconds;
+    record.hash = item->hash;
+    record.detail = item->message;
     batch_journal_add(b->journal, &record);
 }
 

@@ -137,10 +137,10 @@ void batch_item_cannot_write(const batch *b, batch_item *item, const char *messa
     batch_item_fail(item, is_hopeless(b, error) ? BATCH_FATAL : BATCH_AGAIN, "%s", message);
 }
 
-static void begin_output(batch *b, batch_item *item)
+batch_record batch_item_record(const batch *b, const batch_item *item, batch_state state)
 {
     const batch_picture *p = item->picture;
-    batch_record record = { .state = BATCH_START,
+    return (batch_record) { .state = state,
                             .size = item->size,
                             .mtime_ns = item->mtime_ns,
                             .settings = b->settings,
@@ -148,6 +148,11 @@ static void begin_output(batch *b, batch_item *item)
                             .name = p->name,
                             .output = p->target,
                             .data = p->data };
+}
+
+static void begin_output(batch *b, batch_item *item)
+{
+    const batch_record record = batch_item_record(b, item, BATCH_START);
     if (!batch_journal_add(b->journal, &record))
         batch_item_fail(item, BATCH_FATAL, "%s: cannot be written: %s", b->journals,
                         strerror(batch_journal_error(b->journal)));
@@ -199,21 +204,13 @@ static void save_picture(const batch *b, sl_ctx *ctx, batch_item *item)
 
 static void finish_record(batch *b, batch_item *item)
 {
-    const batch_picture *p = item->picture;
     struct stat st;
     char *detail = json_dumps(item->found, JSON_COMPACT | JSON_SORT_KEYS |
                                                JSON_REAL_PRECISION(9)); // floats as they are
-    batch_record record = { .state = BATCH_GOOD,
-                            .size = item->size,
-                            .mtime_ns = item->mtime_ns,
-                            .settings = b->settings,
-                            .out_size = UINT64_MAX,
-                            .seconds = item->seconds,
-                            .hash = item->hash,
-                            .name = p->name,
-                            .output = p->target,
-                            .data = p->data,
-                            .detail = detail };
+    batch_record record = batch_item_record(b, item, BATCH_GOOD);
+    record.seconds = item->seconds;
+    record.hash = item->hash;
+    record.detail = detail;
     if (item->output && stat(item->output, &st) == 0)
         record.out_size = (uint64_t)st.st_size;
     char message[1024];
@@ -222,7 +219,7 @@ static void finish_record(batch *b, batch_item *item)
     if (item->output && record.out_size == UINT64_MAX)
         batch_item_cannot_write(b, item, message, ENOENT);
     else if (!detail)
-        batch_item_fail(item, BATCH_AGAIN, "%s: out of memory", p->path);
+        batch_item_fail(item, BATCH_AGAIN, "%s: out of memory", item->picture->path);
     else if (!batch_journal_add(b->journal, &record))
         batch_item_fail(item, BATCH_FATAL, "%s: cannot be written: %s", b->journals,
                         strerror(batch_journal_error(b->journal)));

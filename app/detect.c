@@ -218,17 +218,6 @@ static app_exit prepare(work *w)
 
 // ---- a picture
 
-static sl_status draw(const work *w, sl_image *image, const sl_detections *found)
-{
-    const char *style = w->session->values.overlay_style;
-    sl_overlay_options options = { 0 };
-    if (style && strcmp(style, "labels") == 0)
-        options.style = SL_OVERLAY_LABELS;
-    if (style && strcmp(style, "blur") == 0)
-        options.style = SL_OVERLAY_BLUR;
-    return sl_detections_draw(w->session->ctx, image, found, &options);
-}
-
 static sl_status write_crops(work *w, const char *path, const sl_image *image,
                              const sl_detections *found)
 {
@@ -271,7 +260,7 @@ static sl_status write_results(work *w, const char *path, sl_image *image,
     if (is_cut)
         status = write_crops(w, path, image, found);
     if (is_drawn)
-        status = draw(w, image, found);
+        status = app_detect_draw(values, w->session->ctx, image, found);
     if (status == SL_OK)
         status = app_detect_out_add(&w->out, path, found, is_drawn ? image : NULL);
     return status;

@@ -102,6 +102,15 @@ typedef struct app_detect_out {
     sl_detect_file *files[APP_DETECT_FORMATS]; // of many pictures, open until the end
 } app_detect_out;
 
+// Whose name that is, of sl_detect_format; APP_DETECT_FORMATS: nobody's.
+size_t app_detect_format(const char *name, size_t length);
+// A file of one picture, made whole. On failure the context has the message.
+sl_status app_detect_write(sl_ctx *ctx, const char *path, sl_detect_format format, bool overwrite,
+                           const char *picture, const sl_detections *found);
+// Draws as --overlay-style says; of "crop" there is nothing to draw.
+sl_status app_detect_draw(const app_values *values, sl_ctx *ctx, sl_image *image,
+                          const sl_detections *found);
+
 // Reads --format and -o, names everything that the pictures will become, and looks for what stands
 // against it. APP_USAGE, APP_FAILED: printed; nothing was made.
 app_exit app_detect_out_plan(app_session *session, const app_pictures *pictures,

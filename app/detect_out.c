@@ -18,6 +18,41 @@ const app_detect_kind app_detect_kinds[APP_DETECT_FORMATS] = {
     [SL_DETECT_CSV] = { "csv", ".csv", "detections.csv" },
 };
 
+size_t app_detect_format(const char *name, size_t length)
+{
+    size_t f = 0;
+    while (f < APP_DETECT_FORMATS && (strlen(app_detect_kinds[f].name) != length ||
+                                      memcmp(app_detect_kinds[f].name, name, length) != 0))
+        f++;
+    return f;
+}
+
+sl_status app_detect_write(sl_ctx *ctx, const char *path, sl_detect_format format, bool overwrite,
+                           const char *picture, const sl_detections *found)
+{
+    sl_detect_file *file = NULL;
+    sl_status status =
+        sl_detect_file_new(ctx, path, format, found->labels, found->label_count, overwrite, &file);
+    if (status == SL_OK)
+        status = sl_detect_file_add(file, picture, found);
+    if (status == SL_OK)
+        status = sl_detect_file_finish(file);
+    sl_detect_file_free(file);
+    return status;
+}
+
+sl_status app_detect_draw(const app_values *values, sl_ctx *ctx, sl_image *image,
+                          const sl_detections *found)
+{
+    const char *style = values->overlay_style ? values->overlay_style : "boxes";
+    sl_overlay_options options = { .style = SL_OVERLAY_BOXES };
+    if (strcmp(style, "labels") == 0)
+        options.style = SL_OVERLAY_LABELS;
+    if (strcmp(style, "blur") == 0)
+        options.style = SL_OVERLAY_BLUR;
+    return sl_detections_draw(ctx, image, found, &options);
+}
+
 static app_exit out_of_memory(void)
 {
     app_error("out of memory; name fewer pictures at once");
@@ -34,12 +69,11 @@ static bool is_for_many(const app_detect_out *out, size_t format)
 static app_exit read_format(const app_session *session, const char *name, size_t length,
                             app_detect_out *out)
 {
-    for (size_t f = 0; f < APP_DETECT_FORMATS; f++)
-        if (strlen(app_detect_kinds[f].name) == length &&
-            memcmp(app_detect_kinds[f].name, name, length) == 0) {
-            out->formats[f] = true;
-            return APP_DONE;
-        }
+    size_t format = app_detect_format(name, length);
+    if (format < APP_DETECT_FORMATS) {
+        out->formats[format] = true;
+        return APP_DONE;
+    }
     return app_usage(session->command,
                      "--format %.*s: is none of json, jsonl, coco, yolo, labelme, cvat, csv",
                      (int)(length < 40 ? length : 40), name);
@@ -260,19 +294,12 @@ app_exit app_detect_out_begin(app_detect_out *out, const char *const *labels, si
 static sl_status write_own(app_detect_out *out, size_t format, const char *path,
                            const sl_detections *found)
 {
-    sl_ctx *ctx = out->session->ctx;
-    sl_detect_file *file = NULL;
+    const app_session *session = out->session;
     char *name = derive(out, path, app_detect_kinds[format].ending);
     if (!name)
         return SL_ERR_NOMEM;
-    sl_status status =
-        sl_detect_file_new(ctx, name, (sl_detect_format)format, found->labels, found->label_count,
-                           out->session->values.overwrite, &file);
-    if (status == SL_OK)
-        status = sl_detect_file_add(file, path, found);
-    if (status == SL_OK)
-        status = sl_detect_file_finish(file);
-    sl_detect_file_free(file);
+    sl_status status = app_detect_write(session->ctx, name, (sl_detect_format)format,
+                                        session->values.overwrite, path, found);
     free(name);
     return status;
 }

@@ -149,9 +149,11 @@ static void area_row(void *arg, size_t task, unsigned worker)
     for (uint32_t i = 0; i < f->width; i++) {
         double left = (double)i * f->step_x, right = left + f->step_x;
         float sum[3] = { 0 };
-        for (uint32_t x = (uint32_t)left; x < f->from.width && x < right; x++)
+        for (uint32_t x = (uint32_t)left; x < f->from.width && x < right; x++) {
+            float weight = share(x, left, right);
             for (unsigned c = 0; c < planes; c++)
-                sum[c] += share(x, left, right) * sums[(size_t)x * planes + c];
+                sum[c] += weight * sums[(size_t)x * planes + c];
+        }
         for (unsigned c = 0; c < planes; c++) {
             float value = sum[c] * scale + 0.5f;
             put(f, f->rgb + (task * f->width + i) * 3, c, value < 255 ? (uint8_t)value : 255);
