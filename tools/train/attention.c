@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // attention.c: attention within windows of 64 tokens, heads of up to 32 channels, for training:
-// bf16 in and out, f32 between. Nothing of size 64 x 64 is kept; the gradient computes it again.
+// bf16 or f32 in and out, f32 between. Nothing of size 64 x 64 is kept; the gradient computes it
+// again.
 #include "lanes.h"
 
-enum { D = 32, ROWS = 4, ROW_LANES = TOKENS / LANES };
+enum { D = 32, ROW_LANES = TOKENS / LANES, PAIR = 2 * LANES };
 
 typedef struct { // [token][channel], channels beyond d at zero
     float v[TOKENS][D] __attribute__((aligned(64)));
@@ -17,19 +18,17 @@ typedef struct {
     float v[TOKENS][TOKENS] __attribute__((aligned(64)));
 } square;
 
-static void take(const uint16_t *x, size_t stride, size_t d, tall *y)
+static void take(const stored *x, size_t stride, size_t d, tall *y)
 {
     for (size_t t = 0; t < TOKENS; t++)
-        for (size_t k = 0; k < d; k++) {
-            uint32_t bits = (uint32_t)x[t * stride + k] << 16;
-            memcpy(&y->v[t][k], &bits, sizeof bits);
-        }
+        for (size_t k = 0; k < d; k++)
+            y->v[t][k] = number(x[t * stride + k]);
 }
 
-static void put(const tall *x, size_t stride, size_t d, uint16_t *y)
+static void put(const tall *x, size_t stride, size_t d, stored *y)
 {
     for (size_t t = 0; t < TOKENS; t++) {
-        uint16_t row[D];
+        stored row[D];
         for (size_t k = 0; k < D; k += LANES) {
             lanes v;
             memcpy(&v, x->v[t] + k, sizeof v);
@@ -46,37 +45,38 @@ static void turn(const tall *x, size_t d, wide *y)
             y->v[k][t] = x->v[t][k];
 }
 
+// ROWS rows and PAIR columns of c = a b, a sum of k products; a is read with these strides, b and c
+// are rows of `width`.
+static inline void product(const float *a, size_t row_stride, size_t column_stride, size_t k,
+                           const float *b, float *c, size_t width)
+{
+    lanes sum[ROWS][2] = {};
+    for (size_t i = 0; i < k; i++) {
+        lanes row[2];
+        memcpy(row, b + i * width, sizeof row);
+        for (int r = 0; r < ROWS; r++)
+            for (int j = 0; j < 2; j++)
+                sum[r][j] += a[(size_t)r * row_stride + i * column_stride] * row[j];
+    }
+    for (int r = 0; r < ROWS; r++)
+        memcpy(c + (size_t)r * width, sum[r], sizeof sum[r]);
+}
+
 // c = a b, a [64, d], b [d, 64]
 static void outer(const tall *a, const wide *b, size_t d, square *c)
 {
-    for (size_t i = 0; i < TOKENS; i += ROWS) {
-        lanes sum[ROWS][ROW_LANES] = {};
-        for (size_t k = 0; k < d; k++) {
-            lanes row[ROW_LANES];
-            memcpy(row, b->v[k], sizeof row);
-            for (int r = 0; r < ROWS; r++)
-                for (int j = 0; j < ROW_LANES; j++)
-                    sum[r][j] += a->v[i + r][k] * row[j];
-        }
-        memcpy(c->v[i], sum, sizeof sum);
-    }
+    for (size_t i = 0; i < TOKENS; i += ROWS)
+        for (size_t j = 0; j < TOKENS; j += PAIR)
+            product(a->v[i], D, 1, d, b->v[0] + j, c->v[i] + j, TOKENS);
 }
 
 // c = a b, a [64, 64] read with these strides (1, 64: transposed), b [64, 32]
 static void inner(const float *a, size_t row_stride, size_t column_stride, const tall *b, tall *c)
 {
-    enum { N = D / LANES };
-    for (size_t i = 0; i < TOKENS; i += 2 * ROWS) {
-        lanes sum[2 * ROWS][N] = {};
-        for (size_t k = 0; k < TOKENS; k++) {
-            lanes row[N];
-            memcpy(row, b->v[k], sizeof row);
-            for (int r = 0; r < 2 * ROWS; r++)
-                for (int j = 0; j < N; j++)
-                    sum[r][j] += a[(i + r) * row_stride + k * column_stride] * row[j];
-        }
-        memcpy(c->v[i], sum, sizeof sum);
-    }
+    for (size_t i = 0; i < TOKENS; i += ROWS)
+        for (size_t j = 0; j < D; j += PAIR)
+            product(a + i * row_stride, row_stride, column_stride, TOKENS, b->v[0] + j, c->v[i] + j,
+                    D);
 }
 
 static float total(lanes x)
@@ -135,15 +135,15 @@ static const float *mask_of(const float *masks, const int64_t *which, size_t win
 
 // qkv: [windows, 64, 3, heads, d], q already scaled; bias: [heads, 64, 64]; masks: [m, 64, 64];
 // which: [windows], a mask's number or -1. y: [windows, 64, heads, d].
-void attention_forward(const uint16_t *qkv, const float *bias, const float *masks,
-                       const int64_t *which, uint16_t *y, size_t windows, size_t heads, size_t d)
+void attention_forward(const stored *qkv, const float *bias, const float *masks,
+                       const int64_t *which, stored *y, size_t windows, size_t heads, size_t d)
 {
     size_t c = heads * d;
     tall q = {}, k = {}, v = {}, o;
     square p;
     for (size_t i = 0; i < windows * heads; i++) {
         size_t window = i / heads, head = i % heads;
-        const uint16_t *x = qkv + window * TOKENS * 3 * c + head * d;
+        const stored *x = qkv + window * TOKENS * 3 * c + head * d;
         take(x, 3 * c, d, &q);
         take(x + c, 3 * c, d, &k);
         take(x + 2 * c, 3 * c, d, &v);
@@ -174,8 +174,8 @@ static void softmax_backward(const square *p, square *dp, float *dbias)
 }
 
 // As attention_forward. dbias [heads, 64, 64]: zero on entry.
-void attention_backward(const uint16_t *qkv, const float *bias, const float *masks,
-                        const int64_t *which, const uint16_t *dy, uint16_t *dqkv, float *dbias,
+void attention_backward(const stored *qkv, const float *bias, const float *masks,
+                        const int64_t *which, const stored *dy, stored *dqkv, float *dbias,
                         size_t windows, size_t heads, size_t d)
 {
     size_t c = heads * d;

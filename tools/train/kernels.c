@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
 // kernels.c: GELU, and the middle of LeFF (GELU, depthwise 3x3 within a window, GELU), with
-// gradients, for bf16. PyTorch's own take two fifths of a training step.
+// gradients. PyTorch's own take two fifths of a training step.
 #include "lanes.h"
+
+size_t lane_count(void)
+{
+    return LANES;
+}
 
 enum { PAD = SIDE + 2 };
 
@@ -28,14 +33,14 @@ static inline lanes slope(lanes x)
     return normal(x, e) + x * e * 0.39894228f;
 }
 
-// n: a multiple of 16, as in every function below.
-void gelu_forward(const uint16_t *restrict x, uint16_t *restrict y, size_t n)
+// n: a multiple of LANES, as in every function below.
+void gelu_forward(const stored *restrict x, stored *restrict y, size_t n)
 {
     for (size_t i = 0; i < n; i += LANES)
         store(y + i, gelu(load(x + i)));
 }
 
-void gelu_backward(const uint16_t *restrict x, const uint16_t *restrict dy, uint16_t *restrict dx,
+void gelu_backward(const stored *restrict x, const stored *restrict dy, stored *restrict dx,
                    size_t n)
 {
     for (size_t i = 0; i < n; i += LANES)
@@ -56,7 +61,7 @@ static inline int source(int q) // place in the padded window -> the place that 
 }
 
 // LANES channels of a window, activated and padded. x: its first token; c: channels of a token.
-static void load_padded(const uint16_t *restrict x, size_t c, lanes *restrict g)
+static void load_padded(const stored *restrict x, size_t c, lanes *restrict g)
 {
     for (int p = 0; p < TOKENS; p++)
         g[padded(p)] = gelu(load(x + p * c));
@@ -65,8 +70,8 @@ static void load_padded(const uint16_t *restrict x, size_t c, lanes *restrict g)
 }
 
 // x, z, y: [windows, 64, c]; z: before the second GELU. w: [9, c]; b: [c].
-void leff_forward(const uint16_t *restrict x, const float *restrict w, const float *restrict b,
-                  uint16_t *restrict z, uint16_t *restrict y, size_t windows, size_t c)
+void leff_forward(const stored *restrict x, const float *restrict w, const float *restrict b,
+                  stored *restrict z, stored *restrict y, size_t windows, size_t c)
 {
     lanes g[PAD * PAD], tap[9], bias;
     for (size_t at = 0; at < windows * c / LANES; at++) {
@@ -86,9 +91,9 @@ void leff_forward(const uint16_t *restrict x, const float *restrict w, const flo
 }
 
 // LANES channels of one window of leff_backward. sums: of dw's nine taps, then db; added to.
-static void window_backward(const uint16_t *restrict x, const uint16_t *restrict z,
-                            const uint16_t *restrict dy, const lanes *restrict tap,
-                            uint16_t *restrict dx, lanes *restrict sums, size_t c)
+static void window_backward(const stored *restrict x, const stored *restrict z,
+                            const stored *restrict dy, const lanes *restrict tap,
+                            stored *restrict dx, lanes *restrict sums, size_t c)
 {
     lanes g[PAD * PAD], dg[PAD * PAD] = {};
     load_padded(x, c, g);
@@ -108,11 +113,11 @@ static void window_backward(const uint16_t *restrict x, const uint16_t *restrict
         store(dx + p * c, dg[padded(p)] * slope(load(x + p * c)));
 }
 
-// As leff_forward; dy: gradient of y. sums [c / 16, 10, 16], at zero on entry: of the nine taps and
-// the bias, for each group of channels.
-void leff_backward(const uint16_t *restrict x, const uint16_t *restrict z,
-                   const uint16_t *restrict dy, const float *restrict w, uint16_t *restrict dx,
-                   float *restrict sums, size_t windows, size_t c)
+// As leff_forward; dy: gradient of y. sums [c / LANES, 10, LANES], at zero on entry: of the nine
+// taps and the bias, for each group of channels.
+void leff_backward(const stored *restrict x, const stored *restrict z, const stored *restrict dy,
+                   const float *restrict w, stored *restrict dx, float *restrict sums,
+                   size_t windows, size_t c)
 {
     for (size_t at = 0; at < windows * c / LANES; at++) {
         size_t first = at * LANES % c, start = at * LANES / c * TOKENS * c + first;

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Fast bf16 pieces of a training step: kernels.c, compiled at first use; else PyTorch's own."""
+"""Fast pieces of a training step: kernels.c, compiled at first use; else PyTorch's own.
+
+In bf16 where the processor multiplies it, else in f32.
+"""
 
 import ctypes
 import os
@@ -12,19 +15,32 @@ from torch.nn import functional as F
 _FLAGS = ["-O3", "-march=native", "-fno-trapping-math", "-fPIC", "-Wno-psabi"]
 
 
+def _product_dtype():
+    try:
+        with open("/proc/cpuinfo") as file:
+            return torch.bfloat16 if "avx512_bf16" in file.read() else torch.float32
+    except OSError:
+        return torch.float32
+
+
+PRODUCTS = _product_dtype()
+
+
 def _compile():
     here = os.path.dirname(os.path.abspath(__file__))
+    storage = ["-DWITH_F32"] if PRODUCTS == torch.float32 else []
     sources = [os.path.join(here, name) for name in ("attention.c", "kernels.c")]
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "kernels.so")
         try:
-            subprocess.run(["cc", *_FLAGS, "-shared", *sources, "-o", path], check=True)
+            subprocess.run(["cc", *_FLAGS, *storage, "-shared", *sources, "-o", path], check=True)
         except (OSError, subprocess.CalledProcessError):
             return None
         return ctypes.CDLL(path)
 
 
 _library = _compile()
+_LANES = _library.lane_count() if _library else 16
 
 
 def _call(name, *values):
@@ -50,7 +66,7 @@ class _Gelu(torch.autograd.Function):
 
 
 def gelu(x):
-    if _library is None or x.dtype != torch.bfloat16 or x.numel() % 16:
+    if _library is None or x.dtype != PRODUCTS or x.numel() % _LANES:
         return F.gelu(x)
     return _Gelu.apply(x.contiguous())
 
@@ -69,7 +85,7 @@ class _LeffMiddle(torch.autograd.Function):
     def backward(ctx, dy):
         x, z, w = ctx.saved_tensors
         n, _, c = x.shape
-        dx, sums = torch.empty_like(x), torch.zeros(c // 16, 10, 16)
+        dx, sums = torch.empty_like(x), torch.zeros(c // _LANES, 10, _LANES)
         _call("leff_backward", x, z, dy.contiguous(), w, dx, sums, n, c)
         sums = sums.transpose(1, 2).reshape(c, 10)
         return dx, sums[:, :9].reshape(c, 1, 3, 3), sums[:, 9]
@@ -105,12 +121,12 @@ def attend(qkv, heads, bias, mask):
 
 
 def install(model):
-    """Makes a model train in bf16 with these kernels, as far as they are there and fit."""
-    model.product_dtype, model.gelu = torch.bfloat16, gelu
+    """Makes a model train with these kernels, as far as they are there and fit."""
+    model.product_dtype, model.gelu = PRODUCTS, gelu
     e, window = model.config["embed_dim"], model.config["window"]
     if _library is None or window != 8:
         return
-    if e * model.config["mlp_ratio"] % 16 == 0:
+    if e * model.config["mlp_ratio"] % _LANES == 0:
         model.leff_middle = lambda x, conv: _LeffMiddle.apply(x, conv.weight, conv.bias)
     if all(c // h <= 32 for c, h in zip(model.widths(), model.config["heads"])):
         model.attend = attend

@@ -2,8 +2,6 @@
 """Trains a small LMD-ViT on synthetic local motion blur. Run again to resume; see README.md."""
 
 import argparse
-import csv
-import ctypes
 import datetime
 import os
 import subprocess
@@ -12,6 +10,7 @@ import time
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")      # else it spins beside the other workers
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -24,6 +23,7 @@ import deblur_pairs  # noqa: E402
 import kernels  # noqa: E402
 import lmd_vit  # noqa: E402
 import muon  # noqa: E402
+import steady  # noqa: E402
 
 NETWORK = {"unshuffle": 2, "embed_dim": 24, "depths": [1, 2, 2, 2, 1], "heads": [1, 2, 4, 4, 2]}
 FIELDS = ["time", "spent_s", "step", "crops", "lr", "gated", "loss", "inside", "outside",
@@ -75,10 +75,10 @@ def pruning_loss(model, scores, mask):
     return total / n, hits / n, kept / n, blurred / n
 
 
-def outside_unit(progress):
+def outside_unit(progress, lenient):
     """Mean square outside the blur from which on change is dear: 30 dB at first, so that the
-    network dares to leave the identity, 40 dB after an eighth of the time."""
-    return 10 ** -(3.0 + min(8 * progress, 1.0))
+    network dares to leave the identity, 40 dB once the share `lenient` of the time is over."""
+    return 10 ** -(3.0 + min(progress / max(lenient, 1e-9), 1.0))
 
 
 def losses(model, crops, gated, unit, args):
@@ -120,7 +120,8 @@ class Optimiser:
             (hidden if use_muon else rest).append(p)
         self.lr, self.muon_lr, self.rest = args.lr, args.muon_lr, rest
         share = args.rank, args.workers
-        self.muon = muon.Muon(hidden, share=share, gather=distributed.all_reduce)
+        self.muon = muon.Muon(hidden, share=share, gather=distributed.all_reduce,
+                              dtype=kernels.PRODUCTS)
         self.adam = torch.optim.AdamW(rest, betas=(0.9, 0.99), weight_decay=0.01)
 
     def step(self, factor):
@@ -160,20 +161,6 @@ def draw_batch(pairs, rng, args):
     return deblur_pairs.batch(pairs, own, count, side, args.sharp_share)
 
 
-def keep_memory():
-    """Lets glibc keep what is freed: otherwise an eighth of a step goes into page faults."""
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
-    libc = ctypes.CDLL(None)
-    for parameter, value in [(mmap_threshold, 1 << 30), (trim_threshold, (1 << 31) - 1),
-                             (top_pad, 1 << 27)]:
-        libc.mallopt(parameter, value)
-
-
-def save(path, content):
-    torch.save(content, path + ".part")
-    os.replace(path + ".part", path)
-
-
 class Run:
     """All that a run keeps: network, averaged weights, optimiser, step and time spent."""
 
@@ -199,14 +186,9 @@ class Run:
         self.ema, self.step, self.spent, self.crops = c["ema"], c["step"], c["spent"], c["crops"]
 
     def checkpoint(self):
-        save(self.path, {"model": self.model.state_dict(), "ema": self.ema, "step": self.step,
-                         "optimiser": self.optimiser.state_dict(), "spent": self.spent,
-                         "crops": self.crops})
-
-    def follow(self):
-        decay = min(self.args.ema, (1 + self.step) / (10 + self.step))
-        for k, v in self.model.state_dict().items():
-            self.ema[k].lerp_(v, 1 - decay)
+        steady.save(self.path, {"model": self.model.state_dict(), "ema": self.ema, "step": self.step,
+                                "optimiser": self.optimiser.state_dict(), "spent": self.spent,
+                                "crops": self.crops})
 
     def advance(self, pairs, rank):
         """One step; returns the row of numbers for the log."""
@@ -215,15 +197,15 @@ class Run:
         shared = np.random.default_rng([args.seed, self.step])
         own = np.random.default_rng([args.seed, self.step, rank + 1])
         crops = draw_batch(pairs, (shared, own), args)
-        gated, factor = progress > args.gate_from, rate(progress, self.step)
+        gated, factor = progress >= args.gate_from, rate(progress, self.step)
         for p in self.model.parameters():
             p.grad = torch.zeros_like(p)
-        loss, parts = losses(self.model, crops, gated, outside_unit(progress), args)
+        loss, parts = losses(self.model, crops, gated, outside_unit(progress, args.lenient), args)
         loss.backward()
         if average_gradients(self.model, args.workers):
             self.optimiser.step(factor)
         if rank == 0:
-            self.follow()
+            steady.follow(self.ema, self.model, self.step, args.ema)
         self.step += 1
         self.crops += len(crops) * args.workers
         seconds = torch.tensor([min(time.monotonic() - began, 10.0)])   # a pause does not count
@@ -234,9 +216,7 @@ class Run:
 
 
 def train(rank, args):
-    keep_memory()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    steady.prepare()
     if args.workers > 1:
         distributed.init_process_group("gloo", rank=rank, world_size=args.workers,
                                        init_method=f"file://{args.out}/rendezvous",
@@ -259,15 +239,8 @@ def train(rank, args):
 
 
 def write_log(run, rows):
-    path = os.path.join(run.args.out, "log.csv")
-    fresh = not os.path.exists(path)
-    with open(path, "a", newline="") as file:
-        writer = csv.writer(file)
-        if fresh:
-            writer.writerow(FIELDS)
-        now = datetime.datetime.now().isoformat(timespec="seconds")
-        mean = [f"{v:.5g}" for v in np.mean(rows, 0)]
-        writer.writerow([now, f"{run.spent:.1f}", run.step, run.crops, *mean])
+    mean = [f"{v:.5g}" for v in np.mean(rows, 0)]
+    steady.log(run.args.out, FIELDS, f"{run.spent:.1f}", run.step, run.crops, *mean)
 
 
 def arguments():
@@ -283,6 +256,8 @@ def arguments():
     parser.add_argument("--muon-lr", type=float, default=2e-3)
     parser.add_argument("--ema", type=float, default=0.995)
     parser.add_argument("--gate-from", type=float, default=0.45, help="share of the time")
+    parser.add_argument("--lenient", type=float, default=0.125,
+                        help="share of the time until change outside the blur is dear")
     parser.add_argument("--threshold", type=float, default=0.3, help="of keeping, when gated")
     parser.add_argument("--sharp-share", type=float, default=0.1)
     parser.add_argument("--outside-weight", type=float, default=0.2)
