@@ -183,6 +183,32 @@ START_TEST(nothing_falls_back_without_need)
 }
 END_TEST
 
+// Two tiles at a time, or, where there is nothing to tell two runs apart by, one by one: the same
+// picture, bit for bit.
+START_TEST(overlapped_tiles_are_those_of_single_runs)
+{
+    sl_image *out[2], *heat[2];
+    sl_deblur_report report;
+    for (int i = 0; i < 2; i++) {
+        sl_deblur *d = deblur_on("vulkan:0", 64);
+        if (i == 1)
+            fail_at("vkCreateFence", VK_ERROR_OUT_OF_HOST_MEMORY, 0);
+        ck_ok(sl_deblur_run(d, image, &out[i], &heat[i], &report));
+        ck_assert(!report.fell_back);
+        ck_assert_uint_gt(report.tiles, 4);
+        ck_assert_int_eq(warnings, 0);
+        ck_assert_int_eq(atomic_load(&spy.countdown), -1); // the call was made, and failed
+        sl_deblur_free(d);
+    }
+    ck_assert_uint_eq(differing(out[0], out[1]), 0);
+    ck_assert_uint_eq(differing(heat[0], heat[1]), 0);
+    for (int i = 0; i < 2; i++) {
+        sl_image_free(out[i]);
+        sl_image_free(heat[i]);
+    }
+}
+END_TEST
+
 // ---- raw tensors, and measurements
 
 static void run_tensor(const char *device, const char *to)
@@ -241,6 +267,7 @@ int main(void)
     tcase_add_loop_test(tests, lost_devices_are_left, 0, SL_ARRAY_LEN(losses));
     tcase_add_test(tests, lost_at_the_start);
     tcase_add_test(tests, nothing_falls_back_without_need);
+    tcase_add_test(tests, overlapped_tiles_are_those_of_single_runs);
     tcase_add_loop_test(tests, tensors_come_from_the_cpu_then, 0, 2);
     tcase_add_test(tests, measurements_fail);
     if (!has_device()) {
