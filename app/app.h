@@ -32,7 +32,7 @@ typedef struct app_values_list {
 typedef struct app_values {
     bool help, quiet, verbose, json;
     bool overwrite, dense, strip_metadata, allow_truncated, half, composed, graph;
-    bool jsonl, csv, recursive, no_unknown, overlay, no_overlay, deblur;
+    bool jsonl, csv, recursive, no_unknown, only_gallery, overlay, no_overlay, deblur;
     const char *output, *output_dir, *input, *model, *heat, *compare;
     const char *device, *profile, *gallery, *embedding;
     const char *labels, *refine, *annotations, *images;
@@ -189,6 +189,11 @@ extern const app_command *const app_commands[]; // ends with NULL
         .name = "no-unknown", .at = APP_AT(no_unknown),                                            \
         .help = "Name the nearest class whatever the picture shows"                                \
     }
+#define APP_ONLY_GALLERY_OPTION                                                                    \
+    {                                                                                              \
+        .name = "only-gallery", .at = APP_AT(only_gallery),                                        \
+        .help = "Know no other classes than those of --gallery"                                    \
+    }
 #define APP_UNKNOWN_RATE_OPTION(sentence)                                                          \
     {                                                                                              \
         .name = "unknown-rate", .kind = APP_REAL, .at = APP_AT(unknown_rate), .value = "R",        \
@@ -257,6 +262,9 @@ app_exit app_usage(const app_command *command, const char *format, ...) APP_PRIN
 app_exit app_check_profile(const app_session *session, const char *path);
 // What --precision says.
 sl_precision app_precision(const app_session *session);
+// What the command line says of classifying. app_classify_check: contradictions, printed.
+sl_classify_options app_classify_options(const app_session *session);
+app_exit app_classify_check(const app_session *session);
 // Prints the context's message. Returns the exit status that goes with it.
 app_exit app_fail(app_session *session, sl_status status);
 // Opens the model at `path`, or the default one when it is NULL. Prints what went wrong.

@@ -141,6 +141,7 @@ static const app_option rows[] = {
       .value = "FILE",
       .help = "Also know the classes of this gallery; see softlens enroll. Where nothing is "
               "classified, name what detect finds anew by it" },
+    APP_ONLY_GALLERY_OPTION,
     APP_UNKNOWN_RATE_OPTION(
         "Share of known pictures that may be called unknown, between 0 and 1; higher says "
         "unknown more readily (default: 0.05)"),

@@ -19,11 +19,7 @@ typedef struct classifier {
 
 static app_exit check(const batch *b)
 {
-    const app_values *values = &b->session->values;
-    if (values->no_unknown && values->unknown_rate > 0)
-        return app_usage(b->session->command,
-                         "--no-unknown and --unknown-rate contradict each other");
-    return APP_DONE;
+    return app_classify_check(b->session);
 }
 
 static void settings(const batch *b, json_t *object)
@@ -36,6 +32,7 @@ static void settings(const batch *b, json_t *object)
     json_object_set_new(object, "top", json_integer((json_int_t)values->top));
     json_object_set_new(object, "unknown_rate", json_real((double)values->unknown_rate));
     json_object_set_new(object, "no_unknown", json_boolean(values->no_unknown));
+    json_object_set_new(object, "only_gallery", json_boolean(values->only_gallery));
     app_set_text(object, "sort_into", values->sort_into);
 }
 
@@ -52,10 +49,8 @@ static void finish(void *state)
 static sl_status prepare(batch_worker *worker, const sl_model *model, void **state)
 {
     const app_values *values = &worker->batch->session->values;
-    sl_classify_options options = { .device = worker->device,
-                                    .precision = app_precision(worker->batch->session),
-                                    .unknown_rate =
-                                        values->no_unknown ? -1.0f : values->unknown_rate };
+    sl_classify_options options = app_classify_options(worker->batch->session);
+    options.device = worker->device;
     classifier *c = calloc(1, sizeof(*c));
     sl_status status = c ? SL_OK : SL_ERR_NOMEM;
     if (c && values->gallery)

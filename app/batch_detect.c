@@ -58,9 +58,11 @@ static sl_status make_classifier(const batch *b, sl_ctx *ctx, const sl_detect_op
 {
     const app_values *values = &b->session->values;
     bool classifies = batch_has_step(b, &batch_step_classify);
-    const sl_classify_options own = { .device = options->device,
-                                      .precision = options->precision,
-                                      .unknown_rate = classifies ? 0 : values->unknown_rate };
+    sl_classify_options own = app_classify_options(b->session);
+    if (classifies) // rate and gallery are of that step
+        own = (sl_classify_options) { 0 };
+    own.device = options->device;
+    own.precision = options->precision;
     sl_status status = sl_model_open(ctx, b->refine, &f->model);
     if (status == SL_OK && values->gallery && !classifies)
         status = sl_gallery_open(ctx, values->gallery, f->model, &f->gallery);

@@ -128,7 +128,8 @@ app_exit batch_check_detect(const batch *b)
                          (unsigned long long)values->tile);
     if (names_nothing(values->class_list))
         return app_usage(command, "--classes: names none");
-    return app_detect_check(b->session);
+    app_exit result = app_classify_check(b->session);
+    return result == APP_DONE ? app_detect_check(b->session) : result;
 }
 
 // Where pictures are classified too, gallery and rate are for that.
@@ -175,8 +176,10 @@ void batch_detect_settings(const batch *b, json_t *object)
     app_set_text(object, "classes", values->class_list);
     set_file(object, "refine", b->refine);
     set_file(object, "gallery", has_gallery ? values->gallery : NULL);
-    if (b->refine && !batch_has_step(b, &batch_step_classify))
+    if (b->refine && !batch_has_step(b, &batch_step_classify)) {
         json_object_set_new(object, "unknown_rate", json_real((double)values->unknown_rate));
+        json_object_set_new(object, "only_gallery", json_boolean(values->only_gallery));
+    }
     for (size_t f = 0; f < APP_DETECT_FORMATS; f++)
         if (b->data_formats & BATCH_FORMATS_OF_ONE & BATCH_FORMAT(f))
             app_set_text(object, "data", app_detect_kinds[f].name);

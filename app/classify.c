@@ -20,6 +20,7 @@ static const app_option rows[] = {
       .at = APP_AT(gallery),
       .value = "FILE",
       .help = "Also know the classes of this gallery; see softlens enroll" },
+    APP_ONLY_GALLERY_OPTION,
     APP_UNKNOWN_RATE_OPTION(
         "Share of known pictures that may be called unknown, between 0 and 1; higher says "
         "unknown more readily (default: 0.05)"),
@@ -62,9 +63,9 @@ static app_exit check_values(const app_session *session, app_form *form)
 {
     const app_values *values = &session->values;
     struct stat st;
-    if (values->no_unknown && values->unknown_rate > 0)
-        return app_usage(session->command, "--no-unknown and --unknown-rate contradict each other");
-    app_exit result = app_answers_form(session, form);
+    app_exit result = app_classify_check(session);
+    if (result == APP_DONE)
+        result = app_answers_form(session, form);
     if (result == APP_DONE && values->embedding && !values->overwrite &&
         lstat(values->embedding, &st) == 0) {
         app_error("%s: exists; name another output or add --overwrite", values->embedding);
@@ -80,11 +81,7 @@ static app_exit prepare(work *w)
     app_exit result = app_open_model_for(w->session, values->model, "soft", &w->model);
     if (result != APP_DONE)
         return result;
-    sl_classify_options options = {
-        .device = values->device,
-        .precision = app_precision(w->session),
-        .unknown_rate = values->no_unknown ? -1.0f : values->unknown_rate,
-    };
+    const sl_classify_options options = app_classify_options(w->session);
     sl_status status = SL_OK;
     if (values->gallery)
         status = sl_gallery_open(ctx, values->gallery, w->model, &w->gallery);
@@ -239,6 +236,7 @@ const app_command app_classify = {
         "your own come from a gallery, which softlens enroll makes.",
     .examples = "softlens classify photo.jpg\n"
                 "softlens classify --gallery my.gallery photos/ --recursive\n"
+                "softlens classify --gallery my.gallery --only-gallery photos/\n"
                 "softlens classify --csv --top 1 photos/ > names.csv\n"
                 "curl -s https://example.org/a.jpg | softlens classify -\n",
     .options = rows,

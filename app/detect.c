@@ -39,6 +39,7 @@ static const app_option rows[] = {
       .at = APP_AT(gallery),
       .value = "FILE",
       .help = "With --refine, or the installed classifier: also the classes enrolled in FILE" },
+    APP_ONLY_GALLERY_OPTION,
     APP_UNKNOWN_RATE_OPTION(
         "Share of known objects that refining may call unknown (default: 0.05)"),
     { .name = "deblur", .at = APP_AT(deblur), .help = "Remove motion blur first" },
@@ -116,7 +117,8 @@ static app_exit check_values(const app_session *session)
                          "--no-overlay and --overlay-style contradict each other");
     if (values->unknown_rate > 0 && !values->refine && !values->gallery)
         return app_usage(session->command, "--unknown-rate is of --refine; add it, or a --gallery");
-    return app_detect_check(session);
+    app_exit result = app_classify_check(session);
+    return result == APP_DONE ? app_detect_check(session) : result;
 }
 
 app_exit app_detect_classes(const app_session *session, char *text, const char ***labels,
@@ -174,9 +176,7 @@ static app_exit make_classifier(work *w)
     app_exit result = app_open_model_for(session, values->refine, "soft", &w->classifier);
     if (result != APP_DONE)
         return result;
-    const sl_classify_options options = { .device = values->device,
-                                          .precision = app_precision(session),
-                                          .unknown_rate = values->unknown_rate };
+    const sl_classify_options options = app_classify_options(session);
     sl_status status = SL_OK;
     if (values->gallery)
         status = sl_gallery_open(session->ctx, values->gallery, w->classifier, &w->gallery);

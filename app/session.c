@@ -104,6 +104,26 @@ sl_precision app_precision(const app_session *session)
     return name && strcmp(name, "f16") == 0 ? SL_PRECISION_F16 : SL_PRECISION_F32;
 }
 
+sl_classify_options app_classify_options(const app_session *session)
+{
+    const app_values *values = &session->values;
+    return (sl_classify_options) { .device = values->device,
+                                   .precision = app_precision(session),
+                                   .unknown_rate =
+                                       values->no_unknown ? -1.0f : values->unknown_rate,
+                                   .gallery_only = values->only_gallery };
+}
+
+app_exit app_classify_check(const app_session *session)
+{
+    const app_values *values = &session->values;
+    if (values->no_unknown && values->unknown_rate > 0)
+        return app_usage(session->command, "--no-unknown and --unknown-rate contradict each other");
+    if (values->only_gallery && !values->gallery)
+        return app_usage(session->command, "--only-gallery wants a --gallery");
+    return APP_DONE;
+}
+
 app_exit app_fail(app_session *session, sl_status status)
 {
     app_progress_end(&session->progress);

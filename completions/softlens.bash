@@ -80,7 +80,7 @@ _softlens()
             ;;
         detect:-*)
             _softlens_words "$common" -o --output --format --overlay-style --no-overlay --classes --score --nms \
-                --iou --sigma --max --tta --tile --size --refine --gallery --unknown-rate --deblur --quality \
+                --iou --sigma --max --tta --tile --size --refine --gallery --only-gallery --unknown-rate --deblur --quality \
                 --strip-metadata --overwrite -r --recursive --model --device --precision --profile --threads \
                 --max-pixels --allow-truncated --json
             ;;
@@ -90,7 +90,7 @@ _softlens()
             ;;
         eval:*) _softlens_words detect ;;
         classify:-*)
-            _softlens_words "$common" -k --top -g --gallery --unknown-rate --no-unknown --json --jsonl --csv \
+            _softlens_words "$common" -k --top -g --gallery --only-gallery --unknown-rate --no-unknown --json --jsonl --csv \
                 --embedding --overwrite -r --recursive --model --device --precision --threads --max-pixels \
                 --allow-truncated
             ;;
@@ -99,7 +99,7 @@ _softlens()
                 --retry-failed --on-error -j --jobs --memory --log --report --ignore-case --format \
                 --overlay --overlay-style --classes --score --nms --iou --sigma --max --tta --size --refine \
                 --quality --strip-metadata --min-blur --keep-threshold --dense --tile -k --top -g \
-                --gallery --unknown-rate --no-unknown --jsonl --sort-into --model --device --precision \
+                --gallery --only-gallery --unknown-rate --no-unknown --jsonl --sort-into --model --device --precision \
                 --threads --overwrite --max-pixels --allow-truncated --json
             ;;
         enroll:-*)

@@ -290,6 +290,8 @@ typedef struct sl_classify_options {
     sl_precision precision;
     float unknown_rate; // share of known pictures that may be called unknown, below 1; 0: 0.05;
                         // negative: none, nothing is called unknown
+    bool gallery_only;  // the gallery's classes alone: they are ranked, and what is unlike all of
+                        // them by its cosines is unknown; wants a gallery
 } sl_classify_options;
 
 typedef struct sl_match {

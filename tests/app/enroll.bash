@@ -50,6 +50,22 @@ says '^  thing [0-6] +[0-9.]+ deg'
 accepted enroll bare.gallery cat d.png --model backbone.safetensors
 accepted classify d.png --gallery bare.gallery --model backbone.safetensors
 says '^  cat +0\.[0-9] deg +100\.0 %  enrolled$'
+
+# The gallery's classes alone
+accepted enroll at-once.gallery cat e.png
+accepted enroll at-once.gallery cat pics/2.jpg
+accepted classify pics/1.png --gallery at-once.gallery --only-gallery --no-unknown --csv
+says '^pics/1\.png,1,raccoon,'
+check 'no trained class' test "$(grep -c 'thing' "$outside/out")" = 0
+check 'both enrolled ones' test "$(wc -l <"$outside/out")" = 3
+accepted classify pics/1.png --gallery at-once.gallery --only-gallery --unknown-rate 0.5 --json
+says '"threshold": 0\.|"threshold": 1\.0|"threshold": -0\.'
+refused 2 'wants a --gallery' classify d.png --only-gallery
+refused 2 'wants a --gallery' batch classify pics -o t.csv --only-gallery
+refused 2 'wants a --gallery' detect d.png --only-gallery
+accepted batch classify pics -o t.csv --gallery at-once.gallery --only-gallery --no-unknown --quiet
+check 'no trained class in a batch' test "$(grep -c 'thing' t.csv)" = 0
+rm -rf t.csv .t.csv.softlens
 rm ./*.gallery
 
 # Pictures that fail

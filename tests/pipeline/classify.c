@@ -147,6 +147,46 @@ START_TEST(unknown_is_said)
 }
 END_TEST
 
+// The gallery's classes alone: no trained one is ranked, cosines say how sure it is, and the
+// enrolled pictures themselves where "unknown" begins.
+START_TEST(a_gallery_may_stand_alone)
+{
+    test_soft spec = { .head = SL_SOFT_HEAD_HYPERSPHERICAL,
+                       .classes = CLASSES,
+                       .has_reject = true,
+                       .all_unknown = true };
+    sl_model *model;
+    sl_gallery *gallery;
+    sl_classify *classify;
+    sl_classification *found;
+    ck_ok(test_soft_open(ctx, in_dir("soft.safetensors"), &spec, &model));
+    sl_classify *teacher = open_classify(model, NULL);
+    ck_ok(sl_gallery_new(ctx, model, &gallery));
+    for (uint32_t seed = 0; seed < 6; seed++) {
+        sl_image *image = photo(seed);
+        ck_ok(sl_classify_enroll(teacher, gallery, seed % 2 ? "odd" : "even", image));
+        sl_image_free(image);
+    }
+    sl_classify_options options = { .gallery_only = true };
+    ck_fails(sl_classify_new(ctx, model, NULL, &options, &classify), SL_ERR_ARGUMENT, "no gallery");
+    ck_ok(sl_classify_new(ctx, model, gallery, &options, &classify));
+    sl_image *image = photo(2);
+    ck_ok(sl_classify_run(classify, image, 9, &found));
+    ck_assert_uint_eq(found->count, 2);
+    ck_assert_float_eq(found->matches[0].probability + found->matches[1].probability, 1);
+    ck_assert(found->matches[0].is_enrolled && found->matches[1].is_enrolled);
+    ck_assert_float_eq(found->confidence, found->matches[0].cosine);
+    ck_assert(isfinite(found->threshold) && fabsf(found->threshold) <= 1);
+    ck_assert(found->is_unknown == (found->confidence < found->threshold));
+    sl_classification_free(found);
+    sl_image_free(image);
+    sl_classify_free(classify);
+    sl_classify_free(teacher);
+    sl_gallery_free(gallery);
+    sl_model_free(model);
+}
+END_TEST
+
 START_TEST(enrolled_pictures_are_found_again)
 {
     sl_model *model = open_model(_i ? SL_SOFT_HEAD_EBV : SL_SOFT_HEAD_NONE, 5);
@@ -236,6 +276,7 @@ int main(void)
                         SL_SOFT_HEAD_HYPERSPHERICAL + 1);
     tcase_add_test(tests, the_network_sees_the_normalised_crop);
     tcase_add_loop_test(tests, unknown_is_said, 0, 2);
+    tcase_add_test(tests, a_gallery_may_stand_alone);
     tcase_add_loop_test(tests, enrolled_pictures_are_found_again, 0, 2);
     tcase_add_test(tests, what_does_not_fit_is_refused);
     tcase_add_test(tests, embeddings_are_saved);

@@ -245,6 +245,13 @@ sl_status sl_known_new(sl_ctx *ctx, const sl_tensor_set *model, const sl_known_s
     return st;
 }
 
+void sl_known_forget_classes(sl_known *known)
+{
+    known->shape.classes = 0;
+    known->directions = NULL;
+    known->is_measured = false;
+}
+
 void sl_known_free(sl_known *known)
 {
     if (!known)

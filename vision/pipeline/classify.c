@@ -248,6 +248,8 @@ static sl_status prepare(sl_classify *c, const sl_gallery *gallery,
                          const sl_classify_options *options)
 {
     sl_status st = gallery ? sl_gallery_belongs(c->ctx, gallery, c->model) : SL_OK;
+    if (options->gallery_only && !gallery)
+        st = sl_fail(c->ctx, SL_ERR_ARGUMENT, "the gallery's classes alone, and no gallery");
     if (st == SL_OK)
         st = sl_device_open(c->ctx, options->device, &c->device);
     if (st == SL_OK)
@@ -258,6 +260,8 @@ static sl_status prepare(sl_classify *c, const sl_gallery *gallery,
         st = make_room(c);
     if (st == SL_OK)
         st = read_known(c);
+    if (st == SL_OK && options->gallery_only)
+        sl_known_forget_classes(c->known);
     if (st == SL_OK && (gallery || c->model->soft.classes > 0))
         st = sl_matcher_new(c->ctx, c->known, gallery, options->unknown_rate, &c->matcher);
     return st;
