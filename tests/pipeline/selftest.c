@@ -74,6 +74,25 @@ START_TEST(the_choice_is_clear)
 }
 END_TEST
 
+// Every op that a device is asked for; windows op by op are for reference alone.
+START_TEST(every_op_takes_part)
+{
+    bool has[SL_OP_COUNT] = { [SL_OP_WINDOW_GATHER] = true,
+                              [SL_OP_WINDOW_SCATTER] = true,
+                              [SL_OP_WINDOW_ATTENTION] = true,
+                              [SL_OP_WINDOW_DWCONV] = true };
+    sl_specimen s;
+    ck_ok(sl_specimen_new(ctx, &s));
+    for (size_t i = 0; i < s.graph->node_count; i++)
+        has[s.graph->nodes[i].op] = true;
+    for (sl_op op = 0; op < SL_OP_COUNT; op++)
+        ck_assert_msg(has[op], "op %d is not tested", (int)op);
+    for (size_t i = 0; i < SL_SPECIMEN_OUTPUTS; i++)
+        ck_assert_ptr_nonnull(s.output[i].what);
+    sl_specimen_free(&s);
+}
+END_TEST
+
 START_TEST(right_devices_pass)
 {
     char why[SL_VK_WHY_BYTES];
@@ -313,6 +332,7 @@ int main(void)
 {
     TCase *tests = tcase_create("selftest");
     tcase_add_test(tests, the_choice_is_clear);
+    tcase_add_test(tests, every_op_takes_part);
     tcase_add_test(tests, right_devices_pass);
     tcase_add_test(tests, wrong_results_are_found);
     tcase_add_test(tests, failing_calls_are_told);

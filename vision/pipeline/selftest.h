@@ -11,8 +11,9 @@
 #define SL_SELFTEST_TOLERANCE 1e-4f
 #define SL_SELFTEST_TOLERANCE_F16 5e-3f
 
-// Computes a small network (specimen.h) on both. *why: "" when they agree, else what is wrong, a
-// clause. Anything but SL_OK: no verdict, as the device does not open or memory is exhausted.
+// Computes small networks (specimen.h: all ops that one uses) on both. *why: "" when they agree,
+// else what is wrong, a clause. Anything but SL_OK: no verdict, as the device does not open or
+// memory is exhausted.
 sl_status sl_selftest_run(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES]);
 
 // The verdict that was kept (sl_vk_verdict_load), else that of a test now, which is then kept.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// pipeline/specimen.c: see specimen.h. The shape of LMD-ViT, cut down to what must be seen, with
-// widths that no model has, so that the edges of tiles are looked at as well.
+// pipeline/specimen.c: see specimen.h. The shapes of LMD-ViT, of SOFT and of a detector's end, cut
+// down to what must be seen, with widths that no model has, so that the edges of tiles are looked
+// at as well.
 #include "pipeline/specimen.h"
 
 #include <math.h>
@@ -116,11 +117,108 @@ static sl_value block(maker *m, sl_value x, sl_value list, uint64_t c, const sl_
                         (sl_value[SL_MAX_INPUTS]) { x, list }, w, SL_BLOCK_WEIGHTS);
 }
 
+static sl_value linear(maker *m, sl_value x, uint64_t k, uint64_t n, sl_act act)
+{
+    const sl_attr attr = { .act = act };
+    const sl_tensor *w[2];
+    add_linear(m, w, n, k);
+    return sl_graph_add(m->g, SL_OP_LINEAR, "linear", &attr, (sl_value[SL_MAX_INPUTS]) { x }, w, 2);
+}
+
+static sl_value norm(maker *m, sl_value x)
+{
+    const sl_attr attr = { .eps = 1e-5f };
+    const sl_tensor *w[2];
+    add_norm(m, w, WIDE);
+    return sl_graph_add(m->g, SL_OP_LAYER_NORM, "norm", &attr, (sl_value[SL_MAX_INPUTS]) { x }, w,
+                        2);
+}
+
+static sl_value simple(maker *m, sl_op op, const sl_attr *attr, sl_value x)
+{
+    return sl_graph_add(m->g, op, "simple", attr, (sl_value[SL_MAX_INPUTS]) { x }, NULL, 0);
+}
+
 static void tell(maker *m, sl_value value, const char *what)
 {
     sl_graph_output(m->g, value, what);
     m->s->output[m->outputs].value = value;
     m->s->output[m->outputs++].what = what;
+}
+
+// Softmax-free attention over a map, with positions.
+static sl_value soft_attention(maker *m, sl_value x)
+{
+    enum { HEADS = 2, RATIO = 4, KERNEL = 3, ITERATIONS = 20, GRID = 5 };
+    const uint64_t d = WIDE / HEADS;
+    const sl_attr attr = { .heads = HEADS,
+                           .factor = RATIO,
+                           .inverse = SL_INVERSE_NORM,
+                           .iterations = ITERATIONS,
+                           .eps = 1e-5f };
+    const sl_tensor *position[] = { weight(m, (sl_shape) { 3, { 1, GRID * GRID, WIDE } }, 0,
+                                           0.5f) };
+    const sl_tensor *w[SL_SOFT_WEIGHTS];
+    w[SL_SOFT_LANDMARK_W] =
+        weight(m, (sl_shape) { 4, { d, d, RATIO, RATIO } }, 0, even(d * RATIO * RATIO));
+    add_norm(m, w + SL_SOFT_NORM_W, d);
+    w[SL_SOFT_CONV_W] = weight(m, (sl_shape) { 4, { HEADS, 1, KERNEL, KERNEL } }, 0, even(9));
+    x = sl_graph_add(m->g, SL_OP_ADD_POSITION, "position", NULL, (sl_value[SL_MAX_INPUTS]) { x },
+                     position, 1);
+    x = norm(m, x);
+    sl_value q = linear(m, x, WIDE, WIDE, SL_ACT_NONE), v = linear(m, x, WIDE, WIDE, SL_ACT_NONE);
+    return sl_graph_add(m->g, SL_OP_SOFT_ATTENTION, "soft attention", &attr,
+                        (sl_value[SL_MAX_INPUTS]) { q, v }, w, SL_SOFT_WEIGHTS);
+}
+
+// A last stage with a class token, and what becomes of that.
+static sl_value class_token(maker *m, sl_value x)
+{
+    enum { GRID = 3 };
+    const sl_attr heads = { .heads = 4 }, first = { .rows = 1 };
+    const sl_tensor *w[] = { weight(m, (sl_shape) { 3, { 1, 1 + GRID * GRID, WIDE } }, 0, 0.5f),
+                             weight(m, (sl_shape) { 3, { 1, 1, WIDE } }, 0, 0.5f) };
+    x = sl_graph_add(m->g, SL_OP_CLASS_TOKENS, "tokens", NULL, (sl_value[SL_MAX_INPUTS]) { x }, w,
+                     2);
+    sl_value q = linear(m, x, WIDE, WIDE, SL_ACT_NONE);
+    sl_value kv = linear(m, x, WIDE, 2 * WIDE, SL_ACT_NONE);
+    x = sl_graph_add(m->g, SL_OP_ATTENTION, "attention", &heads,
+                     (sl_value[SL_MAX_INPUTS]) { q, kv }, NULL, 0);
+    x = simple(m, SL_OP_ROWS, &first, linear(m, x, WIDE, WIDE, SL_ACT_GELU_TANH));
+    return simple(m, SL_OP_UNIT, NULL, x);
+}
+
+// Candidates of one anchor, whose logits are pixels: one class for each of a cell.
+static sl_value candidates(maker *m, sl_value image)
+{
+    enum { CELL = 4, PIXELS = 3 * CELL * CELL };
+    const sl_attr pixels = { .factor = CELL };
+    const sl_attr some = { .stride = CELL, .threshold = 0.65f, .limit = 96 };
+    const sl_tensor *anchor[] = { weight(m, (sl_shape) { 2, { 1, 2 } }, 24, 8) };
+    sl_value cls = simple(m, SL_OP_PIXEL_UNSHUFFLE, &pixels, image);
+    sl_value reg = linear(m, cls, PIXELS, 4, SL_ACT_NONE);
+    const sl_tensor *size[] = { weight(m, (sl_shape) { 2, { 2, PIXELS } }, 2, 0.5f),
+                                vector(m, 2, 0) };
+    sl_value extent =
+        sl_graph_add(m->g, SL_OP_LINEAR, "extent", NULL,
+                     (sl_value[SL_MAX_INPUTS]) { simple(m, SL_OP_MEAN, NULL, cls) }, size, 2);
+    return sl_graph_add(m->g, SL_OP_CANDIDATES, "candidates", &some,
+                        (sl_value[SL_MAX_INPUTS]) { cls, reg, extent }, anchor, 1);
+}
+
+// As SOFT and its detector use them.
+static void build_soft(maker *m, sl_value image, sl_value x)
+{
+    const sl_attr half = { .stride = 2, .pad = 1, .act = SL_ACT_RELU };
+    x = soft_attention(m, conv(m, x, WIDE, WIDE, &half, 1));
+    tell(m, x, "softmax-free attention");
+    sl_value coarse = conv(m, x, WIDE, WIDE, &half, 1);
+    tell(m, class_token(m, coarse), "the class token");
+    x = sl_graph_add(m->g, SL_OP_ADD_NEAREST, "sum", NULL,
+                     (sl_value[SL_MAX_INPUTS]) { norm(m, x), coarse }, NULL, 0);
+    tell(m, x, "the sum of maps");
+    tell(m, candidates(m, image), "the choice of boxes");
+    m->s->output[m->outputs - 1].needs_f32 = true;
 }
 
 static void build(maker *m)
@@ -154,6 +252,7 @@ static void build(maker *m)
     x = sl_graph_add(m->g, SL_OP_GATE, "gate", &pixels, (sl_value[SL_MAX_INPUTS]) { image, x },
                      NULL, 0);
     tell(m, x, "the picture");
+    build_soft(m, image, skip);
 }
 
 // Windows of different brightness, with texture.

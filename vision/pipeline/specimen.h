@@ -6,7 +6,7 @@
 
 #include "graph/graph.h"
 
-#define SL_SPECIMEN_OUTPUTS 5
+#define SL_SPECIMEN_OUTPUTS 9
 
 // Of the choice of windows. It lies in a wide gap between the shares that the windows get, so that
 // rounding does not decide what is kept.
@@ -22,6 +22,7 @@ typedef struct sl_specimen {
     struct {
         sl_value value;
         const char *what; // "the first prediction"
+        bool needs_f32;   // rounding to f16 may change an order
     } output[SL_SPECIMEN_OUTPUTS];
 } sl_specimen;
 
