@@ -216,11 +216,11 @@ def training_pair(source, rng):
     return sensor(rng, blurred), sharp, mask, length
 
 
-def validation_pairs(source, seed, side=512):
+def validation_pairs(source, seed, side=512, longest=40.0):
     """One pair for each validation photo, its own object moving; the same for the same seed."""
     for i, name in enumerate(source.val):
         rng = np.random.default_rng([seed, i])
         photo = source.photo(name, side)
-        length = draw_length(rng)
+        length = draw_length(rng, high=longest)
         blurred, sharp, mask = own_object(rng, photo, source.mask(name, photo.shape), length)
         yield name, sensor(rng, blurred), sharp, mask, length
