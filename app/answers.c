@@ -21,23 +21,14 @@ app_exit app_answers_form(const app_session *session, app_form *out)
 
 // ---- a table
 
-// Characters, where UTF-8 is shown with one column each.
-static int columns(const char *text)
-{
-    int count = 0;
-    for (; *text; text++)
-        count += ((unsigned char)*text & 0xc0) != 0x80;
-    return count;
-}
-
 static void print_match(const app_session *session, const sl_match *match, int width)
 {
     char angle[32] = "";
     double percent = 100.0 * (double)match->probability;
     if (!isnan(match->angle_degrees))
         snprintf(angle, sizeof(angle), "%.1f deg", (double)match->angle_degrees);
-    app_say(session, "  %s%*s  %9s  %6.*f %%%s", match->label, width - columns(match->label), "",
-            angle, percent < 10 ? 2 : 1, percent, match->is_enrolled ? "  enrolled" : "");
+    app_say(session, "  %s%*s  %9s  %6.*f %%%s", match->label, width - app_columns(match->label),
+            "", angle, percent < 10 ? 2 : 1, percent, match->is_enrolled ? "  enrolled" : "");
 }
 
 static void print_table(const app_session *session, const char *input,
@@ -51,7 +42,7 @@ static void print_table(const app_session *session, const char *input,
         app_say(session, "%s: unknown (confidence %.4g, below %.4g); what comes nearest:", input,
                 (double)found->confidence, (double)found->threshold);
     for (size_t i = 0; i < found->count; i++) {
-        int own = columns(found->matches[i].label);
+        int own = app_columns(found->matches[i].label);
         width = own > width ? own : width;
     }
     for (size_t i = 0; i < found->count; i++)

@@ -56,12 +56,13 @@ static app_exit tell(const job *j, const char *what)
 static void print_classes(const job *j, const json_t *report)
 {
     const json_t *list = json_object_get(report, "classes");
-    size_t i, width = 0;
+    size_t i;
+    int width = 0;
     json_t *entry;
     json_array_foreach(list, i, entry)
     {
-        size_t length = json_string_length(json_object_get(entry, "label"));
-        width = length > width ? length : width;
+        int own = app_columns(json_string_value(json_object_get(entry, "label")));
+        width = own > width ? own : width;
     }
     size_t classes = json_array_size(list);
     size_t pictures = (size_t)json_integer_value(json_object_get(report, "pictures"));
@@ -76,8 +77,8 @@ static void print_classes(const job *j, const json_t *report)
         if (nearest)
             snprintf(apart, sizeof(apart), "  %5.1f degrees from %s",
                      json_real_value(json_object_get(entry, "angle_degrees")), nearest);
-        app_say(j->session, "  %-*s %5lld%s", (int)width,
-                json_string_value(json_object_get(entry, "label")),
+        const char *label = json_string_value(json_object_get(entry, "label"));
+        app_say(j->session, "  %s%*s %5lld%s", label, width - app_columns(label), "",
                 (long long)json_integer_value(json_object_get(entry, "pictures")), apart);
     }
 }

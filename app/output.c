@@ -34,6 +34,14 @@ void app_say(const app_session *session, const char *format, ...)
     app_put_line(text);
 }
 
+int app_columns(const char *text)
+{
+    int count = 0;
+    for (; *text; text++)
+        count += ((unsigned char)*text & 0xc0) != 0x80;
+    return count;
+}
+
 const char *app_plural(size_t count, const char *one, const char *several)
 {
     return count == 1 ? one : several;

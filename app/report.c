@@ -69,7 +69,8 @@ static void format_key(const char *key, char *out, size_t size)
 static void print_table(const json_t *rows, int indent)
 {
     const char *keys[MAX_COLUMNS];
-    size_t widths[MAX_COLUMNS], columns = 0, i;
+    size_t columns = 0, i;
+    int widths[MAX_COLUMNS];
     const char *key;
     json_t *value, *row;
     char cell[128];
@@ -78,13 +79,14 @@ static void print_table(const json_t *rows, int indent)
         if (columns == MAX_COLUMNS || json_is_object(value) || json_is_array(value))
             continue;
         keys[columns] = key;
-        widths[columns++] = strlen(key);
+        widths[columns++] = app_columns(key);
     }
     json_array_foreach(rows, i, row)
     {
         for (size_t c = 0; c < columns; c++) {
             format_scalar(keys[c], json_object_get(row, keys[c]), cell, sizeof(cell));
-            widths[c] = strlen(cell) > widths[c] ? strlen(cell) : widths[c];
+            int own = app_columns(cell);
+            widths[c] = own > widths[c] ? own : widths[c];
         }
     }
     for (size_t r = 0; r <= json_array_size(rows); r++) {
@@ -95,8 +97,11 @@ static void print_table(const json_t *rows, int indent)
                 format_scalar(keys[c], value, cell, sizeof(cell));
             else
                 format_key(keys[c], cell, sizeof(cell));
-            bool is_left = c == 0;
-            printf(is_left ? "%-*s" : "  %*s", (int)widths[c], cell);
+            int gap = widths[c] - app_columns(cell);
+            if (c == 0)
+                printf("%s%*s", cell, gap, "");
+            else
+                printf("  %*s%s", gap, "", cell);
         }
         putchar('\n');
     }
