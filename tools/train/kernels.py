@@ -4,15 +4,10 @@
 In bf16 where the processor multiplies it, else in f32.
 """
 
-import ctypes
-import os
-import subprocess
-import tempfile
-
 import torch
 from torch.nn import functional as F
 
-_FLAGS = ["-O3", "-march=native", "-fno-trapping-math", "-fPIC", "-Wno-psabi"]
+import compiled
 
 
 def _product_dtype():
@@ -26,49 +21,19 @@ def _product_dtype():
 PRODUCTS = _product_dtype()
 
 
-def _compile():
-    here = os.path.dirname(os.path.abspath(__file__))
-    storage = ["-DWITH_F32"] if PRODUCTS == torch.float32 else []
-    sources = [os.path.join(here, name) for name in ("attention.c", "kernels.c")]
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "kernels.so")
-        try:
-            subprocess.run(["cc", *_FLAGS, *storage, "-shared", *sources, "-o", path], check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return ctypes.CDLL(path)
-
-
-_library = _compile()
+_library = compiled.library(["attention.c", "kernels.c"], "-fno-trapping-math",
+                            *(["-DWITH_F32"] if PRODUCTS == torch.float32 else []))
 _LANES = _library.lane_count() if _library else 16
 
 
 def _call(name, *values):
-    """Tensors go as pointers, numbers as size_t."""
-    getattr(_library, name)(*(ctypes.c_size_t(v) if isinstance(v, int)
-                              else ctypes.c_void_p(v.data_ptr()) for v in values))
-
-
-class _Gelu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        y = torch.empty_like(x)
-        _call("gelu_forward", x, y, x.numel())
-        return y
-
-    @staticmethod
-    def backward(ctx, dy):
-        (x,) = ctx.saved_tensors
-        dx = torch.empty_like(x)
-        _call("gelu_backward", x, dy.contiguous(), dx, x.numel())
-        return dx
+    compiled.call(_library, name, *values)
 
 
 def gelu(x):
     if _library is None or x.dtype != PRODUCTS or x.numel() % _LANES:
         return F.gelu(x)
-    return _Gelu.apply(x.contiguous())
+    return compiled.Gelu.apply(x.contiguous(), _library)
 
 
 class _LeffMiddle(torch.autograd.Function):

@@ -5,63 +5,28 @@ The gradient of the inverse is the closed form -Z dZ Z, as the official plain SO
 the kernels do not fit (no compiler, other head widths, more than 16 landmarks), PyTorch runs.
 """
 
-import ctypes
 import math
-import os
-import subprocess
-import tempfile
 
 import torch
 from torch.nn import functional as F
 
+import compiled
 import soft
 
-_FLAGS = ["-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC",
-          "-shared", "-Wno-psabi"]
 WIDTH, MOST = 32, 16
 
-
-def _compile():
-    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "soft_kernels.c")
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "soft_kernels.so")
-        try:
-            subprocess.run(["cc", *_FLAGS, source, "-o", path, "-lm"], check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return ctypes.CDLL(path)
-
-
-_library = _compile()
+_library = compiled.library(["soft_kernels.c"], "-ffp-contract=fast", "-fno-math-errno")
 
 
 def _call(name, *values):
-    """Tensors go as pointers, numbers as size_t."""
-    getattr(_library, name)(*(ctypes.c_size_t(v) if isinstance(v, int)
-                              else ctypes.c_void_p(v.data_ptr()) for v in values))
-
-
-class _Gelu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        y = torch.empty_like(x)
-        _call("gelu_forward", x, y, x.numel())
-        return y
-
-    @staticmethod
-    def backward(ctx, dy):
-        (x,) = ctx.saved_tensors
-        dx = torch.empty_like(x)
-        _call("gelu_backward", x, dy.contiguous(), dx, x.numel())
-        return dx
+    compiled.call(_library, name, *values)
 
 
 def gelu(x):
     """tanh-GELU of a contiguous tensor whose size is a multiple of 8."""
     if _library is None or x.numel() % 8:
         return F.gelu(x, approximate="tanh")
-    return _Gelu.apply(x.contiguous())
+    return compiled.Gelu.apply(x.contiguous(), _library)
 
 
 class _Attention(torch.autograd.Function):
