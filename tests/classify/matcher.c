@@ -2,36 +2,7 @@
 // tests/classify/matcher.c: ranking, confidence and thresholds, held to plain loops in f64.
 #include "classify/threshold.h"
 
-#include "made.h"
-
-static made_model model;
-static sl_tensor_set *set;
-static sl_known *known;
-
-static void begin(void)
-{
-    set_up();
-    made_defaults(&model);
-    set = made_open(&model, in_dir("model.safetensors"));
-    sl_known_shape shape = made_shape(&model);
-    ck_ok(sl_known_new(ctx, set, &shape, &known));
-}
-
-static void end(void)
-{
-    sl_known_free(known);
-    sl_tensor_set_free(set);
-    tear_down();
-}
-
-static void reopen_model(void)
-{
-    sl_known_free(known);
-    sl_tensor_set_free(set);
-    sl_known_shape shape = made_shape(&model);
-    set = made_open(&model, in_dir("model.safetensors"));
-    ck_ok(sl_known_new(ctx, set, &shape, &known));
-}
+#include "opened.h"
 
 static sl_gallery *enroll(size_t classes, size_t pictures)
 {

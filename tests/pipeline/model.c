@@ -5,48 +5,23 @@
 // can be made which keep the bright windows, whatever the other weights are.
 #include "model.h"
 
-#define MAX_TENSORS 1024
+#include "maker.h"
+
 #define EMBED 8
 
 typedef struct maker {
-    sl_ctx *ctx;
-    sl_arena arena;
-    sl_tensor tensors[MAX_TENSORS];
-    size_t count;
-    uint32_t state;
+    test_maker base;
     sl_lmd_config config;
 } maker;
 
-static float noise(maker *m) // -1..1
-{
-    m->state ^= m->state << 13;
-    m->state ^= m->state >> 17;
-    m->state ^= m->state << 5;
-    return (float)(m->state >> 8) / 8388608.0f - 1.0f;
-}
-
-// A tensor filled with `centre` +- `spread`. Dimensions end at a 0.
+// As test_add, under PREFIX.KEY.
 static float *add(maker *m, const char *prefix, const char *key, const uint64_t dim[5],
                   float centre, float spread)
 {
     char name[128];
     snprintf(name, sizeof(name), "%s.%s", prefix, key);
-    sl_tensor *t = &m->tensors[m->count++];
-    size_t elements = 1;
-    *t = (sl_tensor) { .name = sl_arena_strdup(m->ctx, &m->arena, name), .dtype = SL_F32 };
-    for (; dim[t->shape.rank]; t->shape.rank++) {
-        t->shape.dim[t->shape.rank] = dim[t->shape.rank];
-        elements *= dim[t->shape.rank];
-    }
-    float *data = sl_arena_alloc(m->ctx, &m->arena, elements, sizeof(float));
-    for (size_t i = 0; i < elements; i++)
-        data[i] = centre + spread * noise(m);
-    t->data = data;
-    t->bytes = elements * sizeof(float);
-    return data;
+    return test_add(&m->base, name, dim, centre, spread);
 }
-
-#define DIM(...) ((const uint64_t[5]) { __VA_ARGS__ })
 
 // A weight [n,k] and its bias [n] under PREFIX.KEY.
 static float *add_linear(maker *m, const char *prefix, const char *key, uint64_t n, uint64_t k)
@@ -60,7 +35,8 @@ static float *add_linear(maker *m, const char *prefix, const char *key, uint64_t
 static void zero_first_row(maker *m, float *weight, uint64_t k)
 {
     memset(weight, 0, k * sizeof(float));
-    ((float *)(uintptr_t)m->tensors[m->count - 2].data)[0] = 0.0f; // its bias came before it
+    ((float *)(uintptr_t)m->base.tensors[m->base.count - 2].data)[0] =
+        0.0f; // its bias came before it
 }
 
 static void fill(float *data, size_t count, float value)
@@ -71,7 +47,7 @@ static void fill(float *data, size_t count, float value)
 
 static float *last_bias(maker *m)
 {
-    return (float *)(uintptr_t)m->tensors[m->count - 2].data;
+    return (float *)(uintptr_t)m->base.tensors[m->base.count - 2].data;
 }
 
 // Bright tokens drive the first half of the channels up, dark ones the second; the rest hands the
@@ -190,8 +166,8 @@ sl_status test_model_open(sl_ctx *ctx, const char *path, const test_model *spec,
     maker *m = sl_alloc(ctx, 1, sizeof(*m));
     if (!m)
         return SL_ERR_NOMEM;
-    m->ctx = ctx;
-    m->state = spec->seed * 2654435761u + 1;
+    m->base.ctx = ctx;
+    m->base.state = spec->seed * 2654435761u + 1;
     m->config = (sl_lmd_config) { .embed_dim = EMBED,
                                   .layers = 2 * spec->scales + 1,
                                   .scales = spec->scales,
@@ -209,11 +185,11 @@ sl_status test_model_open(sl_ctx *ctx, const char *path, const test_model *spec,
     sl_meta meta[] = { { "architecture", "lmd-vit" }, { "config", config } };
     sl_status st = SL_ERR_NOMEM;
     if (config)
-        st = sl_safetensors_write(ctx, path, true, m->tensors, m->count, meta, 2);
+        st = sl_safetensors_write(ctx, path, true, m->base.tensors, m->base.count, meta, 2);
     if (st == SL_OK)
         st = sl_model_open(ctx, path, out);
     free(config);
-    sl_arena_free(&m->arena);
+    sl_arena_free(&m->base.arena);
     free(m);
     return st;
 }

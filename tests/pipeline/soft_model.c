@@ -2,50 +2,23 @@
 // tests/pipeline/soft_model.c: see soft_model.h.
 #include "soft_model.h"
 
+#include "maker.h"
+
 #include <math.h>
 
-#define MAX_TENSORS 160
 #define STEM 8
 #define C TEST_SOFT_CHANNELS
 #define KERNEL 3
 
-typedef struct maker {
-    sl_ctx *ctx;
-    sl_arena arena;
-    sl_tensor tensors[MAX_TENSORS];
-    size_t count;
-    uint32_t state;
-} maker;
+typedef test_maker maker;
 
-static float noise(maker *m) // -1..1
-{
-    m->state ^= m->state << 13;
-    m->state ^= m->state >> 17;
-    m->state ^= m->state << 5;
-    return (float)(m->state >> 8) / 8388608.0f - 1.0f;
-}
-
-#define DIM(...) ((const uint64_t[5]) { __VA_ARGS__ })
-
-// A tensor filled with `centre` +- `spread`. Dimensions end at a 0.
+// As test_add, under PREFIX and KEY.
 static float *add(maker *m, const char *prefix, const char *key, const uint64_t dim[5],
                   float centre, float spread)
 {
     char name[128];
     snprintf(name, sizeof(name), "%s%s", prefix, key);
-    sl_tensor *t = &m->tensors[m->count++];
-    size_t elements = 1;
-    *t = (sl_tensor) { .name = sl_arena_strdup(m->ctx, &m->arena, name), .dtype = SL_F32 };
-    for (; dim[t->shape.rank]; t->shape.rank++) {
-        t->shape.dim[t->shape.rank] = dim[t->shape.rank];
-        elements *= dim[t->shape.rank];
-    }
-    float *data = sl_arena_alloc(m->ctx, &m->arena, elements, sizeof(float));
-    for (size_t i = 0; i < elements; i++)
-        data[i] = centre + spread * noise(m);
-    t->data = data;
-    t->bytes = elements * sizeof(float);
-    return data;
+    return test_add(m, name, dim, centre, spread);
 }
 
 static void add_pair(maker *m, const char *prefix, const char *key, const uint64_t dim[5],
