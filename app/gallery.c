@@ -12,7 +12,7 @@ static const app_option rows[] = {
       .at = APP_AT(model),
       .value = "FILE",
       .help = "The gallery has to be of this model; threshold then uses its statistics "
-              "(default: any model, none are used)" },
+              "(default: any model; the threshold is that of classify --only-gallery)" },
     APP_UNKNOWN_RATE_OPTION(
         "For threshold: the share of known pictures that may be called unknown, between 0 "
         "and 1 (default: 0.05)"),
