@@ -28,6 +28,15 @@ def load(path):
     return model.eval()
 
 
+def mixed(model, other, share):
+    """Weights on the line from one model to another: between one and what became of it by further
+    training lie models that do both tasks (Wortsman et al. 2022, arXiv 2109.01903)."""
+    with torch.no_grad():
+        for p, q in zip(model.parameters(), other.parameters()):
+            p.lerp_(q, share)
+    return model
+
+
 def probabilities(model, pairs, count):
     """[{predictor: (probability of blur, blurred or not), both flat}], one per picture whose blur
     is local. The predictors see features of a run that prunes nothing."""
@@ -55,6 +64,8 @@ def rates(found, threshold):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="checkpoint.pt or *.safetensors")
+    parser.add_argument("--mix", nargs=2, metavar=("MODEL", "SHARE"),
+                        help="go so far, from 0 to 1, to the weights of another model")
     parser.add_argument("--pairs", required=True, help="folder filled by deblur_pairs.py")
     parser.add_argument("--count", type=int, default=40, help="pictures to look at")
     parser.add_argument("--recall", type=float, default=0.92, help="wanted, of blurred windows")
@@ -64,6 +75,8 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
     model, threshold = load(args.model), args.threshold
+    if args.mix:
+        model = mixed(model, load(args.mix[0]), float(args.mix[1]))
     if threshold is None:
         found, threshold = probabilities(model, deblur_pairs.Pairs(args.pairs), args.count), 0.05
         for t in np.arange(0.05, 0.75, 0.05):

@@ -88,11 +88,15 @@ def augmented(rng, crop):
     return np.ascontiguousarray(crop)
 
 
-def batch(pairs, rng, count, side, sharp_share):
-    """[count, side, side, 7] uint8; half of it centred in blur, a share with no blur at all."""
+def batch(pairs, rng, count, side, sharp_share, hard=None, hard_share=0.0):
+    """[count, side, side, 7] uint8; half of it centred in blur, a share with no blur at all, a share
+    out of the store `hard`."""
     crops = []
     for i in range(count):
-        if rng.uniform() < sharp_share:
+        kind = rng.uniform()
+        if kind < hard_share:
+            crops.append(hard.crop(rng, side, False))
+        elif kind < hard_share + sharp_share:
             crop = pairs.crop(rng, side, False)
             crop[..., :3], crop[..., 6] = crop[..., 3:6], 0
             crops.append(crop)

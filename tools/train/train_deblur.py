@@ -151,14 +151,15 @@ def average_gradients(model, workers):
     return bool(torch.isfinite(flat).all())
 
 
-def draw_batch(pairs, rng, args):
+def draw_batch(pairs, hard, rng, args):
     """Most batches are of small crops; larger ones show the predictors more of a picture.
 
     `rng` is shared by the workers for the size, each worker's own for the crops.
     """
     shared, own = rng
     side, count = ((128, 4), (192, 2), (256, 1))[int(shared.choice(3, p=args.crop_mix))]
-    return deblur_pairs.batch(pairs, own, count, side, args.sharp_share)
+    return deblur_pairs.batch(pairs, own, count, side, args.sharp_share, hard,
+                              args.hard_share if hard else 0.0)
 
 
 class Run:
@@ -190,13 +191,13 @@ class Run:
                                 "optimiser": self.optimiser.state_dict(), "spent": self.spent,
                                 "crops": self.crops})
 
-    def advance(self, pairs, rank):
+    def advance(self, pairs, hard, rank):
         """One step; returns the row of numbers for the log."""
         args, began = self.args, time.monotonic()
         progress = min(self.spent / (60 * args.minutes), 1.0)
         shared = np.random.default_rng([args.seed, self.step])
         own = np.random.default_rng([args.seed, self.step, rank + 1])
-        crops = draw_batch(pairs, (shared, own), args)
+        crops = draw_batch(pairs, hard, (shared, own), args)
         gated, factor = progress >= args.gate_from, rate(progress, self.step)
         for p in self.model.parameters():
             p.grad = torch.zeros_like(p)
@@ -222,9 +223,10 @@ def train(rank, args):
                                        init_method=f"file://{args.out}/rendezvous",
                                        timeout=datetime.timedelta(hours=12))
     run, pairs = Run(args), deblur_pairs.Pairs(args.pairs)
+    hard = deblur_pairs.Pairs(args.hard) if args.hard else None
     saved, rows = time.monotonic(), []
     while run.spent < 60 * args.minutes and run.spent < 60 * args.stop_after:
-        rows.append(run.advance(pairs, rank))
+        rows.append(run.advance(pairs, hard, rank))
         if rank == 0 and run.step % 50 == 0:
             write_log(run, rows)
             rows = []
@@ -260,6 +262,8 @@ def arguments():
                         help="share of the time until change outside the blur is dear")
     parser.add_argument("--threshold", type=float, default=0.3, help="of keeping, when gated")
     parser.add_argument("--sharp-share", type=float, default=0.1)
+    parser.add_argument("--hard", help="folder filled by deblur_hard.py")
+    parser.add_argument("--hard-share", type=float, default=0.2)
     parser.add_argument("--outside-weight", type=float, default=0.2)
     parser.add_argument("--pruning-weight", type=float, default=0.3)
     parser.add_argument("--crop-mix", type=float, nargs=3, default=[0.5, 0.3, 0.2],
