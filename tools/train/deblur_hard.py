@@ -10,6 +10,7 @@ import tempfile
 import cv2
 import numpy as np
 
+import deblur_pairs
 import deblur_synth
 
 SIDE = 256          # of a block
@@ -70,10 +71,8 @@ def main():
             open(os.path.join(args.out, "0.csv"), "w") as index:
         for _, block in found:
             noisy = deblur_synth.sensor(rng, block.astype(np.float32))
-            mask = np.zeros((SIDE, SIDE, 1), np.uint8)
-            raw.write(np.concatenate([noisy, block, mask], -1).tobytes())
-            end += SIDE * SIDE * 7
-            index.write(f"{end},{SIDE},{SIDE},0\n")
+            end = deblur_pairs.append(raw, index, end,
+                                      (noisy, block, np.zeros((SIDE, SIDE), np.uint8), 0))
     print(f"{len(found)} blocks, changed by {-10 * np.log10(found[0][0]):.1f} to "
           f"{-10 * np.log10(found[-1][0]):.1f} dB")
 

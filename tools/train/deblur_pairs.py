@@ -12,6 +12,18 @@ import deblur_synth
 CHANNELS = 7        # input RGB, target RGB, mask
 
 
+def append(raw, index, start, pair):
+    """Writes (input, target, mask, length) at `start` of the store; where it ends."""
+    blurred, sharp, mask, length = pair
+    block = np.concatenate([blurred, sharp, mask[..., None]], -1)
+    raw.write(block.tobytes())
+    raw.flush()
+    end = start + block.size
+    index.write(f"{end},{block.shape[0]},{block.shape[1]},{length:.2f}\n")
+    index.flush()
+    return end
+
+
 def fill(data, folder, worker, count, seed):
     """Appends `count` pairs to this worker's file. An interrupted fill goes on where it was."""
     source = deblur_synth.Source(data)
@@ -25,13 +37,7 @@ def fill(data, folder, worker, count, seed):
             while pair is None:
                 rng = np.random.default_rng([seed, worker, i, attempt])
                 pair, attempt = deblur_synth.training_pair(source, rng), attempt + 1
-            blurred, sharp, mask, length = pair
-            block = np.concatenate([blurred, sharp, mask[..., None]], -1)
-            raw.write(block.tobytes())
-            raw.flush()
-            start += block.size
-            index.write(f"{start},{block.shape[0]},{block.shape[1]},{length:.2f}\n")
-            index.flush()
+            start = append(raw, index, start, pair)
 
 
 class Pairs:
