@@ -39,7 +39,8 @@ static void free_layer(layer *l)
     free(l->numbers);
 }
 
-static void check_result(const layer *l, const float *y)
+// In f16 only the result is rounded: the numbers and every product are exact in it, sums in f32.
+static void check_result(const layer *l, sl_dtype precision, const float *y)
 {
     const float *w = l->numbers, *bias = w + l->n * l->k, *x = bias + l->n;
     for (uint64_t r = 0; r < l->rows; r += 1 + r / 64)
@@ -47,32 +48,57 @@ static void check_result(const layer *l, const float *y)
             float want = bias[n];
             for (uint64_t k = 0; k < l->k; k++)
                 want += x[r * l->k + k] * w[n * l->k + k];
-            ck_assert_msg(y[r * l->n + n] == want, "row %d, column %d", (int)r, (int)n);
+            float most = precision == SL_F16 ? fabsf(want) / 2048 : 0;
+            ck_assert_msg(fabsf(y[r * l->n + n] - want) <= most, "row %d, column %d: %g, not %g",
+                          (int)r, (int)n, (double)y[r * l->n + n], (double)want);
         }
 }
 
-static void use_layer(sl_vk_device *d, const layer *l)
+static void use_layer_in(sl_vk_device *d, const layer *l, sl_dtype precision)
 {
     sl_plan *plan;
     float *y = sl_alloc(ctx, (size_t)(l->rows * l->n), sizeof(*y));
-    ck_ok(sl_vk_compile(ctx, d, l->graph, SL_F32, &plan));
+    ck_ok(sl_vk_compile(ctx, d, l->graph, precision, &plan));
     ck_ok(sl_plan_write(plan, l->x, l->numbers + l->n * l->k + l->n));
     ck_ok(sl_plan_run(plan));
     ck_ok(sl_plan_read(plan, l->y, y));
-    check_result(l, y);
+    check_result(l, precision, y);
     sl_plan_free(plan);
     free(y);
 }
 
+static void use_layer(sl_vk_device *d, const layer *l)
+{
+    use_layer_in(d, l, SL_F32);
+}
+
 // The one want of the layer, had it to be measured.
-static sl_vk_want want_of(sl_vk_device *d, const layer *l)
+static sl_vk_want want_of(sl_vk_device *d, const layer *l, sl_dtype precision)
 {
     sl_vk_program draft;
-    ck_ok(sl_vk_program_draft(ctx, d, l->graph, SL_F32, &draft));
+    ck_ok(sl_vk_program_draft(ctx, d, l->graph, precision, &draft));
     ck_assert_uint_eq(draft.want_count, 1);
     sl_vk_want want = draft.wants[0];
     sl_vk_program_free(&draft);
     return want;
+}
+
+// Every way that there is; their number.
+static uint32_t try_ways(sl_vk_device *d, const layer *l, sl_dtype precision)
+{
+    sl_vk_want want = want_of(d, l, precision);
+    uint32_t tried = 0;
+    for (uint32_t way = 0; way < 32; way++)
+        if (want.ways >> way & 1) {
+            sl_vk_choice answer = want.question;
+            answer.answer = way;
+            d->choices.trial = &answer;
+            use_layer_in(d, l, precision);
+            tried++;
+        }
+    d->choices.trial = NULL;
+    sl_vk_weights_free(d);
+    return tried;
 }
 
 START_TEST(every_way_computes_the_same)
@@ -83,22 +109,43 @@ START_TEST(every_way_computes_the_same)
     for (size_t i = 0; i < SL_ARRAY_LEN(columns); i++) {
         layer l;
         make_layer(&l, 2050, 20, columns[i]);
-        sl_vk_want want = want_of(d, &l);
-        uint32_t tried = 0;
-        for (uint32_t way = 0; way < 32; way++)
-            if (want.ways >> way & 1) {
-                sl_vk_choice answer = want.question;
-                answer.answer = way;
-                d->choices.trial = &answer;
-                use_layer(d, &l);
-                tried++;
-            }
-        d->choices.trial = NULL;
-        ck_assert_uint_eq(tried, columns[i] == 256 ? 4 : 2);
-        sl_vk_weights_free(d);
+        ck_assert_uint_eq(try_ways(d, &l, SL_F32), columns[i] == 256 ? 4 : 2);
         free_layer(&l);
     }
     sl_vk_close(d);
+}
+END_TEST
+
+// With matrix units, at least their smallest tile: k of one slice and of several, with and without
+// a remainder, and fewer rows than a tile.
+START_TEST(every_way_computes_the_same_in_f16)
+{
+    static const uint64_t sizes[][3] = { { 2050, 20, 256 }, { 2100, 64, 64 }, { 7, 33, 250 } };
+    static const uint32_t plain[] = { 4, 2, 2 };
+    sl_vk_device *d;
+    ck_ok(sl_vk_open(ctx, "vulkan", &d));
+    for (size_t i = 0; i < SL_ARRAY_LEN(sizes) && d->info.f16; i++) {
+        layer l;
+        make_layer(&l, sizes[i][0], sizes[i][1], sizes[i][2]);
+        uint32_t tried = try_ways(d, &l, SL_F16);
+        if (d->info.matrix.m)
+            ck_assert_uint_gt(tried, plain[i]);
+        else
+            ck_assert_uint_eq(tried, plain[i]);
+        free_layer(&l);
+    }
+    sl_vk_close(d);
+}
+END_TEST
+
+START_TEST(results_that_differ_are_told)
+{
+    const float first[] = { 0.5f, -2, 1e-3f }, same[] = { 0.51f, -1.99f, 0 },
+                off[] = { 0.5f, -2, 0.05f }, broken[] = { 0.5f, -2, NAN };
+    ck_assert(sl_vk_results_agree(first, same, 3));
+    ck_assert(!sl_vk_results_agree(first, off, 3));
+    ck_assert(!sl_vk_results_agree(first, broken, 3));
+    ck_assert(!sl_vk_results_agree(broken, first, 3));
 }
 END_TEST
 
@@ -118,7 +165,7 @@ START_TEST(measured_once_and_kept)
     }
     size_t entries, entries_now;
     uint32_t blocks, blocks_now;
-    sl_vk_want want = want_of(d, &l);
+    sl_vk_want want = want_of(d, &l, SL_F32);
     sl_vk_weights_count(d, &entries, &blocks);
     use_layer(d, &l);
     sl_vk_weights_count(d, &entries_now, &blocks_now);
@@ -229,6 +276,8 @@ int main(void)
 {
     TCase *tests = tcase_create("choices");
     tcase_add_test(tests, every_way_computes_the_same);
+    tcase_add_test(tests, every_way_computes_the_same_in_f16);
+    tcase_add_test(tests, results_that_differ_are_told);
     tcase_add_test(tests, measured_once_and_kept);
     tcase_add_test(tests, choices_come_back);
     tcase_add_test(tests, damaged_choices_are_not_believed);

@@ -79,17 +79,20 @@ static const char *note_of(const sl_vk_info *info, const finding *f)
 
 static json_t *vulkan_json(const sl_vk_info *info, const finding *f)
 {
-    char device[32], api[32];
+    char device[32], api[32], matrix[48] = "none";
     uint32_t version = info->api_version; // bits 12 to 21 and 22 to 28: minor, major
     bool has_failed = f->is_tested && *info->refusal;
     snprintf(device, sizeof(device), "vulkan:%u", info->index);
     snprintf(api, sizeof(api), "%u.%u.%u", version >> 22 & 0x7f, version >> 12 & 0x3ff,
              version & 0xfff);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:s, s:b, s:s*, s:o}",
+    if (info->matrix.m > 0)
+        snprintf(matrix, sizeof(matrix), "%ux%ux%u", info->matrix.m, info->matrix.n,
+                 info->matrix.k);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:b, s:b, s:s, s:b, s:s*, s:o}",
                      "device", device, "name", info->name, "type", sl_vk_type_name(info->type),
                      "driver", info->driver, "vulkan", api, "uuid", info->uuid, "memory_bytes",
-                     (json_int_t)info->memory_bytes, "f16", info->f16, "timestamps",
-                     info->timestamps, "usable", f->is_usable, "self_test",
+                     (json_int_t)info->memory_bytes, "f16", info->f16, "matrix_units", matrix,
+                     "timestamps", info->timestamps, "usable", f->is_usable, "self_test",
                      has_failed     ? "failed"
                      : f->is_tested ? "passed"
                                     : "not yet tested",

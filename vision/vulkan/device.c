@@ -127,12 +127,17 @@ static sl_status make_device(sl_ctx *ctx, sl_vk_device *d)
                                 .pNext = &f11,
                                 .queueCreateInfoCount = 1,
                                 .pQueueCreateInfos = &queue };
-    const char *clock;
+    const char *clock, *extensions[2];
+    sl_vk_matrix_chain chain;
     sl_status st = sl_vk_clock_extension(ctx, d, &clock);
     if (st != SL_OK)
         return st;
-    info.enabledExtensionCount = clock ? 1 : 0;
-    info.ppEnabledExtensionNames = &clock;
+    const char *matrix = sl_vk_matrix_enable(&d->info, &chain, &f12);
+    if (clock)
+        extensions[info.enabledExtensionCount++] = clock;
+    if (matrix)
+        extensions[info.enabledExtensionCount++] = matrix;
+    info.ppEnabledExtensionNames = extensions;
     VkResult result = d->loader.vkCreateDevice(d->physical, &info, NULL, &d->device);
     if (result != VK_SUCCESS) {
         d->device = VK_NULL_HANDLE;

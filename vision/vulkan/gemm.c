@@ -4,6 +4,7 @@
 
 #define K_STEP 16 // as in shaders/gemm.comp
 #define N_STEP 64
+#define MATRIX_K_STEP 32 // as in shaders/gemm_matrix.comp
 
 typedef struct gemm_push {
     uint32_t rows, n, k, n_padded, lda, ldc, ldr, first, chunk, window, shift, height, width, side,
@@ -53,20 +54,64 @@ sl_status sl_vk_matrix(sl_vk_program *p, const sl_node *node, size_t weight, sl_
 
 // What a workgroup makes. Large tiles use registers best, but a small matrix has to keep all of the
 // device busy: which serves is measured (choices.c).
+// Their order is kept on disk; those on matrix units are never taken unmeasured.
 static const struct {
     uint32_t rows, columns;
-} tiles[] = { { 64, 16 },  { 64, 32 },  { 128, 32 }, { 64, 64 },
-              { 128, 64 }, { 64, 128 }, { 128, 128 } };
+    bool by_matrix;
+} tiles[] = {
+    { 64, 16, false },  { 64, 32, false },  { 128, 32, false },  { 64, 64, false },
+    { 128, 64, false }, { 64, 128, false }, { 128, 128, false }, { 64, 64, true },
+    { 128, 64, true },  { 64, 128, true },  { 128, 128, true },
+};
 
-static uint32_t possible_tiles(const sl_vk_device *d, const sl_vk_gemm *g, uint64_t rows)
+// How the subgroups of a workgroup share a tile: each makes rows x columns matrices of sums.
+typedef struct share {
+    uint32_t subgroups, rows, columns;
+} share;
+
+static share share_of(const sl_vk_info *info, uint32_t tm, uint32_t tn)
 {
+    share s = { 256 / info->limits.subgroup, tm / info->matrix.m, tn / info->matrix.n };
+    for (uint32_t parts = 1; parts < s.subgroups && s.rows * s.columns > 1; parts *= 2) {
+        if (s.rows > s.columns) // all of them are powers of two
+            s.rows /= 2;
+        else
+            s.columns /= 2;
+    }
+    return s;
+}
+
+static size_t shared_bytes(const sl_vk_info *info, uint32_t i)
+{
+    uint32_t tm = tiles[i].rows, tn = tiles[i].columns;
+    if (!tiles[i].by_matrix)
+        return K_STEP * (tm + 1 + tn) * sizeof(float);
+    size_t laid = (size_t)(256 / info->limits.subgroup) * info->matrix.m * info->matrix.n;
+    return (tm * (MATRIX_K_STEP + 8) + MATRIX_K_STEP * (tn + 8)) * sizeof(uint16_t) +
+           laid * sizeof(float);
+}
+
+// Matrix units want f16, tiles that their shape divides, and few enough sums for registers.
+static bool units_serve(const sl_vk_program *p, uint32_t tm, uint32_t tn)
+{
+    const sl_vk_info *info = &p->device->info;
+    if (!p->half || info->matrix.m == 0)
+        return false;
+    share s = share_of(info, tm, tn);
+    return s.rows * s.columns * info->matrix.m * info->matrix.n <= 128 * info->limits.subgroup;
+}
+
+static uint32_t possible_tiles(const sl_vk_program *p, const sl_vk_gemm *g, uint64_t rows)
+{
+    const sl_vk_info *info = &p->device->info;
     uint32_t mask = 0, least = g->n <= 16 ? 16 : g->n <= 32 ? 32 : 64;
     for (uint32_t i = 0; i < SL_ARRAY_LEN(tiles); i++) {
         uint32_t tm = tiles[i].rows,
                  tn = tiles[i].columns; // the last ones may not leave the matrix
         bool fits = tn == least || (tn > least && tn < 2 * g->n);
         fits = fits && up_to(g->n, N_STEP) % tn == 0;
-        fits = fits && K_STEP * (tm + 1 + tn) * sizeof(float) <= d->info.limits.shared_bytes;
+        fits = fits && (!tiles[i].by_matrix || units_serve(p, tm, tn));
+        fits = fits && shared_bytes(info, i) <= info->limits.shared_bytes;
         if (fits && (tm == 64 || rows >= 2048))
             mask |= 1u << i;
     }
@@ -78,23 +123,20 @@ static uint32_t usual_tile(uint32_t mask, const sl_vk_gemm *g, uint64_t rows)
     uint32_t tm = rows >= 16384 && g->n >= 32 ? 128 : 64, best = 0;
     uint32_t tn = tm == 128 && g->n >= 256 ? 128 : 64;
     for (uint32_t i = 0; i < SL_ARRAY_LEN(tiles); i++)
-        if ((mask >> i & 1) && tiles[i].rows <= tm && tiles[i].columns <= tn)
+        if ((mask >> i & 1) && !tiles[i].by_matrix && tiles[i].rows <= tm && tiles[i].columns <= tn)
             best = i; // they grow
     return best;
 }
 
-static void choose_tile(sl_vk_program *p, const sl_vk_gemm *g, uint64_t rows, uint32_t *tm,
-                        uint32_t *tn)
+static uint32_t choose_tile(sl_vk_program *p, const sl_vk_gemm *g, uint64_t rows)
 {
     sl_vk_want want = { .question = { .question = SL_VK_WHICH_TILE,
                                       .about = { p->half, g->from, g->n, g->k,
                                                  sl_vk_size_class(rows), g->side } },
-                        .ways = possible_tiles(p->device, g, rows),
+                        .ways = possible_tiles(p, g, rows),
                         .gemm = *g };
     want.gemm.rows = rows;
-    uint32_t tile = sl_vk_choose(p, &want, usual_tile(want.ways, g, rows));
-    *tm = tiles[tile].rows;
-    *tn = tiles[tile].columns;
+    return sl_vk_choose(p, &want, usual_tile(want.ways, g, rows));
 }
 
 static bool by_four(const sl_vk_gemm *g)
@@ -104,13 +146,24 @@ static bool by_four(const sl_vk_gemm *g)
 }
 
 static sl_vk_pipeline_key key_of(const sl_vk_program *p, const sl_vk_gemm *g, bool has_list,
-                                 uint32_t tm, uint32_t tn)
+                                 uint32_t tile)
 {
-    return (sl_vk_pipeline_key) { .kernel = sl_vk_variant(p, SL_VK_GEMM),
-                                  .spec_count = 9,
-                                  .spec = { g->from, g->to, g->add, g->act,
-                                            g->bias.space != SL_VK_NOWHERE, has_list, tm, tn,
-                                            by_four(g) } };
+    const sl_vk_info *info = &p->device->info;
+    uint32_t tm = tiles[tile].rows, tn = tiles[tile].columns;
+    sl_vk_pipeline_key key = { .kernel = sl_vk_variant(p, SL_VK_GEMM),
+                               .spec_count = 9,
+                               .spec = { g->from, g->to, g->add, g->act,
+                                         g->bias.space != SL_VK_NOWHERE, has_list, tm, tn,
+                                         by_four(g) } };
+    if (tiles[tile].by_matrix) {
+        share s = share_of(info, tm, tn);
+        const uint32_t more[] = { info->matrix.m, info->matrix.n, info->matrix.k,
+                                  s.rows,         s.columns,      s.subgroups };
+        key.kernel = sl_vk_variant(p, SL_VK_GEMM_MATRIX);
+        memcpy(key.spec + key.spec_count, more, sizeof(more));
+        key.spec_count += SL_ARRAY_LEN(more);
+    }
+    return key;
 }
 
 static gemm_push push_of(const sl_vk_gemm *g)
@@ -144,12 +197,11 @@ sl_status sl_vk_emit_gemm(sl_vk_program *p, const sl_vk_gemm *g)
     sl_vk_windows all = { .chunk = 1 };
     uint64_t tokens = (uint64_t)g->window * g->window;
     uint64_t rows = g->windows ? g->windows->chunk * tokens : g->rows;
-    uint32_t tm, tn;
     if (rows > UINT32_MAX)
         return sl_fail(p->ctx, SL_ERR_LIMIT, "a matrix of %llu rows: use smaller tiles",
                        (unsigned long long)rows);
-    choose_tile(p, g, rows, &tm, &tn);
-    sl_vk_dispatch d = { .key = key_of(p, g, has_list, tm, tn),
+    uint32_t tile = choose_tile(p, g, rows), tm = tiles[tile].rows, tn = tiles[tile].columns;
+    sl_vk_dispatch d = { .key = key_of(p, g, has_list, tile),
                          .buffer = { g->a, g->a, g->b, g->bias, g->residual, g->c,
                                      has_list ? sl_vk_value(p, g->windows->list)
                                               : (sl_vk_range) { 0 } },

@@ -21,6 +21,7 @@
 #include "vulkan/gate-half.spv.h"
 #include "vulkan/gemm.spv.h"
 #include "vulkan/gemm-half.spv.h"
+#include "vulkan/gemm_matrix-half.spv.h"
 #include "vulkan/global.spv.h"
 #include "vulkan/global-half.spv.h"
 #include "vulkan/mean.spv.h"
@@ -126,6 +127,11 @@ static const sl_vk_shader shaders[SL_VK_KERNEL_COUNT] = {
     [SL_VK_HALF + SL_VK_NEAREST] = SHADER(nearest_half, 2),
     [SL_VK_HALF + SL_VK_CANDIDATE_SCORE] = SHADER(candidate_score_half, 4),
     [SL_VK_HALF + SL_VK_CANDIDATE_BOX] = SHADER(candidate_box_half, 6),
+    [SL_VK_HALF + SL_VK_GEMM_MATRIX] = { .name = "gemm_matrix_half",
+                                         .code = sl_spv_gemm_matrix_half,
+                                         .bytes = sizeof(sl_spv_gemm_matrix_half),
+                                         .buffers = 7,
+                                         .by_subgroup = true },
 };
 
 const sl_vk_shader *sl_vk_shader_get(sl_vk_kernel kernel)

@@ -204,10 +204,12 @@ sl_status sl_vk_enumerate(sl_ctx *ctx, const sl_vk_loader *loader, VkPhysicalDev
         *handles = NULL;
         return st;
     }
-    for (uint32_t i = 0; i < found; i++)
+    for (uint32_t i = 0; i < found && st == SL_OK; i++) {
         describe(loader, (*handles)[i], i, &(*infos)[i]);
+        st = sl_vk_matrix_find(ctx, loader, (*handles)[i], &(*infos)[i]);
+    }
     *count = found;
-    return SL_OK;
+    return st;
 }
 
 sl_status sl_vk_search_new(sl_ctx *ctx, sl_vk_search *out)

@@ -130,14 +130,23 @@ static VkResult build(sl_vk_device *d, sl_vk_pipeline *p)
                                   .pMapEntries = entries,
                                   .dataSize = key->spec_count * sizeof(key->spec[0]),
                                   .pData = key->spec };
+    const sl_vk_shader *shader = sl_vk_shader_get(key->kernel);
+    VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
+        .requiredSubgroupSize = d->info.limits.subgroup,
+    };
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                   .pNext = shader->by_subgroup ? &subgroup : NULL,
+                   .flags = shader->by_subgroup
+                                ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT
+                                : 0,
                    .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                    .module = d->module[key->kernel],
                    .pName = "main",
                    .pSpecializationInfo = &spec },
-        .layout = d->layout[sl_vk_shader_get(key->kernel)->buffers],
+        .layout = d->layout[shader->buffers],
     };
     VkResult result =
         d->vk.vkCreateComputePipelines(d->device, d->cache, 1, &info, NULL, &p->pipeline);

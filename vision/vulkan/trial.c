@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 // vulkan/trial.c: times the ways of which choices.c tells: each want becomes a graph of one op on
-// zeros, compiled with each of its ways and run a few times under the device's own clock.
+// made-up numbers, compiled with each of its ways and run a few times under the device's own clock.
+// A way whose result is not that of the first, which the self-test has seen, is never taken.
 #include "vulkan/program.h"
+
+#include <math.h>
 
 #define MOST_SECONDS 0.4 // of one call; what is still open is measured with the next plan
 #define RUNS 3           // of each way, of which the best counts
 #define MOST_ROWS 131072u
 #define MOST_WINDOWS 2048u
+#define MOST_DIFFERENCE 0.02f // of the largest number: rounding in f16 stays far below it
 
 typedef struct trial {
     sl_ctx *ctx;
@@ -15,26 +19,40 @@ typedef struct trial {
     sl_dtype precision;
     sl_graph *graph;
     uint32_t node; // that is timed
+    sl_value x, y;
     sl_tensor weights[SL_MAX_WEIGHTS];
-    float *zeros; // of every weight
+    float *numbers;        // of every weight and the input
+    float *first, *result; // of the first way, and of another
+    size_t x_count, y_count;
 } trial;
 
 // ---- the graph of one op
 
-// NULL for none; all weights are the same zeros.
+// NULL for none; all weights are the same numbers.
 static const sl_tensor *weight(trial *t, size_t i, const sl_shape *shape)
 {
     size_t count = 0;
     if (!sl_shape_elements(shape, &count))
         return NULL;
-    t->weights[i] = (sl_tensor) { "zeros", SL_F32, *shape, t->zeros, count * sizeof(float) };
+    t->weights[i] = (sl_tensor) { "numbers", SL_F32, *shape, t->numbers, count * sizeof(float) };
     return &t->weights[i];
 }
 
-static sl_status make_zeros(trial *t, size_t count)
+// As many as the largest tensor takes; small, of either sign, without a pattern that rows share.
+static sl_status make_numbers(trial *t, const sl_shape *x, size_t most)
 {
-    t->zeros = sl_alloc(t->ctx, count, sizeof(float));
-    return t->zeros ? SL_OK : SL_ERR_NOMEM;
+    sl_status st = sl_shape_elements(x, &t->x_count) ? SL_OK : SL_ERR_LIMIT;
+    size_t count = most > t->x_count ? most : t->x_count;
+    t->numbers = st == SL_OK ? sl_alloc(t->ctx, count, sizeof(float)) : NULL;
+    for (size_t i = 0; t->numbers && i < count; i++)
+        t->numbers[i] = (float)((uint32_t)i * 2654435761u >> 24) / 256.0f - 0.498f;
+    return t->numbers ? SL_OK : SL_ERR_NOMEM;
+}
+
+static void finish_graph(trial *t, sl_value y)
+{
+    t->y = y;
+    sl_graph_output(t->graph, y, "y");
 }
 
 static sl_status build_product(trial *t)
@@ -42,22 +60,20 @@ static sl_status build_product(trial *t)
     const sl_vk_gemm *g = &t->want->gemm;
     bool is_conv = g->from == SL_VK_FROM_PATCHES;
     uint64_t rows = g->rows < MOST_ROWS ? g->rows : MOST_ROWS, height = g->in_height;
-    sl_status st = make_zeros(t, (size_t)g->n * g->k + g->n);
-    if (st != SL_OK)
-        return st;
     if (is_conv && g->rows > MOST_ROWS)
         height = (MOST_ROWS / g->out_width + 1) * g->stride;
     const sl_shape x = is_conv ? (sl_shape) { 3, { height, g->in_width, g->channels } }
                                : (sl_shape) { 2, { rows, g->k } };
+    sl_status st = make_numbers(t, &x, (size_t)g->n * g->k + g->n);
+    if (st != SL_OK)
+        return st;
     const sl_shape matrix = is_conv ? (sl_shape) { 4, { g->n, g->channels, g->side, g->side } }
                                     : (sl_shape) { 2, { g->n, g->k } };
     const sl_tensor *w[] = { weight(t, 0, &matrix), weight(t, 1, &(sl_shape) { 1, { g->n } }) };
     const sl_attr attr = { .stride = g->stride, .pad = g->pad };
-    sl_value in[SL_MAX_INPUTS] = { sl_graph_input(t->graph, "x", &x) };
-    sl_graph_output(
-        t->graph,
-        sl_graph_add(t->graph, is_conv ? SL_OP_CONV2D : SL_OP_LINEAR, "trial", &attr, in, w, 2),
-        "y");
+    t->x = sl_graph_input(t->graph, "x", &x);
+    finish_graph(t, sl_graph_add(t->graph, is_conv ? SL_OP_CONV2D : SL_OP_LINEAR, "trial", &attr,
+                                 (sl_value[SL_MAX_INPUTS]) { t->x }, w, 2));
     return t->graph->status;
 }
 
@@ -71,19 +87,19 @@ static sl_status build_block(trial *t)
     for (int i = 0; i < SL_BLOCK_WEIGHTS; i++)
         if (node->weight[i] && sl_shape_elements(&node->weight[i]->shape, &count))
             most = count > most ? count : most;
-    sl_status st = make_zeros(t, most);
+    const sl_shape map = { 3, { side, windows * side, channels } };
+    sl_status st = make_numbers(t, &map, most);
     if (st != SL_OK)
         return st;
     const sl_tensor *w[SL_MAX_WEIGHTS] = { NULL };
     for (size_t i = 0; i < SL_BLOCK_WEIGHTS; i++)
         w[i] = node->weight[i] ? weight(t, i, &node->weight[i]->shape) : NULL;
-    sl_value x =
-        sl_graph_input(t->graph, "x", &(sl_shape) { 3, { side, windows * side, channels } });
-    x = sl_graph_add(t->graph, SL_OP_PIXEL_UNSHUFFLE, "copy", &(sl_attr) { .factor = 1 },
-                     (sl_value[SL_MAX_INPUTS]) { x }, NULL, 0);
+    t->x = sl_graph_input(t->graph, "x", &map);
+    sl_value x = sl_graph_add(t->graph, SL_OP_PIXEL_UNSHUFFLE, "copy", &(sl_attr) { .factor = 1 },
+                              (sl_value[SL_MAX_INPUTS]) { t->x }, NULL, 0);
     x = sl_graph_add(t->graph, SL_OP_WINDOW_BLOCK, "trial", &node->attr,
                      (sl_value[SL_MAX_INPUTS]) { x }, w, SL_BLOCK_WEIGHTS);
-    sl_graph_output(t->graph, x, "y");
+    finish_graph(t, x);
     return t->graph->status;
 }
 
@@ -92,16 +108,29 @@ static sl_status build(trial *t)
     sl_status st = sl_graph_new(t->ctx, &t->graph);
     if (st == SL_OK)
         st = t->want->question.question == SL_VK_WHICH_FORM ? build_block(t) : build_product(t);
-    if (st == SL_OK)
-        t->node = (uint32_t)t->graph->node_count - 1;
-    return st;
+    if (st != SL_OK)
+        return st;
+    t->node = (uint32_t)t->graph->node_count - 1;
+    if (!sl_shape_elements(&t->graph->values[t->y].shape, &t->y_count))
+        return SL_ERR_LIMIT;
+    t->first = sl_alloc(t->ctx, t->y_count, sizeof(float));
+    t->result = sl_alloc(t->ctx, t->y_count, sizeof(float));
+    return t->first && t->result ? SL_OK : SL_ERR_NOMEM;
+}
+
+static void free_trial(trial *t)
+{
+    sl_graph_free(t->graph);
+    free(t->numbers);
+    free(t->first);
+    free(t->result);
 }
 
 // ---- timing
 
 static sl_status time_plan(const trial *t, sl_plan *plan, double *best)
 {
-    sl_status st = SL_OK;
+    sl_status st = sl_plan_write(plan, t->x, t->numbers);
     for (int i = 0; i < RUNS && st == SL_OK; i++) {
         sl_plan_profile(plan, true); // zeroes
         if (!plan->profile)
@@ -113,7 +142,7 @@ static sl_status time_plan(const trial *t, sl_plan *plan, double *best)
     return st;
 }
 
-static sl_status time_way(const trial *t, uint32_t way, double *best)
+static sl_status time_way(const trial *t, uint32_t way, float *result, double *best)
 {
     sl_vk_choices *choices = &t->device->choices;
     sl_vk_choice answer = t->want->question;
@@ -127,9 +156,24 @@ static sl_status time_way(const trial *t, uint32_t way, double *best)
     choices->trial = NULL;
     if (st == SL_OK)
         st = time_plan(t, plan, best);
+    if (st == SL_OK)
+        st = sl_plan_read(plan, t->y, result);
     sl_plan_free(plan);
     sl_vk_weights_drop(t->device, entries, blocks); // they are kept by tensor, and these end here
     return st;
+}
+
+bool sl_vk_results_agree(const float *first, const float *other, size_t count)
+{
+    float most = 0, difference = 0;
+    for (size_t i = 0; i < count; i++) {
+        float d = fabsf(other[i] - first[i]);
+        if (!isfinite(d))
+            return false;
+        most = fmaxf(most, fabsf(first[i]));
+        difference = fmaxf(difference, d);
+    }
+    return difference <= MOST_DIFFERENCE * most;
 }
 
 // In place of an answer that is not among the ways.
@@ -163,12 +207,17 @@ static sl_status answer_want(trial *t, double deadline)
             continue;
         if (sl_seconds() > deadline) // half of the ways are no answer
             goto done;
-        st = time_way(t, way, &seconds);
+        st = time_way(t, way, is_first ? t->first : t->result, &seconds);
+        if (st == SL_OK && !is_first && !sl_vk_results_agree(t->first, t->result, t->y_count)) {
+            sl_log(t->ctx, SL_LOG_WARNING, "vulkan: %s computes wrongly in way %u; left out",
+                   t->device->info.name, way);
+            continue;
+        }
         if (st == SL_OK && (is_first || seconds < best)) {
             best = seconds;
             answer = way;
-            is_first = false;
         }
+        is_first = false;
     }
     if (st == SL_OK)
         st = keep_answer(t, answer);
@@ -176,10 +225,7 @@ static sl_status answer_want(trial *t, double deadline)
            t->want->question.question, t->want->question.about[2], t->want->question.about[3],
            t->want->question.about[4], answer, 1e3 * best);
 done:
-    sl_graph_free(t->graph);
-    free(t->zeros);
-    t->graph = NULL;
-    t->zeros = NULL;
+    free_trial(t);
     return st;
 }
 

@@ -6,6 +6,7 @@
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan_core.h> // not vulkan.h: under -Ivision that name finds this room's own
 
+#include "vulkan/matrix_extension.h" // written by meson.build
 #include "vulkan/vulkan.h"
 
 // ---- loader.c: the functions that we call, found at run time
@@ -138,7 +139,8 @@ typedef enum sl_vk_kernel {
     SL_VK_CANDIDATE_SCORE, // these three: the best boxes of a level
     SL_VK_CANDIDATE_PICK,
     SL_VK_CANDIDATE_BOX,
-    SL_VK_HALF, // + any of those above: with activations and matrices in f16
+    SL_VK_GEMM_MATRIX, // on matrix units; only in f16
+    SL_VK_HALF,        // + any of those above: with activations and matrices in f16
     SL_VK_KERNEL_COUNT = 2 * SL_VK_HALF,
 } sl_vk_kernel;
 
@@ -151,6 +153,7 @@ typedef struct sl_vk_shader {
     const uint32_t *code;
     size_t bytes;
     uint32_t buffers; // bindings that it declares: 0 .. buffers-1
+    bool by_subgroup; // counts on the size of subgroups that the device names
 } sl_vk_shader;
 
 const sl_vk_shader *sl_vk_shader_get(sl_vk_kernel kernel);
@@ -207,6 +210,26 @@ void sl_vk_keep_printable(char *text); // what is not printable ASCII becomes '?
 // The first queue family with compute; UINT32_MAX: none. timestamp_bits may be NULL.
 uint32_t sl_vk_compute_family(const sl_vk_loader *loader, VkPhysicalDevice physical,
                               uint32_t *timestamp_bits);
+
+// ---- matrix.c
+
+#ifdef SL_VK_MATRIX_KHR
+typedef VkPhysicalDeviceCooperativeMatrixFeaturesKHR sl_vk_matrix_features;
+#else
+typedef VkPhysicalDeviceCooperativeMatrixFeaturesNV sl_vk_matrix_features;
+#endif
+
+// Fills info->matrix, once all else is known of the device.
+sl_status sl_vk_matrix_find(sl_ctx *ctx, const sl_vk_loader *l, VkPhysicalDevice physical,
+                            sl_vk_info *info);
+typedef struct sl_vk_matrix_chain {
+    sl_vk_matrix_features own;
+    VkPhysicalDeviceVulkan13Features f13;
+} sl_vk_matrix_chain;
+// Asks for what the kernel needs, behind and in f12; the extension to open the device with. NULL:
+// the device has none.
+const char *sl_vk_matrix_enable(const sl_vk_info *info, sl_vk_matrix_chain *chain,
+                                VkPhysicalDeviceVulkan12Features *f12);
 
 // ---- device.c
 

@@ -29,6 +29,12 @@ typedef struct sl_vk_limits {
     uint32_t subgroup;
 } sl_vk_limits;
 
+// Products of m x k and k x n numbers of f16, summed in f32, that a subgroup makes at once: matrix
+// units ("cooperative matrices"). All 0: none that serve.
+typedef struct sl_vk_matrix_shape {
+    uint32_t m, n, k;
+} sl_vk_matrix_shape;
+
 typedef struct sl_vk_info {
     uint32_t index; // N of "vulkan:N": the loader's order
     char name[256], driver[256];
@@ -37,6 +43,7 @@ typedef struct sl_vk_info {
     uint32_t vendor, device, driver_version, api_version;
     uint64_t memory_bytes; // of the largest device-local heap
     bool f16;              // 16-bit storage and arithmetic
+    sl_vk_matrix_shape matrix;
     bool timestamps;
     sl_vk_limits limits;
     char refusal[256]; // why it cannot serve, a clause; "" when it can
