@@ -181,7 +181,7 @@ static double draw_curve(evaluation *e, size_t hit_count, size_t area, size_t t,
 static void rank_area(evaluation *e, size_t hit_count, size_t area, size_t truths, ranks *out)
 {
     for (size_t t = 0; t < SL_COCO_THRESHOLDS; t++) {
-        size_t n;
+        size_t n = 0;
         out->precision[area][t] = -1;
         for (size_t m = 0; m < LIMITS; m++)
             out->recall[area][t][m] =
