@@ -119,7 +119,7 @@ class Run:
         self.args = args
         self.model = network(args)
         self.scale = None
-        if args.head != "linear" and args.scale == "learned":
+        if args.scale == "learned":
             self.scale = torch.nn.Parameter(torch.tensor(1 / args.tau).log())
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.optimiser = Optimiser(self.model, self.scale, args)
@@ -235,15 +235,20 @@ def arguments():
     parser.add_argument("--jitter", type=float, default=0.2)
     parser.add_argument("--embedding", type=int, default=64)
     parser.add_argument("--tau", type=float, default=0.07, help="at first, if it is learned")
-    parser.add_argument("--scale", choices=["learned", "fixed"], default="learned",
-                        help="of the cosines; 1 / TAU at first")
+    parser.add_argument("--scale", choices=["learned", "fixed"],
+                        help="of the cosines, 1 / TAU at first; hyperspherical: learned, ebv: fixed")
     parser.add_argument("--ebv-alpha", type=float, default=0.085)
     parser.add_argument("--hold", type=int, default=0, 
                         help="pictures of a class left out, and tested instead of base-val")
     parser.add_argument("--test-every", type=int, default=500, help="steps; for the log alone")
     parser.add_argument("--plain", action="store_true", help="PyTorch alone, without soft_fast")
     parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.head == "linear" and args.scale:
+        parser.error("--scale: a linear head has none")
+    if not args.scale:
+        args.scale = "learned" if args.head == "hyperspherical" else "fixed"
+    return args
 
 
 def main():

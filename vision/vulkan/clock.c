@@ -32,32 +32,19 @@ static bool knows_domains(const sl_vk_device *d, const char *function)
     return device && host;
 }
 
-static bool is_offered(const VkExtensionProperties *offered, uint32_t count, const char *name)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (strcmp(offered[i].extensionName, name) == 0)
-            return true;
-    return false;
-}
-
 sl_status sl_vk_clock_extension(sl_ctx *ctx, sl_vk_device *d, const char **out)
 {
-    const sl_vk_loader *l = &d->loader;
-    uint32_t count = 0;
+    sl_vk_extensions offered;
     *out = NULL;
-    if (d->timestamp_ns <= 0 ||
-        l->vkEnumerateDeviceExtensionProperties(d->physical, NULL, &count, NULL) != VK_SUCCESS)
+    if (d->timestamp_ns <= 0)
         return SL_OK;
-    VkExtensionProperties *offered = sl_alloc(ctx, count, sizeof(*offered));
-    if (!offered)
-        return SL_ERR_NOMEM;
-    // Anything but success: then there is no calibration, which is no failure.
-    if (l->vkEnumerateDeviceExtensionProperties(d->physical, NULL, &count, offered) == VK_SUCCESS)
-        for (size_t i = 0; i < SL_ARRAY_LEN(names) && !*out; i++)
-            if (is_offered(offered, count, names[i].extension) &&
-                knows_domains(d, names[i].domains))
-                *out = names[i].extension;
-    free(offered);
+    sl_status st = sl_vk_extensions_new(ctx, &d->loader, d->physical, &offered);
+    if (st != SL_OK)
+        return st;
+    for (size_t i = 0; i < SL_ARRAY_LEN(names) && !*out; i++)
+        if (sl_vk_is_offered(&offered, names[i].extension) && knows_domains(d, names[i].domains))
+            *out = names[i].extension;
+    free(offered.all);
     return SL_OK;
 }
 

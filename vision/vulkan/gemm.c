@@ -4,7 +4,9 @@
 
 #define K_STEP 16 // as in shaders/gemm.comp
 #define N_STEP 64
-#define MATRIX_K_STEP 32 // as in shaders/gemm_matrix.comp
+#define MATRIX_K_STEP 32 // these as in shaders/gemm_matrix.comp
+#define MATRIX_THREADS 256
+#define MATRIX_PADDING 8 // numbers behind each row of a slice
 
 typedef struct gemm_push {
     uint32_t rows, n, k, n_padded, lda, ldc, ldr, first, chunk, window, shift, height, width, side,
@@ -71,7 +73,7 @@ typedef struct share {
 
 static share share_of(const sl_vk_info *info, uint32_t tm, uint32_t tn)
 {
-    share s = { 256 / info->limits.subgroup, tm / info->matrix.m, tn / info->matrix.n };
+    share s = { MATRIX_THREADS / info->limits.subgroup, tm / info->matrix.m, tn / info->matrix.n };
     for (uint32_t parts = 1; parts < s.subgroups && s.rows * s.columns > 1; parts *= 2) {
         if (s.rows > s.columns) // all of them are powers of two
             s.rows /= 2;
@@ -86,12 +88,12 @@ static size_t shared_bytes(const sl_vk_info *info, uint32_t i)
     uint32_t tm = tiles[i].rows, tn = tiles[i].columns;
     if (!tiles[i].by_matrix)
         return K_STEP * (tm + 1 + tn) * sizeof(float);
-    size_t laid = (size_t)(256 / info->limits.subgroup) * info->matrix.m * info->matrix.n;
-    return (tm * (MATRIX_K_STEP + 8) + MATRIX_K_STEP * (tn + 8)) * sizeof(uint16_t) +
-           laid * sizeof(float);
+    size_t slices = tm * (MATRIX_K_STEP + MATRIX_PADDING) + MATRIX_K_STEP * (tn + MATRIX_PADDING);
+    size_t laid = share_of(info, tm, tn).subgroups * info->matrix.m * info->matrix.n;
+    return slices * sizeof(uint16_t) + laid * sizeof(float);
 }
 
-// Matrix units want f16, tiles that their shape divides, and few enough sums for registers.
+// Matrix units want f16, and few enough sums for the registers of a thread.
 static bool units_serve(const sl_vk_program *p, uint32_t tm, uint32_t tn)
 {
     const sl_vk_info *info = &p->device->info;

@@ -53,6 +53,30 @@ uint32_t sl_vk_compute_family(const sl_vk_loader *loader, VkPhysicalDevice physi
     return UINT32_MAX;
 }
 
+sl_status sl_vk_extensions_new(sl_ctx *ctx, const sl_vk_loader *loader, VkPhysicalDevice physical,
+                               sl_vk_extensions *out)
+{
+    uint32_t count = 0;
+    *out = (sl_vk_extensions) { 0 };
+    if (loader->vkEnumerateDeviceExtensionProperties(physical, NULL, &count, NULL) != VK_SUCCESS)
+        return SL_OK;
+    out->all = sl_alloc(ctx, count, sizeof(*out->all));
+    if (!out->all)
+        return SL_ERR_NOMEM;
+    if (loader->vkEnumerateDeviceExtensionProperties(physical, NULL, &count, out->all) ==
+        VK_SUCCESS)
+        out->count = count;
+    return SL_OK;
+}
+
+bool sl_vk_is_offered(const sl_vk_extensions *offered, const char *name)
+{
+    for (uint32_t i = 0; i < offered->count; i++)
+        if (strcmp(offered->all[i].extensionName, name) == 0)
+            return true;
+    return false;
+}
+
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;

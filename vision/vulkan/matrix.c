@@ -22,20 +22,6 @@ typedef PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesNV list_function;
 
 #define MAX_SHAPES 128
 
-static bool is_offered(const sl_vk_loader *l, VkPhysicalDevice physical, sl_ctx *ctx)
-{
-    uint32_t count = 0;
-    bool found = false;
-    if (l->vkEnumerateDeviceExtensionProperties(physical, NULL, &count, NULL) != VK_SUCCESS)
-        return false;
-    VkExtensionProperties *all = sl_alloc(ctx, count, sizeof(*all));
-    if (all && l->vkEnumerateDeviceExtensionProperties(physical, NULL, &count, all) == VK_SUCCESS)
-        for (uint32_t i = 0; i < count && !found; i++)
-            found = strcmp(all[i].extensionName, EXTENSION) == 0;
-    free(all);
-    return found;
-}
-
 // The features that the kernel needs besides f16.
 static bool has_features(const sl_vk_loader *l, VkPhysicalDevice physical)
 {
@@ -84,15 +70,10 @@ static bool serves(const shape *s)
            32 % s->KSize == 0;
 }
 
-sl_status sl_vk_matrix_find(sl_ctx *ctx, const sl_vk_loader *l, VkPhysicalDevice physical,
-                            sl_vk_info *info)
+static sl_status find_shape(sl_ctx *ctx, VkPhysicalDevice physical, list_function list,
+                            sl_vk_matrix_shape *out)
 {
     uint32_t count = MAX_SHAPES;
-    list_function list = (list_function)l->vkGetInstanceProcAddr(l->instance, LIST);
-    if (!info->f16 || info->api_version < VK_API_VERSION_1_3 || !list ||
-        !is_offered(l, physical, ctx) || !has_features(l, physical) ||
-        !has_subgroup(l, physical, info->limits.subgroup))
-        return SL_OK;
     shape *shapes = sl_alloc(ctx, MAX_SHAPES, sizeof(*shapes));
     if (!shapes)
         return SL_ERR_NOMEM;
@@ -100,12 +81,28 @@ sl_status sl_vk_matrix_find(sl_ctx *ctx, const sl_vk_loader *l, VkPhysicalDevice
         shapes[i].sType = SHAPE_TYPE;
     if (list(physical, &count, shapes) < VK_SUCCESS)
         count = 0;
-    for (uint32_t i = 0; i < count && info->matrix.m == 0; i++)
+    for (uint32_t i = 0; i < count && out->m == 0; i++)
         if (serves(&shapes[i]))
-            info->matrix =
-                (sl_vk_matrix_shape) { shapes[i].MSize, shapes[i].NSize, shapes[i].KSize };
+            *out = (sl_vk_matrix_shape) { shapes[i].MSize, shapes[i].NSize, shapes[i].KSize };
     free(shapes);
     return SL_OK;
+}
+
+sl_status sl_vk_matrix_find(sl_ctx *ctx, const sl_vk_loader *l, VkPhysicalDevice physical,
+                            sl_vk_info *info)
+{
+    sl_vk_extensions offered;
+    list_function list = (list_function)l->vkGetInstanceProcAddr(l->instance, LIST);
+    if (*info->refusal || !info->f16 || info->api_version < VK_API_VERSION_1_3 || !list)
+        return SL_OK;
+    sl_status st = sl_vk_extensions_new(ctx, l, physical, &offered);
+    if (st != SL_OK)
+        return st;
+    if (sl_vk_is_offered(&offered, EXTENSION) && has_features(l, physical) &&
+        has_subgroup(l, physical, info->limits.subgroup))
+        st = find_shape(ctx, physical, list, &info->matrix);
+    free(offered.all);
+    return st;
 }
 
 const char *sl_vk_matrix_enable(const sl_vk_info *info, sl_vk_matrix_chain *chain,

@@ -211,6 +211,15 @@ void sl_vk_keep_printable(char *text); // what is not printable ASCII becomes '?
 uint32_t sl_vk_compute_family(const sl_vk_loader *loader, VkPhysicalDevice physical,
                               uint32_t *timestamp_bits);
 
+// The device's extensions; `all` is malloc'ed. A driver that does not list them has none.
+typedef struct sl_vk_extensions {
+    VkExtensionProperties *all;
+    uint32_t count;
+} sl_vk_extensions;
+sl_status sl_vk_extensions_new(sl_ctx *ctx, const sl_vk_loader *loader, VkPhysicalDevice physical,
+                               sl_vk_extensions *out);
+bool sl_vk_is_offered(const sl_vk_extensions *offered, const char *name);
+
 // ---- matrix.c
 
 #ifdef SL_VK_MATRIX_KHR
@@ -222,6 +231,7 @@ typedef VkPhysicalDeviceCooperativeMatrixFeaturesNV sl_vk_matrix_features;
 // Fills info->matrix, once all else is known of the device.
 sl_status sl_vk_matrix_find(sl_ctx *ctx, const sl_vk_loader *l, VkPhysicalDevice physical,
                             sl_vk_info *info);
+// Lives until the device is made.
 typedef struct sl_vk_matrix_chain {
     sl_vk_matrix_features own;
     VkPhysicalDeviceVulkan13Features f13;
