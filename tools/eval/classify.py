@@ -59,8 +59,7 @@ class Measured:
         """{kind: confidence [n]} of a set."""
         answers = self.answers[name]
         logits = answers["logits"] / self.config["temperature"]
-        p = np.exp(logits - logits.max(1, keepdims=True))
-        found = {"softmax": (p / p.sum(1, keepdims=True)).max(1),
+        found = {"softmax": episodes.softmax(logits).max(1),
                  "cosine": (episodes.unit(answers["embedding"]) @ self.directions().T).max(1)}
         layers = reject.layer_scores(answers, (self.tensors, self.reject))
         found.update(zip(self.reject["layers"], layers.T))
@@ -103,6 +102,20 @@ def base_table(models, labels):
                  *(percent(*episodes.difference(m.answers["base-val"]["logits"], first, labels))
                    for m in models.values())))
     table("Base classes, base/val (95 % intervals)", models, rows)
+
+
+def calibration_table(models, labels):
+    """Measured on the half by which no temperature was fitted."""
+    _, half = features.halves(labels)
+    rows = []
+    for name, m in models.items():
+        logits, divisor = m.answers["base-val"]["logits"][half], m.config["temperature"]
+        cells = [f"{percent(episodes.calibration_error(p, labels[half]))} / "
+                 f"{episodes.cross_entropy(p, labels[half]):.3f}"
+                 for p in (episodes.softmax(logits), episodes.softmax(logits / divisor))]
+        rows.append((name, f"{divisor}", *cells))
+    table("Probabilities, the other half of base/val: expected calibration error in % (15 bins) / "
+          "cross-entropy", ("temperature", "as trained", "as shown"), rows)
 
 
 def few_shot_table(kinds, pictures, args):
@@ -229,6 +242,7 @@ def main():
         name, path = item.split("=", 1)
         models[name] = Measured(path, args, pictures)
     base_table(models, pictures.labels["base-val"])
+    calibration_table(models, pictures.labels["base-val"])
     few_shot_table(features_of(models, pictures, args), pictures, args)
     joint_table(models, pictures, args)
     for name, m in models.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Few-shot episodes and joint ranking on features that were computed before."""
+"""Few-shot episodes, joint ranking and calibration on answers that were computed before."""
 
 import numpy as np
 
@@ -67,3 +67,26 @@ def difference(logits, others, labels):
     """(top-1 minus the others' top-1, half of its 95 % interval), picture by picture."""
     d = (logits.argmax(1) == labels).astype(float) - (others.argmax(1) == labels)
     return float(d.mean()), float(1.96 * d.std(ddof=1) / np.sqrt(len(d)))
+
+
+def softmax(logits):
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+
+def calibration_error(probabilities, labels, bins=15):
+    """Expected calibration error (arXiv 1706.04599): the mean distance of the probability of the
+    best answer from the share of right ones, in `bins` equal steps of that probability."""
+    surest = probabilities.max(1)
+    right = probabilities.argmax(1) == labels
+    step = np.minimum((surest * bins).astype(int), bins - 1)
+    weights = np.bincount(step, minlength=bins) / len(labels)
+    gaps = [abs(right[step == i].mean() - surest[step == i].mean()) if weights[i] else 0
+            for i in range(bins)]
+    return float(weights @ gaps)
+
+
+def cross_entropy(probabilities, labels):
+    """In nats; the mean over pictures."""
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(chosen, 1e-12)).mean())

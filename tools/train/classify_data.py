@@ -105,6 +105,32 @@ def augmented(batch, rng, side, least, jitter):
     return colour_jitter(x, rng, jitter).contiguous(memory_format=torch.channels_last)
 
 
+def pasted(x, partner, rng):
+    """CutMix (arXiv 1905.04899): one box of every picture of x [B, 3, H, W], replaced in place by
+    that of x[partner]. Returns the share of the picture that stays."""
+    h, w = x.shape[2:]
+    side = np.sqrt(1 - rng.uniform())
+    boxes = []
+    for size in (h, w):
+        half, centre = round(size * side / 2), int(rng.integers(size))
+        boxes.append(slice(max(centre - half, 0), min(centre + half, size)))
+    rows, columns = boxes
+    x[:, :, rows, columns] = x[partner][:, :, rows, columns]
+    return 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / (h * w)
+
+
+def mixed(x, rng, cutmix, mixup, alpha=0.8):
+    """Mixes pictures by pairs, by CutMix or mixup (arXiv 1710.09412) at these probabilities.
+    Returns (x, each one's partner, the picture's own share of the label)."""
+    partner, which = torch.from_numpy(rng.permutation(len(x))), rng.uniform()
+    if which < cutmix:
+        return x, partner, pasted(x, partner, rng)
+    if which < cutmix + mixup:
+        own = rng.beta(alpha, alpha)
+        return x.lerp(x[partner], 1 - own), partner, own
+    return x, partner, 1.0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="folder of the archives and labels.tsv")

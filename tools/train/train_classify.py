@@ -151,11 +151,15 @@ class Run:
         rng = np.random.default_rng([args.seed, 1, self.step])
         side, factor = steady.side(args.sides, progress), steady.rate(progress, self.step)
         x = classify_data.augmented(pictures[chosen], rng, side, args.least_area, args.jitter)
+        x, partner, own = classify_data.mixed(x, rng, args.cutmix, args.mixup)
         y = torch.from_numpy(labels[chosen])
         logits = self.model(x)["logits"]
         if self.scale is not None:
             logits = logits * (self.scale.exp() / self.model.config["scale"])
-        loss = F.cross_entropy(logits, y, label_smoothing=args.smoothing)
+        loss = own * F.cross_entropy(logits, y, label_smoothing=args.smoothing)
+        if own < 1:
+            loss = loss + (1 - own) * F.cross_entropy(logits, y[partner],
+                                                      label_smoothing=args.smoothing)
         self.model.zero_grad(set_to_none=True)
         if self.scale is not None:
             self.scale.grad = None
@@ -233,12 +237,14 @@ def arguments():
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--least-area", type=float, default=0.35, help="of a random crop")
     parser.add_argument("--jitter", type=float, default=0.2)
+    parser.add_argument("--cutmix", type=float, default=0, help="share of the steps with CutMix")
+    parser.add_argument("--mixup", type=float, default=0, help="share of the steps with mixup")
     parser.add_argument("--embedding", type=int, default=64)
     parser.add_argument("--tau", type=float, default=0.07, help="at first, if it is learned")
     parser.add_argument("--scale", choices=["learned", "fixed"],
                         help="of the cosines, 1 / TAU at first; hyperspherical: learned, ebv: fixed")
     parser.add_argument("--ebv-alpha", type=float, default=0.085)
-    parser.add_argument("--hold", type=int, default=0, 
+    parser.add_argument("--hold", type=int, default=0,
                         help="pictures of a class left out, and tested instead of base-val")
     parser.add_argument("--test-every", type=int, default=500, help="steps; for the log alone")
     parser.add_argument("--plain", action="store_true", help="PyTorch alone, without soft_fast")
