@@ -20,6 +20,10 @@ bool test_backend_is_there(void);
 // Whether inner loops and threads of the CPU are what is tested.
 bool test_backend_is_cpu(void);
 
+// Whether published sizes of networks are tried too: on the CPU, and on a device that
+// SOFTLENS_TEST_DEVICE names. One in software takes minutes for them.
+bool test_backend_takes_large(void);
+
 // Compiles and fails the test when that fails. Free what came back with test_backend_free, before
 // the graph.
 typedef struct test_plan {

@@ -30,6 +30,11 @@ bool test_backend_is_cpu(void)
     return true;
 }
 
+bool test_backend_takes_large(void)
+{
+    return true;
+}
+
 test_plan test_backend_compile(sl_ctx *ctx, const sl_graph *graph)
 {
     test_plan out = { 0 };

@@ -61,6 +61,11 @@ bool test_backend_is_cpu(void)
     return false;
 }
 
+bool test_backend_takes_large(void)
+{
+    return getenv("SOFTLENS_TEST_DEVICE");
+}
+
 test_plan test_backend_compile(sl_ctx *ctx, const sl_graph *graph)
 {
     test_plan out = { 0 };

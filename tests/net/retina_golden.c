@@ -222,7 +222,7 @@ int main(void)
     tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, small_models_agree, 0, (int)SL_ARRAY_LEN(small));
     // A device in software takes long for this one.
-    tcase_add_loop_test(tc, tiny_agrees, 0, test_backend_is_cpu() ? 1 : 0);
+    tcase_add_loop_test(tc, tiny_agrees, 0, test_backend_takes_large());
     Suite *s = suite_create("net retina golden");
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);
