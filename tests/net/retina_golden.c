@@ -219,7 +219,7 @@ int main(void)
     if (!test_backend_is_there())
         return 77;
     TCase *tc = tcase_create("golden");
-    tcase_set_timeout(tc, 300);
+    tcase_set_timeout(tc, 800);
     tcase_add_loop_test(tc, small_models_agree, 0, (int)SL_ARRAY_LEN(small));
     // A device in software takes long for this one.
     tcase_add_loop_test(tc, tiny_agrees, 0, test_backend_takes_large());
