@@ -20,8 +20,8 @@ bool test_backend_is_there(void);
 // Whether inner loops and threads of the CPU are what is tested.
 bool test_backend_is_cpu(void);
 
-// Whether published sizes of networks are tried too: on the CPU, and on a device that
-// SOFTLENS_TEST_DEVICE names. One in software takes minutes for them.
+// Whether what takes a device in software minutes is tried too, such as published sizes of
+// networks: on the CPU, and on a device that SOFTLENS_TEST_DEVICE names.
 bool test_backend_takes_large(void);
 
 // Compiles and fails the test when that fails. Free what came back with test_backend_free, before

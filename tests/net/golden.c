@@ -16,7 +16,7 @@ static const char *const cases[] = {
     "decoder.mixed-7x300",   "decoder.mixed-1x1",     "unshuffle.mixed-129x128",
     "unshuffle.mixed-1x1",   "deep.dense-64x64",
 };
-#define COMPOSED 3 // one of each model: what a slow driver runs op by op
+#define COMPOSED 3 // one of each model: what is run op by op where large sizes take too long
 
 typedef struct golden {
     sl_ctx *ctx;
@@ -166,8 +166,8 @@ int main(void)
     int n = (int)SL_ARRAY_LEN(cases);
     tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, fused_agrees, 0, n);
-    // On Vulkan the composed form's ops are held to plain loops one by one, which is enough in f16.
-    int composed = test_backend_is_half() ? 0 : test_backend_is_cpu() ? n : COMPOSED;
+    // In f16 the composed form's ops are held to plain loops one by one, which is enough of it.
+    int composed = test_backend_is_half() ? 0 : test_backend_takes_large() ? n : COMPOSED;
     tcase_add_loop_test(tc, composed_agrees, 0, composed);
     tcase_add_loop_test(tc, thread_counts_agree, 0, test_backend_is_cpu() ? n : 0);
     Suite *s = suite_create("net golden");

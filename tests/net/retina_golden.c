@@ -221,7 +221,6 @@ int main(void)
     TCase *tc = tcase_create("golden");
     tcase_set_timeout(tc, 800);
     tcase_add_loop_test(tc, small_models_agree, 0, (int)SL_ARRAY_LEN(small));
-    // A device in software takes long for this one.
     tcase_add_loop_test(tc, tiny_agrees, 0, test_backend_takes_large());
     Suite *s = suite_create("net retina golden");
     suite_add_tcase(s, tc);

@@ -168,7 +168,7 @@ int main(void)
     if (!test_backend_is_there())
         return 77;
     TCase *tc = tcase_create("golden");
-    tcase_set_timeout(tc, 800);
+    tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, small_models_agree, 0, (int)SL_ARRAY_LEN(small));
     // Elsewhere the op's suite has as many landmarks.
     int large = test_backend_takes_large() ? (int)SL_ARRAY_LEN(tiny) : 0;

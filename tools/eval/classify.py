@@ -14,6 +14,7 @@ import os
 import sys
 
 import numpy as np
+from PIL import ImageOps
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "golden"), os.path.join(HERE, "..", "train")]
@@ -33,6 +34,7 @@ class Pictures:
         data = features.Data(args.data)
         found = {name: data.labelled(name) for name in SETS}
         self.sets = {name: pictures for name, (pictures, _) in found.items()}
+        self.sets["mirrored"] = [ImageOps.mirror(p) for p in self.sets["base-val"]]
         self.labels = {name: labels for name, (_, labels) in found.items()}
         self.sets["larger"] = data.large()
         self.sets["photographs"] = features.photographs(args.photographs, args.photograph_limit)
@@ -97,6 +99,9 @@ def base_table(models, labels):
     rows = [(f"top-{top}", *(percent(*episodes.accuracy(m.answers["base-val"]["logits"], labels,
                                                         top)) for m in models.values()))
             for top in (1, 5)]
+    rows.append(("top-1 with the mirror image's logits added", *(percent(*episodes.accuracy(
+        m.answers["base-val"]["logits"] + m.answers["mirrored"]["logits"], labels, 1))
+        for m in models.values())))
     first = next(iter(models.values())).answers["base-val"]["logits"]
     rows.append(("top-1 against the first",
                  *(percent(*episodes.difference(m.answers["base-val"]["logits"], first, labels))
@@ -104,18 +109,19 @@ def base_table(models, labels):
     table("Base classes, base/val (95 % intervals)", models, rows)
 
 
-def calibration_table(models, labels):
+def calibration_table(models, labels, seed):
     """Measured on the half by which no temperature was fitted."""
     _, half = features.halves(labels)
     rows = []
     for name, m in models.items():
         logits, divisor = m.answers["base-val"]["logits"][half], m.config["temperature"]
+        shown = episodes.softmax(logits / divisor)
         cells = [f"{percent(episodes.calibration_error(p, labels[half]))} / "
                  f"{episodes.cross_entropy(p, labels[half]):.3f}"
-                 for p in (episodes.softmax(logits), episodes.softmax(logits / divisor))]
-        rows.append((name, f"{divisor}", *cells))
+                 for p in (episodes.softmax(logits), shown)]
+        rows.append((name, f"{divisor}", *cells, percent(episodes.chance_error(shown, seed))))
     table("Probabilities, the other half of base/val: expected calibration error in % (15 bins) / "
-          "cross-entropy", ("temperature", "as trained", "as shown"), rows)
+          "cross-entropy", ("temperature", "as trained", "as shown", "error by chance alone"), rows)
 
 
 def few_shot_table(kinds, pictures, args):
@@ -242,7 +248,7 @@ def main():
         name, path = item.split("=", 1)
         models[name] = Measured(path, args, pictures)
     base_table(models, pictures.labels["base-val"])
-    calibration_table(models, pictures.labels["base-val"])
+    calibration_table(models, pictures.labels["base-val"], args.seed)
     few_shot_table(features_of(models, pictures, args), pictures, args)
     joint_table(models, pictures, args)
     for name, m in models.items():

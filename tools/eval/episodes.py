@@ -86,6 +86,15 @@ def calibration_error(probabilities, labels, bins=15):
     return float(weights @ gaps)
 
 
+def chance_error(probabilities, seed, draws=20):
+    """The mean calibration error of as many pictures if the probabilities were right."""
+    sums = probabilities.astype(np.float64).cumsum(1)
+    rng = np.random.default_rng(seed)
+    return float(np.mean([calibration_error(
+        probabilities, (sums < rng.random((len(sums), 1)) * sums[:, -1:]).sum(1))
+        for _ in range(draws)]))
+
+
 def cross_entropy(probabilities, labels):
     """In nats; the mean over pictures."""
     chosen = probabilities[np.arange(len(labels)), labels]

@@ -45,8 +45,11 @@ def pictures(path, part):
 
 
 def make_store(data, store):
+    """What is in the store already, stays. The labels are written last."""
     os.makedirs(store, exist_ok=True)
     for name, (archive, part) in ARCHIVES.items():
+        if os.path.exists(os.path.join(store, f"{name}.labels.npy")):
+            continue
         order = {identity: i for i, (identity, _) in
                  enumerate(labels(data)[name.split("-")[0]])}
         found = list(pictures(os.path.join(data, archive), part))

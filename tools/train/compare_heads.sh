@@ -7,9 +7,7 @@ set -eu
 here=$(dirname "$0")
 data=$1 work=$2 seed=$3
 shift 3
-mkdir -p "$work"
-[ -e "$work/store/novel-query.labels.npy" ] ||
-    python3 "$here/classify_data.py" --data "$data" --store "$work/store"
+python3 "$here/classify_data.py" --data "$data" --store "$work/store"
 train() # HEAD OPTIONS...
 {
     run=$work/run-$1-$seed

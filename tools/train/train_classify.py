@@ -156,10 +156,8 @@ class Run:
         logits = self.model(x)["logits"]
         if self.scale is not None:
             logits = logits * (self.scale.exp() / self.model.config["scale"])
-        loss = own * F.cross_entropy(logits, y, label_smoothing=args.smoothing)
-        if own < 1:
-            loss = loss + (1 - own) * F.cross_entropy(logits, y[partner],
-                                                      label_smoothing=args.smoothing)
+        loss = sum(share * F.cross_entropy(logits, label, label_smoothing=args.smoothing)
+                   for share, label in ((own, y), (1 - own, y[partner])))
         self.model.zero_grad(set_to_none=True)
         if self.scale is not None:
             self.scale.grad = None

@@ -5,9 +5,7 @@
 set -eu
 here=$(dirname "$0")
 data=$1 work=$2
-mkdir -p "$work"
-[ -e "$work/store/novel-query.labels.npy" ] ||
-    python3 "$here/classify_data.py" --data "$data" --store "$work/store"
+python3 "$here/classify_data.py" --data "$data" --store "$work/store"
 [ -e "$work/run/done.pt" ] ||
     python3 "$here/train_classify.py" --store "$work/store" --out "$work/run" \
         --head hyperspherical --steps 12800 --sides 40:0.4 48:0.7 64:1 --cutmix 0.5 --mixup 0.2 \
