@@ -25,6 +25,20 @@ START_TEST(config_is_read)
 }
 END_TEST
 
+START_TEST(fade_is_read)
+{
+    sl_model *model;
+    ck_assert_int_eq(sl_model_open(ctx, GOLDEN("fade"), &model), SL_OK);
+    ck_assert(model->lmd.has_fade);
+    ck_assert_float_eq_tol(model->lmd.fade[0], 0.31f, 1e-7f);
+    ck_assert_float_eq_tol(model->lmd.fade[1], 0.37f, 1e-7f);
+    sl_model_free(model);
+    ck_assert_int_eq(sl_model_open(ctx, GOLDEN("decoder"), &model), SL_OK);
+    ck_assert(!model->lmd.has_fade);
+    sl_model_free(model);
+}
+END_TEST
+
 START_TEST(config_follows_from_shapes)
 {
     static const char *const names[] = { GOLDEN("decoder"), GOLDEN("unshuffle"), GOLDEN("deep") };
@@ -130,6 +144,12 @@ START_TEST(bad_metadata_is_refused)
         { "config", "{\"embed_dim\": 8, \"colour\": 1}", "\"colour\"", SL_ERR_FORMAT },
         { "config", "{\"embed_dim\": -8}", "\"embed_dim\"", SL_ERR_FORMAT },
         { "config", "{\"threshold\": 1.5}", "\"threshold\"", SL_ERR_FORMAT },
+        { "config", "{\"fade\": 0.5}", "\"fade\"", SL_ERR_FORMAT },
+        { "config", "{\"fade\": [0.5]}", "\"fade\"", SL_ERR_FORMAT },
+        { "config", "{\"fade\": [\"0\", \"1\"]}", "\"fade\"", SL_ERR_FORMAT },
+        { "config", "{\"fade\": [0.5, 0.5]}", "\"fade\"", SL_ERR_FORMAT },
+        { "config", "{\"fade\": [-0.1, 0.5]}", "\"fade\"", SL_ERR_FORMAT },
+        { "config", "{\"fade\": [0.1, 1.5]}", "\"fade\"", SL_ERR_FORMAT },
         { "config", "{\"embed_dim\": 16, \"depths\": [2,1,1,1,3], \"heads\": [1,2,4,2,1]}",
           "disagree about embed_dim", SL_ERR_FORMAT },
         { "config", "{\"embed_dim\": 8, \"depths\": [2,1,2,1,3], \"heads\": [1,2,4,2,1]}",
@@ -171,14 +191,18 @@ END_TEST
 
 START_TEST(conversion_round_trips)
 {
+    static const char *const names[] = { "unshuffle", "fade" };
+    char from[512], origin[64];
     sl_model *model, *again;
-    const sl_convert_options options = { .half = _i, .overwrite = true };
-    ck_assert_int_eq(sl_model_open(ctx, GOLDEN("unshuffle"), &model), SL_OK);
+    const sl_convert_options options = { .half = _i % 2, .overwrite = true };
+    snprintf(from, sizeof from, GOLDEN("%s"), names[_i / 2]);
+    snprintf(origin, sizeof origin, "%s.safetensors", names[_i / 2]);
+    ck_assert_int_eq(sl_model_open(ctx, from, &model), SL_OK);
     ck_assert_int_eq(sl_model_convert(ctx, model, path, NULL), SL_ERR_EXISTS);
     ck_assert_msg(sl_model_convert(ctx, model, path, &options) == SL_OK, "%s", sl_ctx_message(ctx));
     ck_assert_msg(sl_model_open(ctx, path, &again) == SL_OK, "%s", sl_ctx_message(ctx));
     ck_assert_mem_eq(&again->lmd, &model->lmd, sizeof model->lmd);
-    ck_assert_str_eq(sl_tensor_set_meta(again->set, "converted_from"), "unshuffle.safetensors");
+    ck_assert_str_eq(sl_tensor_set_meta(again->set, "converted_from"), origin);
     for (size_t i = 0; i < sl_tensor_set_count(model->set); i++) {
         const sl_tensor *a = sl_tensor_set_at(model->set, i);
         const sl_tensor *b = sl_tensor_set_find(again->set, a->name);
@@ -217,6 +241,7 @@ int main(void)
     TCase *tc = tcase_create("config");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, config_is_read);
+    tcase_add_test(tc, fade_is_read);
     tcase_add_test(tc, config_follows_from_shapes);
     tcase_add_test(tc, shift_follows_img_size);
     tcase_add_test(tc, missing_tensor_is_named);
@@ -226,7 +251,7 @@ int main(void)
     tcase_add_loop_test(tc, values_that_are_not_finite_are_refused, 0, 3);
     tcase_add_test(tc, bad_metadata_is_refused);
     tcase_add_test(tc, description_is_json);
-    tcase_add_loop_test(tc, conversion_round_trips, 0, 2);
+    tcase_add_loop_test(tc, conversion_round_trips, 0, 4);
     tcase_add_test(tc, half_refuses_what_it_cannot_hold);
     Suite *s = suite_create("net config");
     suite_add_tcase(s, tc);

@@ -11,12 +11,14 @@
 #define HALF_TOLERANCE 5e-3
 
 static const char *const cases[] = {
-    "decoder.mixed-200x150", "unshuffle.dense-50x31", "deep.mixed-70x130", // the first COMPOSED
+    "decoder.mixed-200x150", "unshuffle.dense-50x31", "deep.mixed-70x130",
+    "fade.mixed-75x130", // up to here COMPOSED
     "decoder.dense-64x96",   "decoder.none-33x40",    "decoder.all-33x40",
     "decoder.mixed-7x300",   "decoder.mixed-1x1",     "unshuffle.mixed-129x128",
-    "unshuffle.mixed-1x1",   "deep.dense-64x64",
+    "unshuffle.mixed-1x1",   "deep.dense-64x64",      "fade.dense-40x33",
+    "fade.mixed-1x1",
 };
-#define COMPOSED 3 // one of each model: what is run op by op where large sizes take too long
+#define COMPOSED 4 // one of each model: what is run op by op where large sizes take too long
 
 typedef struct golden {
     sl_ctx *ctx;

@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import safetensors  # noqa: E402 (the plain one beside this file)
 
 DEFAULTS = {"window": 8, "mlp_ratio": 4, "img_size": 512, "unshuffle": 1, "threshold": 0.5,
-            "modulator": "decoder"}
+            "modulator": "decoder", "fade": None}
 OFFICIAL = {"embed_dim": 32, "depths": [1, 2, 8, 8, 2, 8, 8, 2, 1],
             "heads": [1, 2, 4, 8, 16, 16, 8, 4, 2]}
 
@@ -60,6 +60,18 @@ def reflected_index(w):
     """The (w+2)*(w+2) tokens of a window padded by reflection, as indices of its w*w own."""
     line = torch.tensor([1, *range(w), w - 2])
     return (line[:, None] * w + line[None, :]).flatten()
+
+
+@functools.lru_cache(64)
+def interpolation(pixels, cells, size, offset, dtype):
+    """[pixels, cells]: what each pixel of a line takes from the cells, linearly between their
+    middles. The first cell begins at pixel `offset`; beyond the outer middles nothing changes."""
+    at = ((torch.arange(pixels, dtype=dtype) + 0.5 - offset) / size - 0.5).clamp(0, cells - 1)
+    left = at.floor().long().clamp(max=max(cells - 2, 0))
+    part = (at - left).unsqueeze(1)
+    line = torch.zeros(pixels, cells, dtype=dtype)
+    line.scatter_(1, left.unsqueeze(1), 1 - part)
+    return line.scatter_add_(1, (left.unsqueeze(1) + 1).clamp(max=cells - 1), part)
 
 
 @functools.lru_cache(64)
@@ -324,9 +336,34 @@ class LmdVit(nn.Module):
             y = F.pixel_shuffle(y, f)
         return y.permute(0, 2, 3, 1)
 
-    @staticmethod
-    def gated(x, y):
-        return x + y[..., :3] * torch.sigmoid(y[..., 3:]).clamp(min=0.1)
+    def gated(self, x, y, scores):
+        """The output, not clamped. With `fade` the change grows with what every predictor says."""
+        change = y[..., :3] * torch.sigmoid(y[..., 3:]).clamp(min=0.1)
+        if self.config["fade"] is None:
+            return x + change
+        nothing, all_of_it = self.config["fade"]
+        sure = self.least_confidence(scores, *x.shape[1:3])
+        return x + change * ((sure - nothing) / (all_of_it - nothing)).clamp(0, 1)[..., None]
+
+    def least_confidence(self, scores, h, w):
+        """[B, h, w]: the least of the predictors' probabilities of blur, each interpolated."""
+        least, level = None, dict(zip((name for name, _ in self.layers()), self.levels()))
+        for key, z in scores.items():
+            name, i = key.split(".")
+            block = getattr(self, name).blocks[int(i)]
+            if block.score_predictor is None:
+                continue
+            scale = self.config["unshuffle"] << level[name]
+            size, offset = block.w * scale, block.shift * scale
+            p = torch.softmax(z, -1)[..., 0]
+            p = interpolation(h, p.shape[-2], size, offset, p.dtype) @ p \
+                @ interpolation(w, p.shape[-1], size, offset, p.dtype).T
+            least = p if least is None else torch.minimum(least, p)
+        return least
+
+    def levels(self):
+        """How often each layer's map was halved, in the order of `layers`."""
+        return [*range(self.scales + 1), *reversed(range(self.scales))]
 
     def decide(self, scores, threshold):
         return torch.softmax(scores, -1)[..., 0] > threshold
@@ -346,7 +383,8 @@ class LmdVit(nn.Module):
                 x = block(self, x, policies[i % 2])
             return x
 
-        return self.gated(x, self.features(x, run_layer)), scores
+        y = self.features(x, run_layer)
+        return self.gated(x, y, scores), scores
 
     @torch.no_grad()
     def infer(self, image, threshold=None, dense=False):
@@ -372,7 +410,8 @@ class LmdVit(nn.Module):
             return x
 
         x = image[None]
-        y = self.gated(x, self.features(x, run_layer)).clamp(0, 1)[0]
+        y = self.features(x, run_layer)
+        y = self.gated(x, y, {k: v[None] for k, v in scores.items()}).clamp(0, 1)[0]
         return y, {k: v.to(torch.uint8) for k, v in keeps.items()}, scores
 
 

@@ -30,6 +30,8 @@ MODELS = {
                       window=4, mlp_ratio=2, modulator="all", threshold=0.4),
     "deep": dict(embed_dim=4, depths=[1, 1, 1, 2, 1, 2, 1], heads=[1, 1, 2, 4, 2, 2, 1],
                  modulator="none", img_size=32),
+    "fade": dict(embed_dim=6, depths=[2, 2, 1, 1, 2], heads=[1, 3, 2, 4, 1], unshuffle=2,
+                 window=4, mlp_ratio=2, threshold=0.4, fade=[0.31, 0.37]),
 }
 # model, case name, height, width, options of infer()
 CASES = [
@@ -44,6 +46,9 @@ CASES = [
     ("unshuffle", "mixed-1x1", 1, 1, {}),
     ("deep", "mixed-70x130", 70, 130, {}),
     ("deep", "dense-64x64", 64, 64, {"dense": True}),
+    ("fade", "mixed-75x130", 75, 130, {}),
+    ("fade", "dense-40x33", 40, 33, {"dense": True}),
+    ("fade", "mixed-1x1", 1, 1, {}),
 ]
 
 

@@ -53,9 +53,7 @@ def window_labels(mask, block, level, unshuffle):
 
 def levels(model):
     """{layer name: level of its map}."""
-    s = model.scales
-    pairs = [(f"encoderlayer_{k}", k) for k in range(s)] + [("conv", s)]
-    return dict(pairs + [(f"decoderlayer_{k}", s - 1 - k) for k in range(s)])
+    return dict(zip((name for name, _ in model.layers()), model.levels()))
 
 
 def pruning_loss(model, scores, mask):
@@ -168,7 +166,7 @@ class Run:
     def __init__(self, args):
         torch.manual_seed(args.seed)
         self.args = args
-        self.model = lmd_vit.LmdVit(**NETWORK, threshold=args.threshold)
+        self.model = lmd_vit.LmdVit(**NETWORK, threshold=args.threshold, fade=args.fade)
         initialise(self.model)
         kernels.install(self.model)
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
@@ -261,6 +259,9 @@ def arguments():
     parser.add_argument("--lenient", type=float, default=0.125,
                         help="share of the time until change outside the blur is dear")
     parser.add_argument("--threshold", type=float, default=0.3, help="of keeping, when gated")
+    parser.add_argument("--fade", type=float, nargs=2, metavar=("NOTHING", "ALL"),
+                        help="least confidence of the predictors at which the change ends, and "
+                             "from which on it is made in full")
     parser.add_argument("--sharp-share", type=float, default=0.1)
     parser.add_argument("--hard", help="folder filled by deblur_hard.py")
     parser.add_argument("--hard-share", type=float, default=0.2)

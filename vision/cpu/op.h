@@ -56,6 +56,7 @@ extern const sl_cpu_op sl_cpu_conv2d;           // conv.c
 extern const sl_cpu_op sl_cpu_upconv_concat;    // upconv.c
 extern const sl_cpu_op sl_cpu_pixel_unshuffle;  // pixel.c
 extern const sl_cpu_op sl_cpu_gate;             // pixel.c
+extern const sl_cpu_op sl_cpu_certainty;        // pixel.c
 extern const sl_cpu_op sl_cpu_linear;           // linear.c
 extern const sl_cpu_op sl_cpu_layer_norm;       // layer_norm.c
 extern const sl_cpu_op sl_cpu_window_gather;    // window.c

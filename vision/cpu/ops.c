@@ -9,6 +9,7 @@ static const sl_cpu_op *const ops[SL_OP_COUNT] = {
     [SL_OP_CONV2D] = &sl_cpu_conv2d,
     [SL_OP_UPCONV_CONCAT] = &sl_cpu_upconv_concat,
     [SL_OP_GATE] = &sl_cpu_gate,
+    [SL_OP_CERTAINTY] = &sl_cpu_certainty,
     [SL_OP_PREDICT] = &sl_cpu_predict,
     [SL_OP_SELECT] = &sl_cpu_select,
     [SL_OP_WINDOW_BLOCK] = &sl_cpu_window_block,

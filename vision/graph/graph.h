@@ -21,11 +21,16 @@ typedef enum sl_op {
     SL_OP_CONV2D,           // x [H,W,Cin] -> [H',W',Cout]; weights [Cout,Cin,k,k], [Cout]; act
     SL_OP_UPCONV_CONCAT,    // x [H,W,Cin], skip [2H,2W,Cs] -> [2H,2W,Cout+Cs]: transposed conv 2x2
                             //   s2 first, skip behind; weights [Cin,Cout,2,2], [Cout]
-    SL_OP_GATE,             // image [H,W,3], y [H/f,W/f,4*f*f] -> [H,W,3]: shuffled y, image +
-                            //   y[0..2] * max(sigmoid(y[3]), 0.1), clamped to 0..1
+    SL_OP_GATE,             // image [H,W,3], y [H/f,W/f,4*f*f], sure [H,W] or none -> [H,W,3]:
+                            //   shuffled y, image + y[0..2] * max(sigmoid(y[3]), 0.1), clamped to
+                            //   0..1; where it is not sure, less of the change: `fade`
     SL_OP_PREDICT,          // x [H,W,C] -> scores [H/w,W/w,2], rolled frame of `shift`; 12 weights,
                             //   see sl_predict_weight
     SL_OP_SELECT,           // scores [H/w,W/w,2] -> list i32 [4+R], keep u8 [H/w,W/w]; threshold
+    SL_OP_CERTAINTY,        // scores [h,w,2], least [H,W] or none -> [H,W], H = h * `window`, in
+                            //   pixels: softmax(z0,z1)[0], linearly between the middles of the
+                            //   windows, of which the first begins at pixel `shift`, and flat
+                            //   beyond the outer ones; but no more than `least`
     SL_OP_WINDOW_BLOCK,     // x [H,W,C], list -> [H,W,C] in place; 18 weights, sl_block_weight
     SL_OP_WINDOW_GATHER,    // x [H,W,C], list -> [R*N,C], kept windows first, rolled by -shift
     SL_OP_WINDOW_SCATTER,   // x [H,W,C], t [R*N,C], list -> [H,W,C] in place on x, rolled back
@@ -155,6 +160,7 @@ typedef struct sl_attr {
     sl_act act;
     float slope;     // LEAKY_RELU
     float eps;       // LAYER_NORM, WINDOW_BLOCK, PREDICT, SOFT_ATTENTION
+    float fade[2];   // GATE: no change where `sure` is at most the first, all from the second on
     float threshold; // SELECT: keep where softmax(z0,z1)[0] > threshold; CANDIDATES: [0,1)
 } sl_attr;
 

@@ -82,6 +82,12 @@ static sl_status shape_upconv(sl_graph *g, sl_node *node, sl_shape out[], sl_dty
     return SL_OK;
 }
 
+static bool is_plane(const sl_value_info *v, uint64_t height, uint64_t width)
+{
+    return v->dtype == SL_F32 && v->shape.rank == 2 && v->shape.dim[0] == height &&
+           v->shape.dim[1] == width;
+}
+
 static sl_status shape_gate(sl_graph *g, sl_node *node, sl_shape out[], sl_dtype dtype[])
 {
     const sl_value_info *image = input(g, node, 0), *y = input(g, node, 1);
@@ -91,6 +97,10 @@ static sl_status shape_gate(sl_graph *g, sl_node *node, sl_shape out[], sl_dtype
         y->shape.dim[2] != 4 * f * f || y->shape.dim[0] * f != image->shape.dim[0] ||
         y->shape.dim[1] * f != image->shape.dim[1])
         return sl_rule_refuse(g, node, "wants an image [H,W,3] and a map [H/f,W/f,4*f*f]");
+    const sl_value_info *sure = node->in[2] ? input(g, node, 2) : NULL;
+    if (sure && !(is_plane(sure, image->shape.dim[0], image->shape.dim[1]) &&
+                  node->attr.fade[0] >= 0 && node->attr.fade[0] < node->attr.fade[1]))
+        return sl_rule_refuse(g, node, "wants a certainty [H,W], and to fade between two numbers");
     out[0] = image->shape;
     return SL_OK;
 }
@@ -113,6 +123,20 @@ static sl_status shape_predict(sl_graph *g, sl_node *node, sl_shape out[], sl_dt
     if (!fits)
         return sl_rule_refuse(g, node, "the predictor's weights do not fit the channels");
     out[0] = map_shape(x->shape.dim[0] / w, x->shape.dim[1] / w, 2);
+    return SL_OK;
+}
+
+static sl_status shape_certainty(sl_graph *g, sl_node *node, sl_shape out[], sl_dtype dtype[])
+{
+    const sl_value_info *s = input(g, node, 0), *least = node->in[1] ? input(g, node, 1) : NULL;
+    uint64_t w = node->attr.window, longest = UINT32_MAX / 2;
+    (void)dtype;
+    if (!is_map(s) || s->shape.dim[2] != 2 || w < 1 || node->attr.shift >= w ||
+        s->shape.dim[0] > longest / w || s->shape.dim[1] > longest / w)
+        return sl_rule_refuse(g, node, "wants scores [rows,columns,2] and a window in pixels");
+    out[0] = (sl_shape) { .rank = 2, .dim = { s->shape.dim[0] * w, s->shape.dim[1] * w } };
+    if (least && !is_plane(least, out[0].dim[0], out[0].dim[1]))
+        return sl_rule_refuse(g, node, "wants the certainty so far, of the same pixels");
     return SL_OK;
 }
 
@@ -319,10 +343,11 @@ static const sl_op_info ops[SL_OP_COUNT] = {
                        .macs = macs_conv2d },
     [SL_OP_UPCONV_CONCAT] = { "upconv_concat", "conv", 2, 2, 1, 2, 2, .shape = shape_upconv,
                               .macs = macs_upconv },
-    [SL_OP_GATE] = { "gate", "pixel", 2, 2, 1, 0, 0, .shape = shape_gate },
+    [SL_OP_GATE] = { "gate", "pixel", 2, 3, 1, 0, 0, .shape = shape_gate },
     [SL_OP_PREDICT] = { "predict", "predict", 1, 1, 1, SL_PREDICT_WEIGHTS, SL_PREDICT_WEIGHTS,
                         .shape = shape_predict, .macs = macs_predict },
     [SL_OP_SELECT] = { "select", "predict", 1, 1, 2, 0, 0, .shape = shape_select },
+    [SL_OP_CERTAINTY] = { "certainty", "predict", 1, 2, 1, 0, 0, .shape = shape_certainty },
     [SL_OP_WINDOW_BLOCK] = { "window_block", "block", 1, 2, 1, SL_BLOCK_WEIGHTS, SL_BLOCK_WEIGHTS,
                              .in_place = true, .takes_list = true, .shape = shape_block,
                              .macs = macs_block },

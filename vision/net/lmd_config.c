@@ -160,6 +160,15 @@ static bool read_modulator(const json_t *value, sl_modulator *out)
     return false;
 }
 
+static bool read_fade(const json_t *value, float fade[2])
+{
+    for (size_t i = 0; i < 2; i++)
+        fade[i] = (float)json_number_value(json_array_get(value, i));
+    return json_array_size(value) == 2 && json_is_number(json_array_get(value, 0)) &&
+           json_is_number(json_array_get(value, 1)) && fade[0] >= 0 && fade[0] < fade[1] &&
+           fade[1] <= 1;
+}
+
 static bool read_key(const char *key, const json_t *value, sl_lmd_config *c, uint32_t *heads)
 {
     if (strcmp(key, "embed_dim") == 0)
@@ -183,6 +192,8 @@ static bool read_key(const char *key, const json_t *value, sl_lmd_config *c, uin
         c->threshold = (float)t;
         return json_is_number(value) && t > 0 && t < 1;
     }
+    if (strcmp(key, "fade") == 0)
+        return c->has_fade = read_fade(value, c->fade);
     return false;
 }
 
@@ -283,6 +294,9 @@ char *sl_lmd_config_json(sl_ctx *ctx, const sl_lmd_config *c)
         json_object_set_new(root, "unshuffle", json_integer(c->unshuffle));
     if (c->threshold > d.threshold || c->threshold < d.threshold)
         json_object_set_new(root, "threshold", json_real((double)c->threshold));
+    if (c->has_fade)
+        json_object_set_new(root, "fade",
+                            json_pack("[f, f]", (double)c->fade[0], (double)c->fade[1]));
     if (c->modulator != d.modulator)
         json_object_set_new(root, "modulator",
                             json_string(c->modulator == SL_MODULATOR_ALL ? "all" : "none"));

@@ -12,6 +12,7 @@ typedef struct builder {
     const sl_tensor_set *set;
     const sl_lmd_config *config;
     const sl_lmd_build *options;
+    sl_value *certainty; // of the predictors so far, if the change fades by it
 } builder;
 
 static const sl_tensor *weight(const builder *b, const char *prefix, const char *key)
@@ -65,13 +66,28 @@ static sl_value predict(const builder *b, const char *prefix, const sl_attr *att
                         SL_PREDICT_WEIGHTS);
 }
 
-static sl_value select_windows(const builder *b, const char *layer, uint32_t block,
-                               const char *prefix, const sl_attr *attr, sl_value x)
+// scale: pixels of a token's side.
+static void ask_certainty(const builder *b, const char *prefix, const sl_attr *attr, uint32_t scale,
+                          sl_value scores)
 {
-    char name[96];
+    const sl_attr pixels = { .window = attr->window * scale, .shift = attr->shift * scale };
+    *b->certainty = sl_graph_add(b->g, SL_OP_CERTAINTY, prefix, &pixels,
+                                 (sl_value[SL_MAX_INPUTS]) { scores, *b->certainty }, NULL, 0);
+}
+
+static sl_value select_windows(const builder *b, uint32_t index, uint32_t block, const char *prefix,
+                               const sl_attr *attr, sl_value x)
+{
+    char layer[64], name[96];
+    sl_lmd_layer_name(b->config, index, layer, sizeof layer);
     sl_value scores = predict(b, prefix, attr, x);
     snprintf(name, sizeof name, "scores/%s.%u", layer, block);
     sl_graph_output(b->g, scores, name);
+    if (b->config->has_fade)
+        ask_certainty(b, prefix, attr, b->config->unshuffle << sl_lmd_layer_level(b->config, index),
+                      scores);
+    if (b->options->dense)
+        return SL_NO_VALUE;
     if (b->options->given_lists)
         return b->g->status == SL_OK ? list_input(b, layer, block, &b->g->values[x].shape)
                                      : SL_NO_VALUE;
@@ -170,8 +186,8 @@ static sl_value layer(const builder *b, uint32_t index, sl_value x)
                          .threshold = b->options->threshold > 0 ? b->options->threshold
                                                                 : config->threshold };
         snprintf(prefix, sizeof prefix, "%s.blocks.%u", name, i);
-        if (i < 2 && !b->options->dense)
-            lists[i] = select_windows(b, name, i, prefix, &attr, x);
+        if (i < 2 && (!b->options->dense || config->has_fade))
+            lists[i] = select_windows(b, index, i, prefix, &attr, x);
         x = block(b, prefix, &attr, x, lists[i % 2]);
     }
     return x;
@@ -182,7 +198,8 @@ static sl_value layer(const builder *b, uint32_t index, sl_value x)
 sl_status sl_lmd_vit_build(sl_graph *g, const sl_tensor_set *set, const sl_lmd_config *config,
                            const sl_lmd_build *options)
 {
-    const builder b = { g, set, config, options };
+    sl_value certainty = SL_NO_VALUE;
+    const builder b = { g, set, config, options, &certainty };
     const uint32_t scales = config->scales, f = config->unshuffle;
     const uint32_t multiple = sl_lmd_multiple(config);
     if (options->height == 0 || options->width == 0 || options->height % multiple ||
@@ -192,7 +209,7 @@ sl_status sl_lmd_vit_build(sl_graph *g, const sl_tensor_set *set, const sl_lmd_c
                                    options->width, options->height, multiple);
 
     const sl_shape image_shape = { .rank = 3, .dim = { options->height, options->width, 3 } };
-    const sl_attr pixels = { .factor = f };
+    const sl_attr pixels = { .factor = f, .fade = { config->fade[0], config->fade[1] } };
     const sl_attr stem = { .stride = 1, .pad = 1, .act = SL_ACT_LEAKY_RELU, .slope = LEAKY_SLOPE };
     const sl_attr down = { .stride = 2, .pad = 1 };
     const sl_attr last = { .stride = 1, .pad = 1 };
@@ -215,8 +232,8 @@ sl_status sl_lmd_vit_build(sl_graph *g, const sl_tensor_set *set, const sl_lmd_c
         x = layer(&b, scales + 1 + k, x);
     }
     x = conv(&b, "output_proj.proj.0", x, &last);
-    x = sl_graph_add(g, SL_OP_GATE, "output", &pixels, (sl_value[SL_MAX_INPUTS]) { image, x }, NULL,
-                     0);
+    x = sl_graph_add(g, SL_OP_GATE, "output", &pixels,
+                     (sl_value[SL_MAX_INPUTS]) { image, x, certainty }, NULL, 0);
     sl_graph_output(g, x, "output");
     return g->status;
 }

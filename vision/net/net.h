@@ -29,6 +29,8 @@ typedef struct sl_lmd_config {
     uint32_t img_size;  // decides which layers shift, see sl_lmd_shift
     uint32_t unshuffle; // f: pixel-unshuffle stem; 1: none
     float threshold;    // keep where softmax(z0,z1)[0] is above it
+    bool has_fade;      // ours: the change is made as far as every predictor is sure of blur:
+    float fade[2];      // nothing up to the first probability, all of it from the second on
     sl_modulator modulator;
 } sl_lmd_config;
 
@@ -49,7 +51,7 @@ uint32_t sl_lmd_shift(const sl_lmd_config *config, uint32_t layer, uint32_t bloc
 typedef struct sl_lmd_build {
     uint32_t height, width; // multiples of sl_lmd_multiple
     float threshold;        // 0: the config's
-    bool dense;             // no predictors, every window computed
+    bool dense;             // every window computed; no predictors, but those of a fade
     bool composed;          // blocks op by op instead of SL_OP_WINDOW_BLOCK
     bool given_lists; // window lists are inputs "list/LAYER.PARITY" (i32); predictors still run
 } sl_lmd_build;

@@ -224,7 +224,8 @@ static void build_soft(maker *m, sl_value image, sl_value x)
 static void build(maker *m)
 {
     const sl_shape shape = { 3, { HEIGHT, WIDTH, 3 } };
-    const sl_attr pixels = { .factor = FACTOR };
+    const sl_attr pixels = { .factor = FACTOR, .fade = { 0.3f, 0.7f } };
+    const sl_attr sides = { .window = WINDOW * FACTOR, .shift = WINDOW / 2 * FACTOR };
     const sl_attr stem = { .stride = 1, .pad = 1, .act = SL_ACT_LEAKY_RELU, .slope = 0.01f };
     const sl_attr down = { .stride = 2, .pad = 1 }, last = { .stride = 1, .pad = 1 };
     const sl_attr windows = { .window = WINDOW,
@@ -249,8 +250,10 @@ static void build(maker *m)
     x = block(m, x, list, 2 * WIDE, &chain);
     tell(m, x, "the way down and up");
     x = conv(m, x, 2 * WIDE, 4 * FACTOR * FACTOR, &last, 0.1f);
-    x = sl_graph_add(m->g, SL_OP_GATE, "gate", &pixels, (sl_value[SL_MAX_INPUTS]) { image, x },
-                     NULL, 0);
+    sl_value sure = simple(m, SL_OP_CERTAINTY, &sides, scores);
+    tell(m, sure, "the certainty");
+    x = sl_graph_add(m->g, SL_OP_GATE, "gate", &pixels,
+                     (sl_value[SL_MAX_INPUTS]) { image, x, sure }, NULL, 0);
     tell(m, x, "the picture");
     build_soft(m, image, skip);
 }

@@ -6,7 +6,7 @@
 
 #include "graph/graph.h"
 
-#define SL_SPECIMEN_OUTPUTS 9
+#define SL_SPECIMEN_OUTPUTS 10
 
 // Of the choice of windows. It lies in a wide gap between the shares that the windows get, so that
 // rounding does not decide what is kept.

@@ -17,6 +17,7 @@
 #include "vulkan/copy.spv.h"
 #include "vulkan/dwconv.spv.h"
 #include "vulkan/dwconv-half.spv.h"
+#include "vulkan/certainty.spv.h"
 #include "vulkan/gate.spv.h"
 #include "vulkan/gate-half.spv.h"
 #include "vulkan/gemm.spv.h"
@@ -79,7 +80,8 @@ static const sl_vk_shader shaders[SL_VK_KERNEL_COUNT] = {
     [SL_VK_SELECT] = SHADER(select, 3),
     [SL_VK_ARGUMENTS] = SHADER(arguments, 3),
     [SL_VK_UNSHUFFLE] = SHADER(unshuffle, 2),
-    [SL_VK_GATE] = SHADER(gate, 3),
+    [SL_VK_GATE] = SHADER(gate, 4),
+    [SL_VK_CERTAINTY] = SHADER(certainty, 3),
     [SL_VK_SKIP] = SHADER(skip, 2),
     [SL_VK_COPY] = SHADER(copy, 2),
     [SL_VK_MULTIPLY] = SHADER(multiply, 2),
@@ -111,7 +113,7 @@ static const sl_vk_shader shaders[SL_VK_KERNEL_COUNT] = {
     [SL_VK_HALF + SL_VK_COLUMNS] = SHADER(columns_half, 4),
     [SL_VK_HALF + SL_VK_SCORE] = SHADER(score_half, 3),
     [SL_VK_HALF + SL_VK_UNSHUFFLE] = SHADER(unshuffle_half, 2),
-    [SL_VK_HALF + SL_VK_GATE] = SHADER(gate_half, 3),
+    [SL_VK_HALF + SL_VK_GATE] = SHADER(gate_half, 4),
     [SL_VK_HALF + SL_VK_SKIP] = SHADER(skip_half, 2),
     [SL_VK_HALF + SL_VK_BLOCK] = SHADER(block_half, 8),
     [SL_VK_HALF + SL_VK_POSITION] = SHADER(position_half, 4),

@@ -31,7 +31,8 @@ bool sl_vk_is_half(const sl_vk_program *p, sl_value value)
 static bool is_picture(const sl_graph *g, sl_value value)
 {
     sl_op producer = g->nodes[g->values[value].producer].op;
-    if (producer == SL_OP_GATE || producer == SL_OP_PREDICT || producer == SL_OP_CANDIDATES)
+    if (producer == SL_OP_GATE || producer == SL_OP_PREDICT || producer == SL_OP_CERTAINTY ||
+        producer == SL_OP_CANDIDATES)
         return true;
     if (producer != SL_OP_INPUT)
         return false;
@@ -39,8 +40,8 @@ static bool is_picture(const sl_graph *g, sl_value value)
         for (unsigned i = 0; i < SL_MAX_INPUTS; i++) {
             sl_op reader = g->nodes[n].op;
             bool as_picture = reader == SL_OP_PIXEL_UNSHUFFLE || reader == SL_OP_CONV2D ||
-                              (reader == SL_OP_GATE && i == 0) || reader == SL_OP_SELECT ||
-                              (reader == SL_OP_CANDIDATES && i == 2);
+                              (reader == SL_OP_GATE && i != 1) || reader == SL_OP_SELECT ||
+                              reader == SL_OP_CERTAINTY || (reader == SL_OP_CANDIDATES && i == 2);
             if (g->nodes[n].in[i] == value && !as_picture)
                 return false;
         }

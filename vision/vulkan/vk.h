@@ -116,6 +116,7 @@ typedef enum sl_vk_kernel {
     SL_VK_ARGUMENTS, // dispatch sizes of the ops behind a window list
     SL_VK_UNSHUFFLE,
     SL_VK_GATE,
+    SL_VK_CERTAINTY,
     SL_VK_SKIP, // a map into the last channels of a wider one
     SL_VK_COPY,
     SL_VK_MULTIPLY,
