@@ -67,6 +67,7 @@ def torch_network(model_path, precision, share, width, height, repeats, where):
     """Prints the median seconds. share 0: every window and no predictors."""
     lmd_vit, torch, dtype = start_torch(precision, where)
     model = lmd_vit.load_model(model_path).to(where).to(dtype)
+    model.config["fade"] = None     # PyTorch is spared it; where it fades, softlens is not
     x = torch.rand(int(height), int(width), 3).to(where).to(dtype)
     model.decide = lambda scores, threshold: spread(torch, scores, float(share))
 
@@ -78,7 +79,7 @@ def torch_network(model_path, precision, share, width, height, repeats, where):
     def run():
         if float(share) > 0:
             return model.infer(x)
-        return model.gated(x[None], model.features(x[None], run_layer))
+        return model.gated(x[None], model.features(x[None], run_layer), {})
 
     with torch.inference_mode():
         print(median_seconds(torch, where, int(repeats), run))

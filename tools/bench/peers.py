@@ -53,7 +53,7 @@ def torch_time(model_path, input_path, output_path, repeats):
     with torch.inference_mode():
         for _ in range(int(repeats) + 1):
             start = time.perf_counter()
-            y = model.gated(x, model.features(x, run_layer)).clamp(0, 1)[0]
+            y = model.gated(x, model.features(x, run_layer), {}).clamp(0, 1)[0]
             times.append(time.perf_counter() - start)
     np.save(output_path, y.numpy())
     print(statistics.median(times[1:]))

@@ -23,8 +23,9 @@ def load(path):
     """A safetensors file, or the averaged weights of a training checkpoint."""
     if not path.endswith(".pt"):
         return lmd_vit.load_model(path)
-    model = lmd_vit.LmdVit(**train_deblur.NETWORK)
-    model.load_state_dict(torch.load(path)["ema"])
+    checkpoint = torch.load(path)
+    model = lmd_vit.LmdVit(**checkpoint["config"])
+    model.load_state_dict(checkpoint["ema"])
     return model.eval()
 
 
@@ -70,6 +71,8 @@ def main():
     parser.add_argument("--count", type=int, default=40, help="pictures to look at")
     parser.add_argument("--recall", type=float, default=0.92, help="wanted, of blurred windows")
     parser.add_argument("--threshold", type=float, help="take this one instead of looking for it")
+    parser.add_argument("--fade", type=float, nargs=2, metavar=("NOTHING", "ALL"),
+                        help="instead of the model's own, see train_deblur.py")
     parser.add_argument("--out", help="safetensors file to write")
     parser.add_argument("--metadata", default="{}", help="JSON; further strings for the file")
     args = parser.parse_args()
@@ -86,6 +89,7 @@ def main():
                 threshold = round(float(t), 2)
     print(f"threshold {threshold}")
     model.config["threshold"] = threshold
+    model.config["fade"] = args.fade or model.config["fade"]
     if args.out:
         lmd_vit.save_model(model, args.out, json.loads(args.metadata))
 

@@ -186,6 +186,7 @@ class Run:
 
     def checkpoint(self):
         steady.save(self.path, {"model": self.model.state_dict(), "ema": self.ema, "step": self.step,
+                                "config": self.model.config,
                                 "optimiser": self.optimiser.state_dict(), "spent": self.spent,
                                 "crops": self.crops})
 
