@@ -123,7 +123,7 @@ static void certainty_row(void *arg, size_t y, unsigned worker)
     const float *least = call->in[1] ? (const float *)call->in[1] + y * width : NULL;
     float *out = (float *)call->out[0] + y * width;
     score_rows rows = rows_around(call->in[0], dim, attr, y);
-    float left = chance_at(&rows, 0), right = left;
+    float left = chance_at(&rows, 0), right;
     size_t x = 0;
     (void)worker;
     for (size_t k = 0; k <= columns; k++, left = right) { // up to the middle of window k
@@ -133,7 +133,7 @@ static void certainty_row(void *arg, size_t y, unsigned worker)
         float start = (float)attr->shift + ((float)k - 0.5f) * (float)attr->window - 0.5f;
         for (; x < end; x++) {
             float v = left + slope * ((float)x - start);
-            out[x] = least && least[x] < v ? least[x] : v; // a NaN stays one: no change there
+            out[x] = least && least[x] < v ? least[x] : v;
         }
     }
 }
