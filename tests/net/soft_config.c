@@ -132,6 +132,30 @@ END_TEST
     "\"dims\": [32,64,32,32], \"heads\": [1,2,1,1], \"depths\": [1,1,1,1], \"classes\": 10, "      \
     "\"ratios\": [3,2,1], \"kernels\": [7,5,3], \"stem\": 8"
 
+START_TEST(the_mirror_image_is_asked_for)
+{
+    const sl_convert_options how = { .overwrite = true };
+    edit e;
+    sl_model *model, *again;
+    edit_open(&e, GOLDEN("soft-plain"));
+    edit_set_meta(&e, "config", "{" PLAIN ", \"inverse\": \"soft\", \"mirror\": true}");
+    ck_assert_msg(edit_reopen(&e, &model) == SL_OK, "%s", sl_ctx_message(ctx));
+    ck_assert(model->soft.mirror);
+    sl_tensor_set_free(e.set);
+    char other[80];
+    snprintf(other, sizeof other, "%s.mirror", path);
+    ck_assert_int_eq(sl_model_convert(ctx, model, other, &how), SL_OK);
+    again = open_model(other, "soft");
+    unlink(other);
+    ck_assert(again->soft.mirror);
+    sl_model_free(again);
+    sl_model_free(model);
+    model = open_model(GOLDEN("soft-plain"), "soft");
+    ck_assert(!model->soft.mirror);
+    sl_model_free(model);
+}
+END_TEST
+
 START_TEST(bad_metadata_is_refused)
 {
     static const char *const bad[][2] = {
@@ -147,6 +171,7 @@ START_TEST(bad_metadata_is_refused)
         { "{\"std\": [1, 0, 1]}", "\"std\"" },
         { "{\"mean\": [1, 0]}", "\"mean\"" },
         { "{\"class_token\": 1}", "\"class_token\"" },
+        { "{\"mirror\": \"left\"}", "\"mirror\"" },
         { "{\"head\": \"cosine\"}", "\"head\"" },
         { "{" PLAIN ", \"image\": 300}", "crop of 300" },
         { "{" PLAIN ", \"head\": \"ebv\", \"scale\": 3}", "disagree about head" },
@@ -297,6 +322,7 @@ int main(void)
     tcase_add_test(tc, config_follows_from_shapes);
     tcase_add_test(tc, inverse_is_never_guessed);
     tcase_add_test(tc, conversion_round_trips);
+    tcase_add_test(tc, the_mirror_image_is_asked_for);
     tcase_add_test(tc, bad_metadata_is_refused);
     tcase_add_test(tc, bad_tensors_are_refused);
     tcase_add_test(tc, what_the_network_does_not_need_may_be_there);

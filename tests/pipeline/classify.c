@@ -73,8 +73,9 @@ START_TEST(answers_are_ranked)
 }
 END_TEST
 
-// What the network says when it is given the crop, normalised in plain words.
-static void expect_embedding(const sl_model *model, const sl_image *image, float *want)
+// What the network says when it is given the crop, or its mirror image, normalised in plain words.
+static void expect(const sl_model *model, const sl_image *image, bool mirrored, const char *output,
+                   float *want)
 {
     const sl_soft_config *config = &model->soft;
     sl_soft_options options = { .height = TEST_SOFT_CROP, .width = TEST_SOFT_CROP };
@@ -84,15 +85,18 @@ static void expect_embedding(const sl_model *model, const sl_image *image, float
     sl_cpu_weights *weights;
     sl_plan *plan;
     ck_ok(sl_image_centre(ctx, image, TEST_SOFT_RESIZE, TEST_SOFT_CROP, rgb));
-    for (size_t i = 0; i < SL_ARRAY_LEN(pixels); i++)
-        pixels[i] = ((float)rgb[i] / 255.0f - config->mean[i % 3]) / config->std[i % 3];
+    for (size_t i = 0; i < SL_ARRAY_LEN(pixels); i++) {
+        size_t y = i / (TEST_SOFT_CROP * 3), x = i / 3 % TEST_SOFT_CROP;
+        size_t from = (y * TEST_SOFT_CROP + (mirrored ? TEST_SOFT_CROP - 1 - x : x)) * 3 + i % 3;
+        pixels[i] = ((float)rgb[from] / 255.0f - config->mean[i % 3]) / config->std[i % 3];
+    }
     ck_ok(sl_graph_new(ctx, &graph));
     ck_ok(sl_soft_build(graph, model, &options));
     ck_ok(sl_cpu_weights_new(ctx, &weights));
     ck_ok(sl_cpu_compile(ctx, graph, weights, &plan));
     ck_ok(sl_plan_write(plan, sl_graph_find_output(graph, "image"), pixels));
     ck_ok(sl_plan_run(plan));
-    ck_ok(sl_plan_read(plan, sl_graph_find_output(graph, "embedding"), want));
+    ck_ok(sl_plan_read(plan, sl_graph_find_output(graph, output), want));
     sl_plan_free(plan);
     sl_cpu_weights_free(weights);
     sl_graph_free(graph);
@@ -107,7 +111,7 @@ START_TEST(the_network_sees_the_normalised_crop)
             scene(90 + 40 * seed, 130, seed + 1, seed == 1 ? 16 : 8, SCENE_MIXED, seed);
         sl_classification *found;
         float want[TEST_SOFT_EMBEDDING];
-        expect_embedding(model, image, want);
+        expect(model, image, false, "embedding", want);
         ck_ok(sl_classify_run(classify, image, 1, &found));
         for (size_t i = 0; i < TEST_SOFT_EMBEDDING; i++)
             ck_assert_msg(fabsf(found->embedding[i] - want[i]) < 1e-6f, "%zu: %g, not %g", i,
@@ -115,6 +119,106 @@ START_TEST(the_network_sees_the_normalised_crop)
         sl_classification_free(found);
         sl_image_free(image);
     }
+    sl_classify_free(classify);
+    sl_model_free(model);
+}
+END_TEST
+
+static void make_unit(float *x, size_t n)
+{
+    double length = norm(x, n);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(x[i] / length);
+}
+
+static sl_model *open_mirrored(sl_soft_head head)
+{
+    test_soft spec = { .head = head, .classes = CLASSES, .seed = 14, .mirror = true };
+    sl_model *model;
+    ck_ok(test_soft_open(ctx, in_dir("mirror.safetensors"), &spec, &model));
+    return model;
+}
+
+// The mean of two embeddings, each of unit length before, and again of unit length. _i: the head.
+START_TEST(the_mirror_image_is_seen_too)
+{
+    float want[2][TEST_SOFT_CHANNELS] = { 0 };
+    sl_model *model = open_mirrored((sl_soft_head)_i);
+    sl_classify *classify = open_classify(model, NULL);
+    sl_image *image = photo(9);
+    sl_classification *found;
+    ck_ok(sl_classify_run(classify, image, 1, &found));
+    for (int side = 0; side < 2; side++) {
+        expect(model, image, side, "embedding", want[side]);
+        make_unit(want[side], found->dimension);
+    }
+    double apart = 0;
+    for (size_t i = 0; i < found->dimension; i++) {
+        apart = fmax(apart, fabs((double)want[0][i] - (double)want[1][i]));
+        want[0][i] += want[1][i];
+    }
+    ck_assert_double_gt(apart, 1e-3);
+    make_unit(want[0], found->dimension);
+    for (size_t i = 0; i < found->dimension; i++)
+        ck_assert_float_eq_tol(found->embedding[i], want[0][i], 1e-6f);
+    sl_classification_free(found);
+    sl_image_free(image);
+    sl_classify_free(classify);
+    sl_model_free(model);
+}
+END_TEST
+
+// Where there is no gallery, a linear head goes by the mean of both logits.
+START_TEST(the_mirror_image_counts_in_logits)
+{
+    float logits[2][CLASSES];
+    sl_model *model = open_mirrored(SL_SOFT_HEAD_LINEAR);
+    sl_classify *classify = open_classify(model, NULL);
+    sl_image *image = photo(9);
+    sl_classification *found;
+    ck_ok(sl_classify_run(classify, image, CLASSES, &found));
+    double sum = 0;
+    for (int side = 0; side < 2; side++)
+        expect(model, image, side, "logits", logits[side]);
+    for (size_t k = 0; k < CLASSES; k++)
+        sum += exp(((double)logits[0][k] + (double)logits[1][k]) / 2);
+    for (size_t i = 0; i < found->count; i++) {
+        unsigned k;
+        ck_assert_int_eq(sscanf(found->matches[i].label, "thing %u", &k), 1);
+        double mean = ((double)logits[0][k] + (double)logits[1][k]) / 2;
+        ck_assert_double_eq_tol((double)found->matches[i].probability, exp(mean) / sum, 1e-5);
+    }
+    sl_classification_free(found);
+    sl_image_free(image);
+    sl_classify_free(classify);
+    sl_model_free(model);
+}
+END_TEST
+
+// A picture and its mirror image are the same to such a model.
+START_TEST(either_side_is_the_same)
+{
+    sl_model *model = open_mirrored(SL_SOFT_HEAD_HYPERSPHERICAL);
+    sl_classify *classify = open_classify(model, NULL);
+    // Of sides that are not resized, so that the crop of the mirror image is the mirrored crop.
+    sl_image *left = scene(TEST_SOFT_RESIZE, TEST_SOFT_RESIZE, 3, 8, SCENE_MIXED, 11);
+    sl_image *right = scene(TEST_SOFT_RESIZE, TEST_SOFT_RESIZE, 3, 8, SCENE_MIXED, 11);
+    sl_classification *found[2];
+    const size_t side = TEST_SOFT_RESIZE;
+    for (size_t y = 0; y < side; y++)
+        for (size_t x = 0; x < side; x++)
+            memcpy(right->pixels + (y * side + x) * 3, left->pixels + (y * side + side - 1 - x) * 3,
+                   3);
+    ck_ok(sl_classify_run(classify, left, 3, &found[0]));
+    ck_ok(sl_classify_run(classify, right, 3, &found[1]));
+    for (size_t i = 0; i < found[0]->dimension; i++)
+        ck_assert_float_eq_tol(found[0]->embedding[i], found[1]->embedding[i], 1e-6f);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_str_eq(found[0]->matches[i].label, found[1]->matches[i].label);
+    for (int i = 0; i < 2; i++)
+        sl_classification_free(found[i]);
+    sl_image_free(left);
+    sl_image_free(right);
     sl_classify_free(classify);
     sl_model_free(model);
 }
@@ -275,6 +379,10 @@ int main(void)
     tcase_add_loop_test(tests, answers_are_ranked, SL_SOFT_HEAD_LINEAR,
                         SL_SOFT_HEAD_HYPERSPHERICAL + 1);
     tcase_add_test(tests, the_network_sees_the_normalised_crop);
+    tcase_add_loop_test(tests, the_mirror_image_is_seen_too, SL_SOFT_HEAD_LINEAR,
+                        SL_SOFT_HEAD_HYPERSPHERICAL + 1);
+    tcase_add_test(tests, the_mirror_image_counts_in_logits);
+    tcase_add_test(tests, either_side_is_the_same);
     tcase_add_loop_test(tests, unknown_is_said, 0, 2);
     tcase_add_test(tests, a_gallery_may_stand_alone);
     tcase_add_loop_test(tests, enrolled_pictures_are_found_again, 0, 2);

@@ -10,7 +10,9 @@ static sl_image *image;
 
 static void make_inputs(void)
 {
-    test_soft spec = { .head = SL_SOFT_HEAD_HYPERSPHERICAL, .classes = 5, .seed = 80 };
+    test_soft spec = {
+        .head = SL_SOFT_HEAD_HYPERSPHERICAL, .classes = 5, .seed = 80, .mirror = true
+    };
     set_up_vulkan();
     trust_devices();
     ck_ok(test_soft_open(ctx, in_dir("soft.safetensors"), &spec, &soft));

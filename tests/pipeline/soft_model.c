@@ -134,6 +134,7 @@ static sl_soft_config config_of(const test_soft *spec)
                               .has_inverse = true,
                               .inverse = SL_INVERSE_NORM,
                               .class_token = true,
+                              .mirror = spec->mirror,
                               .classes = spec->head == SL_SOFT_HEAD_NONE ? 0 : spec->classes,
                               .head = spec->head,
                               .temperature = 1,

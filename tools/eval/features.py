@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "golden"), os.path.join(HERE, "..", "train")]
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "golden"), os.path.join(HERE, "..", "train")]
 import classify_data  # noqa: E402
+import episodes  # noqa: E402
 import safetensors  # noqa: E402
 
 OUTPUTS = ("logits", "embedding", "pool3", "pool4")
@@ -43,6 +44,10 @@ class TorchEngine:
         self.config = self.model.config
         soft_fast.install(self.model.to(memory_format=torch.channels_last))
 
+    def directions(self):
+        """Of the trained classes; only heads with an embedding have them."""
+        return episodes.unit(self.model.directions.detach().numpy())
+
     def run(self, batch):
         """uint8 [n, side, side, 3] -> {output: f32 array}"""
         with self.torch.no_grad():
@@ -56,9 +61,12 @@ class SoftlensEngine:
 
     def __init__(self, path, binary):
         import soft
-        _, metadata = safetensors.load(path)
+        self.tensors, metadata = safetensors.load(path)
         self.config = soft.full_config(json.loads(metadata["config"]))
         self.path, self.binary = path, binary
+
+    def directions(self):
+        return episodes.unit(np.asarray(self.tensors["directions"], np.float32))
 
     def one(self, picture):
         with tempfile.TemporaryDirectory() as folder:
@@ -78,21 +86,32 @@ class SoftlensEngine:
         return {k: np.stack([a[k] for a in answers]) for k in answers[0]}
 
 
+def answers(engine, batch):
+    """Of a batch, as in pipeline/classify.c: with "mirror", means over both sides. Embeddings are
+    of unit length: a linear head leaves them as long as they are, galleries do not."""
+    found = engine.run(batch)
+    if engine.config["mirror"]:
+        other = engine.run(np.ascontiguousarray(batch[:, :, ::-1]))
+        for side in (found, other):
+            side["embedding"] = episodes.unit(side["embedding"])
+        found = {k: (v + other[k]) / 2 for k, v in found.items()}
+    found["embedding"] = episodes.unit(found["embedding"])
+    if engine.config["mirror"] and engine.config["embedding"]:
+        found["logits"] = engine.config["scale"] * found["embedding"] @ engine.directions().T
+    return found
+
+
 def of(engine, pictures):
-    """{output: f32 [n, ...]} of an iterable of PIL pictures; embeddings are of unit length."""
+    """{output: f32 [n, ...]} of an iterable of PIL pictures."""
     parts, batch = [], []
     for picture in pictures:
         batch.append(prepared(picture, engine.config))
         if len(batch) == BATCH:
-            parts.append(engine.run(np.stack(batch)))
+            parts.append(answers(engine, np.stack(batch)))
             batch = []
     if batch:
-        parts.append(engine.run(np.stack(batch)))
-    found = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-    if "embedding" in found:    # a linear head leaves it as long as it is; galleries do not
-        lengths = np.linalg.norm(found["embedding"], axis=1, keepdims=True)
-        found["embedding"] = found["embedding"] / np.maximum(lengths, 1e-12)
-    return found
+        parts.append(answers(engine, np.stack(batch)))
+    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
 
 class Data:

@@ -22,7 +22,7 @@ import safetensors  # noqa: E402 (the plain one beside this file)
 DEFAULTS = {"ratios": [8, 4, 2], "kernels": [9, 5, 3], "iterations": 20, "stem": 32,
             "class_token": True, "landmarks": "ratio", "head": "linear", "embedding": None,
             "scale": None, "temperature": 1.0, "image": 224, "resize": 248,
-            "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+            "mirror": False, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 REQUIRED = ("dims", "heads", "depths", "classes", "inverse")
 TINY = {"dims": [64, 128, 320, 512], "heads": [2, 4, 10, 16], "depths": [1, 2, 3, 2],
         "classes": 1000}

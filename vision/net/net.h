@@ -84,6 +84,7 @@ typedef struct sl_soft_config {
     bool has_inverse;                      // false: neither the file nor its shapes say which
     sl_inverse inverse;
     bool class_token;
+    bool mirror;      // ours: who classifies takes the mean of a picture and its mirror image
     uint32_t classes; // 0: no head
     sl_soft_head head;
     uint32_t embedding;    // d of the heads with directions; else 0

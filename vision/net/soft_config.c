@@ -195,6 +195,8 @@ static bool read_key(const char *key, const json_t *value, sl_soft_config *c)
         return sl_read_count(value, 1, 65535, &c->image);
     if (strcmp(key, "resize") == 0)
         return sl_read_count(value, 1, 65535, &c->resize);
+    if (strcmp(key, "mirror") == 0)
+        return read_flag(value, &c->mirror);
     if (strcmp(key, "mean") == 0)
         return read_reals(value, -1e6, c->mean);
     if (strcmp(key, "std") == 0)
@@ -397,6 +399,8 @@ json_t *sl_soft_config_object(const sl_soft_config *c)
         json_object_set_new(root, "class_token", json_false());
     set_count(root, "image", c->image, d.image);
     set_count(root, "resize", c->resize, d.resize);
+    if (c->mirror)
+        json_object_set_new(root, "mirror", json_true());
     set_reals(root, "mean", c->mean, d.mean);
     set_reals(root, "std", c->std, d.std);
     return root;

@@ -22,6 +22,7 @@ struct sl_classify {
     sl_value image, value[PARTS]; // SL_NO_VALUE: the network has none
     size_t size[PARTS];           // floats
     float *out[PARTS];            // what the last picture gave
+    float *mirrored[PARTS];       // what its mirror image gave, where the model is to see both
     uint8_t *rgb;                 // [image,image,3]
     float *pixels;                // the same, normalised
     float levels[3][256];         // of a channel's 8 bits, normalised
@@ -108,7 +109,7 @@ static void normalise_levels(sl_classify *c)
                 ((float)level / 255.0f - config->mean[channel]) / config->std[channel];
 }
 
-// Only heads with directions give unit length by themselves.
+// Of an embedding: only heads with directions give unit length by themselves.
 static void make_unit(float *x, size_t n)
 {
     double sum = 0;
@@ -117,6 +118,51 @@ static void make_unit(float *x, size_t n)
     double length = sqrt(sum);
     for (size_t i = 0; i < n; i++)
         x[i] = (float)(x[i] / (length > 1e-12 ? length : 1e-12));
+}
+
+static sl_status run_on_pixels(sl_classify *c)
+{
+    sl_status st = with_device(c, run_plan);
+    if (st == SL_OK)
+        make_unit(c->out[EMBEDDING], c->size[EMBEDDING]);
+    return st;
+}
+
+static void mirror_pixels(sl_classify *c)
+{
+    const size_t side = c->model->soft.image;
+    for (size_t y = 0; y < side; y++)
+        for (size_t left = 0, right = side - 1; left < right; left++, right--)
+            for (size_t i = 0; i < 3; i++) {
+                float *row = c->pixels + y * side * 3, swapped = row[left * 3 + i];
+                row[left * 3 + i] = row[right * 3 + i];
+                row[right * 3 + i] = swapped;
+            }
+}
+
+// Makes `out` the mean of what the crop and its mirror image give: a thing is what it is from
+// either side, and the errors of the two differ.
+static sl_status add_mirror_image(sl_classify *c)
+{
+    for (part p = 0; p < PARTS; p++) {
+        float *first = c->out[p];
+        c->out[p] = c->mirrored[p];
+        c->mirrored[p] = first;
+    }
+    mirror_pixels(c);
+    sl_status st = run_on_pixels(c);
+    for (part p = 0; p < PARTS; p++)
+        for (size_t i = 0; i < c->size[p]; i++)
+            c->out[p][i] = (c->out[p][i] + c->mirrored[p][i]) / 2;
+    make_unit(c->out[EMBEDDING], c->size[EMBEDDING]);
+    return st;
+}
+
+// Logits are left out where cosines with the mean embedding say the same.
+static bool has_logits(const sl_classify *c)
+{
+    const sl_soft_config *config = &c->model->soft;
+    return c->value[LOGITS] != SL_NO_VALUE && !(config->mirror && config->embedding > 0);
 }
 
 static sl_status look(sl_classify *c, const sl_image *image, sl_features *out)
@@ -128,17 +174,18 @@ static sl_status look(sl_classify *c, const sl_image *image, sl_features *out)
     size_t samples = (size_t)config->image * config->image * 3;
     for (size_t i = 0; i < samples; i++)
         c->pixels[i] = c->levels[i % 3][c->rgb[i]];
-    st = with_device(c, run_plan);
+    st = run_on_pixels(c);
+    if (st == SL_OK && config->mirror)
+        st = add_mirror_image(c);
     if (st != SL_OK)
         return st;
-    make_unit(c->out[EMBEDDING], c->size[EMBEDDING]);
     *out = (sl_features) { .dimension = c->size[EMBEDDING],
                            .pool3_size = c->size[POOL3],
                            .pool4_size = c->size[POOL4],
                            .embedding = c->out[EMBEDDING],
                            .pool3 = c->out[POOL3],
                            .pool4 = c->out[POOL4],
-                           .logits = c->value[LOGITS] != SL_NO_VALUE ? c->out[LOGITS] : NULL };
+                           .logits = has_logits(c) ? c->out[LOGITS] : NULL };
     return SL_OK;
 }
 
@@ -239,8 +286,11 @@ static sl_status make_room(sl_classify *c)
     c->rgb = sl_alloc(c->ctx, samples, 1);
     c->pixels = sl_alloc(c->ctx, samples, sizeof(float));
     bool ok = c->rgb && c->pixels;
-    for (part p = 0; p < PARTS && ok; p++)
+    for (part p = 0; p < PARTS && ok; p++) {
         ok = (c->out[p] = sl_alloc(c->ctx, c->size[p], sizeof(float))) != NULL;
+        if (ok && c->model->soft.mirror)
+            ok = (c->mirrored[p] = sl_alloc(c->ctx, c->size[p], sizeof(float))) != NULL;
+    }
     return ok ? SL_OK : SL_ERR_NOMEM;
 }
 
@@ -298,8 +348,10 @@ void sl_classify_free(sl_classify *c)
     sl_known_free(c->known);
     drop_plan(c);
     sl_device_close(c->device);
-    for (part p = 0; p < PARTS; p++)
+    for (part p = 0; p < PARTS; p++) {
         free(c->out[p]);
+        free(c->mirrored[p]);
+    }
     free(c->rgb);
     free(c->pixels);
     free(c);
