@@ -138,6 +138,11 @@ extern const app_command *const app_commands[]; // ends with NULL
     {                                                                                              \
         .name = "dense", .at = APP_AT(dense), .help = "Compute every window; prune nothing"        \
     }
+#define APP_TTA_OPTION(kinds, sentence)                                                            \
+    {                                                                                              \
+        .name = "tta", .kind = APP_CHOICE, .at = APP_AT(tta), .value = "KIND", .choices = kinds,   \
+        .help = sentence                                                                           \
+    }
 #define APP_OVERWRITE_OPTION                                                                       \
     {                                                                                              \
         .name = "overwrite", .at = APP_AT(overwrite), .help = "Replace files that exist"           \
@@ -262,6 +267,8 @@ app_exit app_usage(const app_command *command, const char *format, ...) APP_PRIN
 app_exit app_check_profile(const app_session *session, const char *path);
 // What --precision says.
 sl_precision app_precision(const app_session *session);
+// What --tta says of deblurring: views of a picture.
+unsigned app_views(const app_values *values);
 // What the command line says of classifying. app_classify_check: contradictions, printed.
 sl_classify_options app_classify_options(const app_session *session);
 app_exit app_classify_check(const app_session *session);

@@ -111,6 +111,8 @@ static const app_option rows[] = {
               "copy the file as it is" },
     APP_THRESHOLD_OPTION,
     APP_DENSE_OPTION,
+    APP_TTA_OPTION("flip|flips", "Let deblur and detect look a second time, at the mirror image "
+                                 "(flip); deblur also at both upside down (flips)"),
     { .name = "tile",
       .kind = APP_INTEGER,
       .at = APP_AT(tile),

@@ -20,6 +20,8 @@ static void settings(const batch *b, json_t *object)
     const app_values *values = &b->session->values;
     json_object_set_new(object, "keep_threshold", json_real((double)values->keep_threshold));
     json_object_set_new(object, "dense", json_boolean(values->dense));
+    if (values->tta)
+        json_object_set_new(object, "views", json_integer(app_views(values)));
     json_object_set_new(object, "min_blur", json_real((double)values->min_blur));
     json_object_set_new(object, "tile", json_integer((json_int_t)values->tile));
     json_object_set_new(object, "tile_bytes", json_integer((json_int_t)b->tile_bytes));
@@ -36,6 +38,7 @@ static sl_status prepare(batch_worker *worker, const sl_model *model, void **sta
                                   .dense = values->dense,
                                   .memory_bytes = worker->batch->tile_bytes,
                                   .tile = (uint32_t)values->tile,
+                                  .views = app_views(values),
                                   .precision = app_precision(worker->batch->session) };
     return sl_deblur_new(worker->ctx, model, &options, (sl_deblur **)state);
 }

@@ -51,7 +51,6 @@ static const char *of_detect(const app_values *v)
            : v->iou > 0       ? "iou"
            : v->sigma > 0     ? "sigma"
            : v->most          ? "max"
-           : v->tta           ? "tta"
            : v->size[0]       ? "size"
            : v->refine        ? "refine"
                               : NULL;
@@ -66,6 +65,9 @@ app_exit batch_read_formats(batch *b)
     if (!has_detect && of_detect(values))
         return app_usage(b->session->command, "--%s is of detect, which is none of the steps",
                          of_detect(values));
+    if (!has_detect && values->tta && !batch_has_step(b, &batch_step_deblur))
+        return app_usage(b->session->command,
+                         "--tta is of deblur and detect, which are none of the steps");
     b->writes_pictures = b->writes_pictures || values->overlay;
     while (list && result == APP_DONE) {
         size_t length = strcspn(list, ",");
@@ -119,6 +121,8 @@ app_exit batch_check_detect(const batch *b)
     if (!deblurs && of_deblur(values))
         return app_usage(command, "--%s is of deblur, which is none of the steps",
                          of_deblur(values));
+    if (!deblurs && values->tta && strcmp(values->tta, "flips") == 0)
+        return app_usage(command, "--tta flips is of deblur, which is none of the steps");
     if (values->overlay_style && !values->overlay)
         return app_usage(command, "--overlay-style is of --overlay; add it");
     if (values->unknown_rate > 0 && !classifies && !batch_detect_refines(b))

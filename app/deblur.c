@@ -36,6 +36,9 @@ static const app_option rows[] = {
       .help = "Also write before and after side by side; a directory for several images" },
     APP_THRESHOLD_OPTION,
     APP_DENSE_OPTION,
+    APP_TTA_OPTION("flip|flips", "Average with what the mirror image gives (flip), or with both "
+                                 "upside down, too (flips): a little better for two or four times "
+                                 "the work"),
     APP_DEVICE_OPTION,
     APP_PRECISION_OPTION,
     APP_PROFILE_OPTION,
@@ -84,6 +87,7 @@ static void print_json(const app_job *job, const sl_deblur_report *report, const
         json_object_set_new(object, "kept_share", json_real(report->kept_share));
         json_object_set_new(object, "seconds", json_real(report->seconds));
         json_object_set_new(object, "tiles", json_integer(report->tiles));
+        json_object_set_new(object, "views", json_integer(report->views));
         json_object_set_new(object, "tile_width", json_integer(report->tile_width));
         json_object_set_new(object, "tile_height", json_integer(report->tile_height));
         app_set_text(object, "device", report->device);
@@ -230,6 +234,7 @@ static app_exit prepare(work *w)
         .dense = values->dense,
         .memory_bytes = values->memory,
         .tile = (uint32_t)values->tile,
+        .views = app_views(values),
     };
     sl_status status = sl_deblur_new(w->session->ctx, w->model, &options, &w->deblur);
     if (status == SL_OK && app_interrupted())

@@ -39,19 +39,13 @@
           .min = 1,                                                                                \
           .max = 100000,                                                                           \
           .help = "Objects of a picture at most (default: 100)" },                                 \
-        { .name = "tta",                                                                           \
-          .kind = APP_CHOICE,                                                                      \
-          .at = APP_AT(tta),                                                                       \
-          .value = "KIND",                                                                         \
-          .choices = "flip",                                                                       \
-          .help = "Look a second time, at the mirror image" },                                     \
     {                                                                                              \
         .name = "size", .kind = APP_EXTENT, .at = APP_AT(size), .value = "LONGxSHORT", .min = 32,  \
         .max = 4096,                                                                               \
         .help = "Scale pictures to fit into these sides, in pixels (default: the model's)"         \
     }
 #define APP_NMS_OPTIONS                                                                            \
-    APP_FIND_OPTIONS,                                                                              \
+    APP_FIND_OPTIONS, APP_TTA_OPTION("flip", "Look a second time, at the mirror image"),           \
     {                                                                                              \
         .name = "tile", .kind = APP_INTEGER, .at = APP_AT(tile), .value = "N", .min = 32,          \
         .max = 65535,                                                                              \

@@ -104,6 +104,11 @@ sl_precision app_precision(const app_session *session)
     return name && strcmp(name, "f16") == 0 ? SL_PRECISION_F16 : SL_PRECISION_F32;
 }
 
+unsigned app_views(const app_values *values)
+{
+    return !values->tta ? 1 : strcmp(values->tta, "flips") == 0 ? 4 : 2;
+}
+
 sl_classify_options app_classify_options(const app_session *session)
 {
     const app_values *values = &session->values;

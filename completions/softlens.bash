@@ -40,7 +40,12 @@ _softlens_value() # option: completes its value; fails when it takes none
             ;;
         --overlay-style) _softlens_words boxes labels blur crop ;;
         --nms) _softlens_words gaussian linear hard none ;;
-        --tta) _softlens_words flip ;;
+        --tta)
+            case ${COMP_WORDS[1]} in
+                deblur | batch) _softlens_words flip flips ;;
+                *) _softlens_words flip ;;
+            esac
+            ;;
         --device) _softlens_words auto cpu vulkan ;;
         --precision) _softlens_words f32 f16 ;;
         --inverse) _softlens_words soft norm ;;
@@ -75,7 +80,7 @@ _softlens()
     case $command:$_softlens_current in
         deblur:-*)
             _softlens_words "$common" -o --output --format --quality --strip-metadata --overwrite \
-                --model --heat --compare --keep-threshold --dense --device --precision --profile \
+                --model --heat --compare --keep-threshold --dense --tta --device --precision --profile \
                 --threads --memory --tile --max-pixels --allow-truncated --json
             ;;
         detect:-*)

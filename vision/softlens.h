@@ -189,6 +189,8 @@ typedef struct sl_deblur_options {
     bool dense;            // prune nothing
     uint64_t memory_bytes; // what the activations of a tile may take; 0: 512 MiB
     uint32_t tile;         // side of a tile in pixels; 0: as large as the budget allows
+    unsigned views;        // averaged: 1 (or 0) the picture, 2 its mirror image too, 4 both upside
+                           // down too; as many times the work
     sl_precision precision;
 } sl_deblur_options;
 
@@ -196,6 +198,7 @@ typedef struct sl_deblur_report {
     uint32_t width, height;           // of the picture
     uint32_t tile_width, tile_height; // of the plan's canvas
     uint32_t tiles;
+    unsigned views;    // of each tile
     double kept_share; // windows computed / windows, over all blocks
     double seconds;    // network and compositing, without files
     char device[64];   // "cpu (avx512, 2 threads)"; ", after vulkan:0 failed" where it fell back

@@ -253,6 +253,11 @@ rm -rf out out2 out3
 # Little blur: the file as it is
 make picture dark.png 40x32
 plant in/keep.png
+for tta in flip flips; do # other settings: done anew
+    run batch deblur in -o out --include keep.png --tta $tta --json
+    did 1 0 0 0 0
+done
+rm -rf out
 run batch deblur in -o out --min-blur 0.99 --json
 says "\"done\":$((total + 1)),\"unchanged\":$((total + 1)),"
 check 'the same file' test in/keep.png -ef out/keep.png

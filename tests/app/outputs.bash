@@ -49,6 +49,13 @@ accepted deblur a.png -o t1.png --threads 1 --dense
 accepted deblur a.png -o t2.png --threads 2 --dense
 check 'threads change nothing' cmp t1.png t2.png
 
+# Mirror images
+run deblur a.png -o flips.png --tta flips --dense --json
+check '--tta flips makes four views' grep -q '"tiles":1,.*"views":4' "$outside/out"
+run deblur a.png -o flip.png --tta flip --dense --json
+check '--tta flip makes two' grep -q '"views":2' "$outside/out"
+check 'they differ from one' test "$(sha256sum t1.png flip.png flips.png | cut -d ' ' -f 1 | sort -u | wc -l)" = 3
+
 # Quiet, JSON
 accepted deblur a.png -o q.png --quiet
 check '--quiet prints nothing' test ! -s "$outside/out"

@@ -40,7 +40,7 @@ refused 2 'unknown command' ''
 refused 2 'did you mean --threads' deblur --treads 2 a.png
 refused 2 'did you mean --json' info --jsn m.safetensors
 refused 2 'unknown option --frobnicate;' deblur --frobnicate a.png
-refused 2 '--t may mean --threads or --tile' deblur --t 2 a.png
+refused 2 '--t may mean --tta or --threads' deblur --t 2 a.png
 refused 2 'unknown option -x' deblur -x a.png
 refused 2 'unknown option; put names' deblur $'-\xc3\xa9.png'
 refused 2 '--json takes no value' deblur --json=yes a.png
@@ -48,6 +48,7 @@ refused 2 '--threads needs a value' deblur a.png --threads
 refused 2 '--output needs a value' deblur a.png -o
 refused 2 '--output: ""' deblur a.png -o ''
 refused 2 'contradict' deblur --quiet --verbose a.png
+refused 2 'flip' deblur --tta sideways a.png
 refused 2 'contradict' deblur --dense --keep-threshold 0.5 a.png
 refused 2 'contradict' bench --dense --keep-share 0.5 m.safetensors
 refused 2 'unknown option --half' deblur --half a.png

@@ -131,10 +131,12 @@ static double distance(const sl_image *a, const sl_image *b, uint32_t margin)
 // the wrap: the picture's own edge depends on what lies at the other end of the tile.
 START_TEST(tiles_agree_with_the_whole)
 {
-    uint32_t depth = 1 + _i / 2, margin = depth == 1 ? 0 : 64;
+    uint32_t depth = 1 + _i / 2 % 2, margin = depth == 1 ? 0 : 64;
+    unsigned views = _i < 4 ? 1 : 4;
     sl_model *model = model_of(1, depth, 1 + _i % 2, TEST_KEEPS_RANDOM, 5);
     sl_image *image = scene(500, 420, 3, 16, SCENE_MIXED, 11), *whole_out, *tiled_out;
-    sl_deblur_options whole = { .dense = true }, tiled = { .dense = true, .tile = 256 };
+    sl_deblur_options whole = { .dense = true, .views = views };
+    sl_deblur_options tiled = { .dense = true, .views = views, .tile = 256 };
     sl_deblur *a = deblur_of(model, &whole), *b = deblur_of(model, &tiled);
     sl_deblur_report report;
     ck_ok(sl_deblur_run(a, image, &whole_out, NULL, &report));
@@ -149,6 +151,93 @@ START_TEST(tiles_agree_with_the_whole)
     sl_image_free(tiled_out);
     sl_deblur_free(a);
     sl_deblur_free(b);
+    sl_model_free(model);
+}
+END_TEST
+
+static sl_image *turned(const sl_image *image, bool is_mirrored, bool is_upside_down)
+{
+    size_t bytes = (size_t)image->channels * image->depth / 8, w = image->width;
+    sl_image *out;
+    ck_ok(sl_image_new(ctx, image->width, image->height, image->channels, image->depth, &out));
+    for (uint32_t y = 0; y < image->height; y++)
+        for (size_t x = 0; x < w; x++)
+            memcpy(sl_image_row(out, is_upside_down ? image->height - 1 - y : y) +
+                       (is_mirrored ? w - 1 - x : x) * bytes,
+                   image->pixels + y * image->row_bytes + x * bytes, bytes);
+    return out;
+}
+
+// The picture fills the canvas, so that a view is what a turned picture gives. Where one of them
+// computes no window, its share of the change is nothing.
+START_TEST(views_are_averaged)
+{
+    const unsigned views = _i ? 4 : 2;
+    sl_model *model = model_of(2, 2, 1, TEST_KEEPS_BRIGHT, 21);
+    sl_image *image = scene(128, 64, 3, 16, SCENE_BRIGHT_SPOT, 22), *seen[4], *out;
+    sl_deblur_options options = { .views = views };
+    sl_deblur *one = deblur_of(model, NULL), *all = deblur_of(model, &options);
+    double kept = 0, worst = 0;
+    sl_deblur_report report;
+    for (unsigned v = 0; v < views; v++) {
+        sl_image *view = turned(image, v & 1, v & 2), *made;
+        ck_ok(sl_deblur_run(one, view, &made, NULL, &report));
+        kept += report.kept_share / views;
+        seen[v] = turned(made, v & 1, v & 2);
+        sl_image_free(view);
+        sl_image_free(made);
+    }
+    ck_ok(sl_deblur_run(all, image, &out, NULL, &report));
+    ck_assert_double_eq_tol(report.kept_share, kept, 1e-12);
+    ck_assert(kept > 0 && kept < 1 && report.views == views && report.tiles == 1);
+    for (uint32_t y = 0; y < image->height; y++)
+        for (uint32_t x = 0; x < image->width; x++)
+            for (unsigned k = 0; k < 3; k++) {
+                double mean = 0;
+                bool is_clamped = false;
+                for (unsigned v = 0; v < views; v++) {
+                    unsigned is = sample(seen[v], x, y, k);
+                    is_clamped = is_clamped || is == 0 || is == 65535;
+                    mean += (double)is / views;
+                }
+                if (!is_clamped)
+                    worst = fmax(worst, fabs(mean - sample(out, x, y, k)));
+            }
+    ck_assert_msg(worst <= 1.1, "off by %g / 65535", worst);
+    ck_assert_uint_gt(differing(image, out), 100);
+    ck_assert_uint_gt(differing(seen[0], out), 100);
+    for (unsigned v = 0; v < views; v++)
+        sl_image_free(seen[v]);
+    sl_image_free(out);
+    sl_image_free(image);
+    sl_deblur_free(one);
+    sl_deblur_free(all);
+    sl_model_free(model);
+}
+END_TEST
+
+// Picture and heat map of the mirror image are the mirror images of both.
+START_TEST(views_turn_with_the_picture)
+{
+    sl_model *model = model_of(2, 2, 1, TEST_KEEPS_BRIGHT, 23);
+    sl_image *image = scene(128, 64, 3, 8, SCENE_BRIGHT_SPOT, 24);
+    sl_image *mirrored = turned(image, true, false), *a, *b, *heat_a, *heat_b;
+    sl_deblur_options options = { .views = 2 };
+    sl_deblur *d = deblur_of(model, &options);
+    ck_ok(sl_deblur_run(d, image, &a, &heat_a, NULL));
+    ck_ok(sl_deblur_run(d, mirrored, &b, &heat_b, NULL));
+    sl_image *c = turned(b, true, false), *heat_c = turned(heat_b, true, false);
+    ck_assert_uint_eq(differing(a, c), 0);
+    ck_assert_uint_gt(differing(a, b), 100);
+    for (uint32_t y = 0; y < image->height; y++) // drawn over pictures that are the same
+        for (uint32_t x = 0; x < image->width; x++)
+            for (unsigned k = 0; k < 3; k++)
+                ck_assert_int_le(abs((int)sample(heat_a, x, y, k) - (int)sample(heat_c, x, y, k)),
+                                 1);
+    sl_image *const all[] = { image, mirrored, a, b, c, heat_a, heat_b, heat_c };
+    for (size_t i = 0; i < SL_ARRAY_LEN(all); i++)
+        sl_image_free(all[i]);
+    sl_deblur_free(d);
     sl_model_free(model);
 }
 END_TEST
@@ -300,6 +389,10 @@ START_TEST(bad_options_are_refused)
         ck_fails(sl_deblur_new(ctx, model, &options, &d), SL_ERR_ARGUMENT, "threshold");
         ck_assert_ptr_null(d);
     }
+    for (unsigned views = 3; views < 6; views += 2) {
+        sl_deblur_options options = { .views = views };
+        ck_fails(sl_deblur_new(ctx, model, &options, &d), SL_ERR_ARGUMENT, "1, 2 or 4");
+    }
     sl_deblur_options options = { .device = "abacus" };
     ck_fails(sl_deblur_new(ctx, model, &options, &d), SL_ERR_ARGUMENT, "auto, cpu");
     ck_assert_ptr_null(d);
@@ -314,7 +407,9 @@ int main(void)
     tcase_add_loop_test(tests, all_sizes_and_kinds_work, 0, SL_ARRAY_LEN(sizes));
     tcase_add_test(tests, grey_is_the_mean_of_its_colours);
     tcase_add_loop_test(tests, nothing_kept_changes_nothing, 0, 2);
-    tcase_add_loop_test(tests, tiles_agree_with_the_whole, 0, 4);
+    tcase_add_loop_test(tests, tiles_agree_with_the_whole, 0, 5);
+    tcase_add_loop_test(tests, views_are_averaged, 0, 2);
+    tcase_add_test(tests, views_turn_with_the_picture);
     tcase_add_test(tests, a_budget_shrinks_the_tile);
     tcase_add_test(tests, a_tile_too_large_for_the_budget_shrinks_with_a_warning);
     tcase_add_test(tests, a_batch_equals_single_runs);

@@ -10,9 +10,11 @@ static size_t band_rows(const sl_composite *c)
 }
 
 sl_status sl_composite_new(sl_ctx *ctx, const sl_image *image, const sl_tile_axis *x,
-                           const sl_tile_axis *y, bool heat, sl_image *out, sl_composite *c)
+                           const sl_tile_axis *y, unsigned views, bool heat, sl_image *out,
+                           sl_composite *c)
 {
-    *c = (sl_composite) { .ctx = ctx, .image = image, .out = out, .x = *x, .y = *y };
+    *c =
+        (sl_composite) { .ctx = ctx, .image = image, .out = out, .x = *x, .y = *y, .views = views };
     size_t floats = (size_t)x->tile * 3, width = image->width; // at most 2^20 * 3
     c->input = c->inputs[0] = sl_alloc(ctx, y->tile, floats * sizeof(float));
     c->result = sl_alloc(ctx, y->tile, floats * sizeof(float));
@@ -54,15 +56,29 @@ sl_status sl_composite_overlap(sl_composite *c)
     return c->inputs[1] ? SL_OK : SL_ERR_NOMEM;
 }
 
-// Makes it the current tile.
-static void place(sl_composite *c, uint32_t row, uint32_t column)
+size_t sl_composite_steps(const sl_composite *c)
 {
-    size_t turn = c->inputs[1] ? ((size_t)row * c->x.count + column) % 2 : 0;
-    c->input = c->inputs[turn];
+    return (size_t)c->x.count * c->y.count * c->views;
+}
+
+// Makes its tile the current one.
+static void place(sl_composite *c, size_t step)
+{
+    size_t tile = step / c->views, view = step % c->views;
+    uint32_t row = (uint32_t)(tile / c->x.count), column = (uint32_t)(tile % c->x.count);
+    c->input = c->inputs[c->inputs[1] ? step % 2 : 0];
+    c->is_mirrored = view & 1;
+    c->is_upside_down = view & 2;
     c->left = sl_tile_origin(&c->x, column);
     c->top = sl_tile_origin(&c->y, row);
     sl_tile_weights(&c->x, column, c->weights_x);
     sl_tile_weights(&c->y, row, c->weights_y);
+}
+
+// Where a view shows what lies at `i` of its tile, and the other way round.
+static size_t turned(size_t i, bool is_turned, uint32_t side)
+{
+    return is_turned ? side - 1 - i : i;
 }
 
 static size_t task_count(size_t rows)
@@ -101,16 +117,17 @@ static void fill_task(void *arg, size_t task, unsigned worker)
 {
     const sl_composite *c = arg;
     (void)worker;
-    for (size_t i = task * TASK_ROWS; i < task_end(task, c->y.tile); i++)
-        fill_row(c, c->image, sl_reflect((uint64_t)c->top + i, c->y.length),
-                 c->input + i * c->x.tile * 3);
+    for (size_t i = task * TASK_ROWS; i < task_end(task, c->y.tile); i++) {
+        size_t y = c->top + turned(i, c->is_upside_down, c->y.tile);
+        fill_row(c, c->image, sl_reflect(y, c->y.length), c->input + i * c->x.tile * 3);
+    }
 }
 
-void sl_composite_begin(sl_composite *c, uint32_t row, uint32_t column)
+void sl_composite_begin(sl_composite *c, size_t step)
 {
-    place(c, row, column);
-    for (uint32_t i = 0; i < c->x.tile; i++)
-        c->columns[i] = sl_reflect((uint64_t)c->left + i, c->x.length);
+    place(c, step);
+    for (size_t i = 0; i < c->x.tile; i++)
+        c->columns[i] = sl_reflect(c->left + turned(i, c->is_mirrored, c->x.tile), c->x.length);
     sl_pool_run(c->ctx->pool, fill_task, c, task_count(c->y.tile));
 }
 
@@ -126,16 +143,17 @@ static size_t shown(const sl_tile_axis *axis, uint32_t origin)
 
 static void blend_row(const sl_composite *c, size_t i, float weight)
 {
-    size_t row = i * c->x.tile, width = c->x.length;
+    size_t row = turned(i, c->is_upside_down, c->y.tile) * c->x.tile, width = c->x.length;
     const float *before = c->input + row * 3, *after = c->result + row * 3;
     const uint8_t *ramp = c->coverage->ramp + row;
     float *change = c->change + (i * width + c->left) * 3;
     for (size_t x = 0; x < shown(&c->x, c->left); x++) {
-        float share = weight * c->weights_x[x] * c->share[ramp[x]];
+        size_t from = turned(x, c->is_mirrored, c->x.tile);
+        float share = weight * c->weights_x[x] * c->share[ramp[from]];
         if (share == 0.0f)
             continue;
-        for (size_t k = 3 * x; k < 3 * x + 3; k++)
-            change[k] += share * (after[k] - before[k]);
+        for (size_t k = 0; k < 3; k++)
+            change[3 * x + k] += share * (after[3 * from + k] - before[3 * from + k]);
     }
 }
 
@@ -159,12 +177,12 @@ static between cells_at(size_t pixel, uint32_t cell, uint32_t count)
 static void heat_row(const sl_composite *c, size_t i, float weight)
 {
     const sl_coverage *v = c->coverage;
-    between rows = cells_at(i, v->cell, v->rows);
+    between rows = cells_at(turned(i, c->is_upside_down, c->y.tile), v->cell, v->rows);
     const float *upper = v->heat + rows.first * v->columns;
     const float *under = v->heat + rows.second * v->columns;
     float *heat = c->heat + (c->top + i) * c->x.length + c->left;
     for (size_t x = 0; x < shown(&c->x, c->left); x++) {
-        between b = cells_at(x, v->cell, v->columns);
+        between b = cells_at(turned(x, c->is_mirrored, c->x.tile), v->cell, v->columns);
         float first = upper[b.first] + rows.share * (under[b.first] - upper[b.first]);
         float second = upper[b.second] + rows.share * (under[b.second] - upper[b.second]);
         heat[x] += weight * c->weights_x[x] * (first + b.share * (second - first));
@@ -176,7 +194,7 @@ static void blend_task(void *arg, size_t task, unsigned worker)
     const sl_composite *c = arg;
     (void)worker;
     for (size_t i = task * TASK_ROWS; i < task_end(task, shown(&c->y, c->top)); i++) {
-        float weight = c->weights_y[i];
+        float weight = c->weights_y[i] / (float)c->views;
         if (weight == 0.0f)
             continue;
         if (!c->coverage->is_empty)
@@ -186,15 +204,7 @@ static void blend_task(void *arg, size_t task, unsigned worker)
     }
 }
 
-void sl_composite_end(sl_composite *c, uint32_t row, uint32_t column, const sl_coverage *coverage)
-{
-    place(c, row, column);
-    c->coverage = coverage;
-    sl_pool_run(c->ctx->pool, blend_task, c, task_count(shown(&c->y, c->top)));
-    c->coverage = NULL;
-}
-
-// ---- row_end: changes to samples
+// ---- the end of a row: changes to samples
 
 static float clamp(float x)
 {
@@ -238,7 +248,7 @@ static void emit_task(void *arg, size_t task, unsigned worker)
         emit_row(c, c->first_row + (uint32_t)i, c->change + i * c->x.length * 3);
 }
 
-void sl_composite_row_end(sl_composite *c, uint32_t row)
+static void end_row(sl_composite *c, uint32_t row)
 {
     // The next row of tiles still adds to the rows from its origin on.
     uint32_t end = row + 1 < c->y.count ? sl_tile_origin(&c->y, row + 1) : c->y.length;
@@ -249,4 +259,15 @@ void sl_composite_row_end(sl_composite *c, uint32_t row)
     sl_pool_run(c->ctx->pool, emit_task, c, task_count(done));
     memmove(c->change, c->change + done * line, rest * line * sizeof(float));
     memset(c->change + rest * line, 0, done * line * sizeof(float));
+}
+
+void sl_composite_end(sl_composite *c, size_t step, const sl_coverage *coverage)
+{
+    place(c, step);
+    c->coverage = coverage;
+    sl_pool_run(c->ctx->pool, blend_task, c, task_count(shown(&c->y, c->top)));
+    c->coverage = NULL;
+    size_t in_row = (size_t)c->x.count * c->views;
+    if ((step + 1) % in_row == 0)
+        end_row(c, (uint32_t)(step / in_row));
 }

@@ -11,6 +11,7 @@ struct sl_deblur {
     bool dense;
     uint64_t budget_bytes;
     uint32_t tile;
+    unsigned views;       // of each tile
     uint32_t largest;     // side of a tile that the device has room for; 0: not known
     sl_network network;   // of the last canvas; serves until another is needed
     sl_coverage coverage; // of that canvas
@@ -69,6 +70,9 @@ static sl_status check_options(sl_ctx *ctx, const sl_model *model, const sl_debl
     if (strcmp(model->architecture, "lmd-vit") != 0)
         return sl_fail(ctx, SL_ERR_UNSUPPORTED, "%s: a model of architecture %s cannot deblur",
                        sl_tensor_set_path(model->set), model->architecture);
+    if (options->views > 4 || options->views == 3)
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "%u views of a picture; give 1, 2 or 4",
+                       options->views);
     return sl_threshold_check(ctx, options->keep_threshold);
 }
 
@@ -92,6 +96,7 @@ sl_status sl_deblur_new(sl_ctx *ctx, const sl_model *model, const sl_deblur_opti
     d->dense = options->dense;
     d->budget_bytes = options->memory_bytes ? options->memory_bytes : SL_DEFAULT_BUDGET;
     d->tile = options->tile;
+    d->views = options->views ? options->views : 1;
     st = sl_device_open(ctx, options->device, &d->device);
     if (st == SL_OK)
         st = sl_device_set_precision(d->device, options->precision);
@@ -130,18 +135,17 @@ static sl_status choose_shape(sl_deblur *d, const sl_image *image, bool heat, sl
     return sl_shape_choose(d->ctx, &request, x, y);
 }
 
-static sl_status begin_tile(sl_deblur *d, sl_composite *c, uint32_t row, uint32_t column)
+static sl_status begin_step(sl_deblur *d, sl_composite *c, size_t step)
 {
     const sl_network *n = &d->network;
     double start = sl_trace_start(d->ctx);
-    sl_composite_begin(c, row, column);
+    sl_composite_begin(c, step);
     sl_trace_end(d->ctx, "cut", start);
     sl_status st = sl_plan_write(n->plan, n->image, c->input);
     return st == SL_OK ? sl_plan_submit(n->plan) : st;
 }
 
-static sl_status end_tile(sl_deblur *d, sl_composite *c, uint32_t row, uint32_t column,
-                          sl_window_count *count)
+static sl_status end_step(sl_deblur *d, sl_composite *c, size_t step, sl_window_count *count)
 {
     const sl_network *n = &d->network;
     sl_status st = sl_plan_wait(n->plan);
@@ -151,17 +155,15 @@ static sl_status end_tile(sl_deblur *d, sl_composite *c, uint32_t row, uint32_t 
         st = sl_plan_read(n->plan, n->output, c->result);
     double start = sl_trace_start(d->ctx);
     if (st == SL_OK)
-        sl_composite_end(c, row, column, &d->coverage);
+        sl_composite_end(c, step, &d->coverage);
     sl_trace_end(d->ctx, "composite", start);
-    if (st == SL_OK && column + 1 == c->x.count)
-        sl_composite_row_end(c, row);
     return st;
 }
 
-// While the device computes a tile, the next one is cut and the last one put in its place.
-static sl_status run_tiles(sl_deblur *d, sl_composite *c, sl_window_count *count)
+// While the device computes a step, the next one is cut and the last one put in its place.
+static sl_status run_steps(sl_deblur *d, sl_composite *c, sl_window_count *count)
 {
-    uint32_t total = c->x.count * c->y.count, begun = 0, ended = 0, width = c->x.count;
+    size_t total = sl_composite_steps(c), begun = 0, ended = 0;
     sl_plan *plan = d->network.plan;
     unsigned depth = total > 1 ? sl_plan_overlap(plan) : 1;
     sl_status st = depth > 1 ? sl_composite_overlap(c) : SL_OK;
@@ -169,11 +171,11 @@ static sl_status run_tiles(sl_deblur *d, sl_composite *c, sl_window_count *count
         st = sl_progress(d->ctx, 0, total);
     while (ended < total && st == SL_OK) {
         if (begun < total && begun < ended + depth) {
-            st = begin_tile(d, c, begun / width, begun % width);
+            st = begin_step(d, c, begun);
             begun += st == SL_OK;
             continue;
         }
-        st = end_tile(d, c, ended / width, ended % width, count);
+        st = end_step(d, c, ended, count);
         ended++;
         if (st == SL_OK)
             st = sl_progress(d->ctx, ended, total);
@@ -209,13 +211,13 @@ static sl_status compute(sl_deblur *d, const sl_image *image, bool heat, sl_imag
         sl_tile_axis x, y;
         sl_status st = choose_shape(d, image, heat, &x, &y);
         if (st == SL_OK)
-            st = sl_composite_new(d->ctx, image, &x, &y, heat, result, c);
+            st = sl_composite_new(d->ctx, image, &x, &y, d->views, heat, result, c);
         if (st != SL_OK)
             return st;
         *count = (sl_window_count) { 0 };
         st = make_network(d, heat, x.tile, y.tile);
         if (st == SL_OK)
-            st = run_tiles(d, c, count);
+            st = run_steps(d, c, count);
         if (!sl_device_may_fall_back(d->device, st))
             return st;
         st = give_way(d, st, c);
@@ -233,6 +235,7 @@ static void fill_report(const sl_deblur *d, const sl_composite *c, const sl_wind
                                    .tile_width = c->x.tile,
                                    .tile_height = c->y.tile,
                                    .tiles = c->x.count * c->y.count,
+                                   .views = d->views,
                                    .kept_share = count->all > 0 ? count->computed / count->all : 0,
                                    .seconds = sl_seconds() - start,
                                    .fell_back = sl_device_fell_back(d->device),
