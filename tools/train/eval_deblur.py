@@ -104,12 +104,14 @@ class SoftlensEngine:
     def __init__(self, args):
         self.model = lmd_vit.load_model(args.model)     # only for its geometry
         self.binary, self.path = args.binary, args.model
+        self.views = ["--tta", args.tta] if args.tta else []
 
     def __call__(self, picture):
         with tempfile.TemporaryDirectory() as folder:
             at = {n: os.path.join(folder, n) for n in ("in.png", "out.png", "in.npy", "run")}
             cv2.imwrite(at["in.png"], picture[..., ::-1])
-            self.call("deblur", at["in.png"], "-o", at["out.png"], "--model", self.path)
+            self.call("deblur", at["in.png"], "-o", at["out.png"], "--model", self.path,
+                      *self.views)
             y = cv2.imread(at["out.png"], cv2.IMREAD_COLOR)[..., ::-1]
             x = torch.from_numpy(picture).float() / 255
             canvas, top, left = lmd_vit.pad(x, self.model.multiple, "reflect")
@@ -240,6 +242,7 @@ def arguments():
     parser.add_argument("--count", type=int, default=40, help="the first so many photographs")
     parser.add_argument("--threshold", type=float, help="torch only; instead of the model's own")
     parser.add_argument("--dense", action="store_true", help="torch only; prune nothing")
+    parser.add_argument("--tta", choices=["flip", "flips"], help="softlens only")
     parser.add_argument("--longest", type=float, default=40, help="path in pixels")
     parser.add_argument("--classics", action="store_true",
                         help="also unsharp masking, and Wiener's filter at its best")
