@@ -284,7 +284,7 @@ app_exit app_open_model_for(app_session *session, const char *path, const char *
 
 // A line on stdout, without control characters from file names; nothing with --quiet.
 void app_say(const app_session *session, const char *format, ...) APP_PRINTF(2, 3);
-int app_columns(const char *text); // characters, where UTF-8 is shown with one column each
+int app_columns(const char *text); // what UTF-8 takes on a terminal: wide characters take two
 const char *app_plural(size_t count, const char *one, const char *several);
 void app_put_line(const char *text); // as it is, whatever --quiet says
 // A field of CSV as of RFC 4180, with bytes that are not UTF-8 replaced; nothing: out of memory.

@@ -3,9 +3,11 @@
 #include "app.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wchar.h>
 
 static int stdout_error; // the first errno that writing met
 
@@ -34,11 +36,34 @@ void app_say(const app_session *session, const char *format, ...)
     app_put_line(text);
 }
 
+// Columns of the character at *text, which is passed by. Where the C library knows no UTF-8, every
+// character takes one.
+static int pass_character(const char **text, bool has_utf8)
+{
+    wchar_t character;
+    mbstate_t state = { 0 };
+    size_t bytes = has_utf8 ? mbrtowc(&character, *text, strlen(*text), &state) : SIZE_MAX;
+    if (bytes < SIZE_MAX - 1) { // neither damaged nor cut short
+        int columns = wcwidth(character);
+        *text += bytes;
+        return columns > 0 ? columns : 0;
+    }
+    int columns = ((unsigned char)**text & 0xc0) != 0x80;
+    ++*text;
+    return columns;
+}
+
 int app_columns(const char *text)
 {
     int count = 0;
-    for (; *text; text++)
-        count += ((unsigned char)*text & 0xc0) != 0x80;
+    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    locale_t before = utf8 ? uselocale(utf8) : (locale_t)0;
+    while (*text)
+        count += pass_character(&text, utf8);
+    if (utf8) {
+        uselocale(before);
+        freelocale(utf8);
+    }
     return count;
 }
 

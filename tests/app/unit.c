@@ -181,6 +181,18 @@ START_TEST(utf8_is_repaired)
 }
 END_TEST
 
+START_TEST(columns_are_those_of_a_terminal)
+{
+    ck_assert_int_eq(app_columns(""), 0);
+    ck_assert_int_eq(app_columns("wall clock"), 10);
+    ck_assert_int_eq(app_columns("\xc3\xa9t\xc3\xa9"), 3); // e acute, t, e acute
+    ck_assert_int_eq(app_columns("e\xcc\x81"), 1);         // e, combining acute
+    ck_assert_int_eq(app_columns("\xe7\x8c\xab a"), 4);    // a Chinese cat
+    ck_assert_int_eq(app_columns("\xf0\x9f\x90\x88"), 2);  // and its picture
+    ck_assert_int_eq(app_columns("\xff\xe7"), 2);          // damaged
+}
+END_TEST
+
 START_TEST(lines_are_harmless)
 {
     char text[] = "a\n   b\tc\x1b[31m\x7f\xc3\xbc";
@@ -328,6 +340,7 @@ int main(void)
     tcase_add_test(tests, near_names_are_found);
     tcase_add_test(tests, names_are_derived);
     tcase_add_test(tests, utf8_is_repaired);
+    tcase_add_test(tests, columns_are_those_of_a_terminal);
     tcase_add_test(tests, lines_are_harmless);
     tcase_add_test(tests, directories_are_made);
     tcase_add_test(tests, failures_have_their_status);
