@@ -48,8 +48,12 @@ accepted classify pics/1.png --gallery at-once.gallery --top 3
 says '^  raccoon +[0-9.]+ deg +[0-9.]+ %  enrolled$'
 says '^  thing [0-6] +[0-9.]+ deg'
 accepted enroll bare.gallery cat d.png --model backbone.safetensors
-accepted classify d.png --gallery bare.gallery --model backbone.safetensors
+run classify d.png --gallery bare.gallery --model backbone.safetensors
 says '^  cat +0\.[0-9] deg +100\.0 %  enrolled$'
+check 'one picture tells no threshold' grep -q 'bare.gallery: no class has two pictures' "$outside/err"
+accepted classify d.png --gallery bare.gallery --model backbone.safetensors --no-unknown
+accepted enroll bare.gallery cat e.png --model backbone.safetensors
+accepted classify d.png --gallery bare.gallery --model backbone.safetensors
 
 # The gallery's classes alone
 accepted enroll at-once.gallery cat e.png

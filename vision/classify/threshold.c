@@ -116,5 +116,11 @@ sl_status sl_matcher_set_thresholds(sl_matcher *matcher, double unknown_rate)
         matcher->trained_threshold =
             (float)sl_quantile(known->quantiles, SL_QUANTILES, unknown_rate);
     matcher->enrolled_threshold = matcher->trained_threshold;
-    return matcher->gallery ? leave_one_out(matcher, unknown_rate) : SL_OK;
+    sl_status st = matcher->gallery ? leave_one_out(matcher, unknown_rate) : SL_OK;
+    if (st == SL_OK && matcher->directions.enrolled_count > 0 && isnan(matcher->enrolled_threshold))
+        sl_log(matcher->ctx, SL_LOG_WARNING,
+               "%s: no class has two pictures, so nothing tells where \"unknown\" begins and "
+               "nothing is called so; enroll more",
+               matcher->gallery->path);
+    return st;
 }
