@@ -127,12 +127,21 @@ class Run:
         self.path = os.path.join(args.out, "checkpoint.pt")
         if os.path.exists(self.path):
             self.load(torch.load(self.path))
+        elif args.init:
+            self.begin_from(torch.load(args.init))
 
     def load(self, c):
         self.model.load_state_dict(c["model"])
         self.optimiser.load_state_dict(c["optimiser"])
         self.ema, self.step, self.spent, self.began = c["ema"], c["step"], c["spent"], c["began"]
         if self.scale is not None:
+            self.scale.data.copy_(c["scale"])
+
+    def begin_from(self, c):
+        """Takes the averaged weights of another run, and nothing of its optimiser."""
+        self.model.load_state_dict(c["ema"])
+        self.ema = {k: v.clone() for k, v in c["ema"].items()}
+        if self.scale is not None and c["scale"] is not None:
             self.scale.data.copy_(c["scale"])
 
     def checkpoint(self):
@@ -221,6 +230,7 @@ def arguments():
     parser.add_argument("--store", required=True, help="folder filled by classify_data.py")
     parser.add_argument("--out", required=True, help="folder of checkpoint and log")
     parser.add_argument("--head", choices=["linear", "ebv", "hyperspherical"], required=True)
+    parser.add_argument("--init", metavar="CHECKPOINT", help="of a finished run, to begin with")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--finish-by", help="ISO time by which the schedule ends at the latest")
     parser.add_argument("--stop-after", type=int, default=10 ** 9, help="pause here, in steps")

@@ -29,5 +29,5 @@ run train_deblur.py --pairs "$work/pairs" --hard "$work/hard" --init "$work/firs
     --fade 0.1 0.7 --out "$work/run-fade" --minutes "$more" --lr 3e-4 --muon-lr 3e-4 --gate-from 0 \
     --lenient 0.01 --ema 0.998 --threshold 0.3 --seed 7
 run calibrate_deblur.py --model "$work/run-fade/checkpoint.pt" --pairs "$work/pairs" \
-    --threshold 0.25 --out "$work/lmd-vit-small.safetensors"
+    --threshold 0.22 --out "$work/lmd-vit-small.safetensors"
 run eval_deblur.py --model "$work/lmd-vit-small.safetensors" --data "$data"
