@@ -320,6 +320,30 @@ START_TEST(enrolled_pictures_are_found_again)
 }
 END_TEST
 
+// The same weights with one view and with two are two models to a gallery.
+START_TEST(a_gallery_belongs_to_the_views)
+{
+    test_soft spec = { .head = SL_SOFT_HEAD_EBV, .classes = CLASSES, .seed = 15 };
+    sl_model *one, *both;
+    sl_gallery *gallery;
+    sl_classify *classify;
+    sl_image *image = photo(5);
+    ck_ok(test_soft_open(ctx, in_dir("one.safetensors"), &spec, &one));
+    spec.mirror = true;
+    ck_ok(test_soft_open(ctx, in_dir("both.safetensors"), &spec, &both));
+    ck_ok(sl_gallery_new(ctx, one, &gallery));
+    classify = open_classify(one, NULL);
+    ck_ok(sl_classify_enroll(classify, gallery, "a", image));
+    sl_classify_free(classify);
+    ck_fails(sl_classify_new(ctx, both, gallery, NULL, &classify), SL_ERR_ARGUMENT,
+             "one.safetensors");
+    sl_gallery_free(gallery);
+    sl_image_free(image);
+    sl_model_free(both);
+    sl_model_free(one);
+}
+END_TEST
+
 START_TEST(what_does_not_fit_is_refused)
 {
     sl_model *model = open_model(SL_SOFT_HEAD_HYPERSPHERICAL, 6);
@@ -386,6 +410,7 @@ int main(void)
     tcase_add_loop_test(tests, unknown_is_said, 0, 2);
     tcase_add_test(tests, a_gallery_may_stand_alone);
     tcase_add_loop_test(tests, enrolled_pictures_are_found_again, 0, 2);
+    tcase_add_test(tests, a_gallery_belongs_to_the_views);
     tcase_add_test(tests, what_does_not_fit_is_refused);
     tcase_add_test(tests, embeddings_are_saved);
     return run_case("pipeline/classify", tests);

@@ -34,7 +34,7 @@ extern const char *const sl_gallery_tensor_names[SL_GALLERY_TENSORS];
 struct sl_gallery {
     char *path;                               // for messages
     char *model_name;                         // of the model's file, without folders
-    char hash[SL_HASH_TEXT];                  // of its weights
+    char hash[SL_HASH_TEXT];                  // of its weights, and its views
     size_t dimension, pool3_size, pool4_size; // all 0 until there is a picture
     sl_gallery_class *classes;
     size_t count, room;
@@ -70,7 +70,8 @@ sl_status sl_gallery_threshold_for(sl_ctx *ctx, const sl_gallery *gallery,
 // ---- hash.c
 
 // SHA-256 of the weights: each tensor's name, type, shape and bytes, in the order of names. Tensors
-// "reject.*" are left out: statistics may be measured anew without a change of what is seen.
+// "reject.*" are left out: statistics may be measured anew without a change of what is seen. Where
+// the model wants mirror images too, also how pictures are shown to it.
 void sl_weights_hash(const sl_tensor_set *model, char out[SL_HASH_TEXT]);
 sl_status sl_gallery_belongs_to(sl_ctx *ctx, const sl_gallery *gallery, const sl_tensor_set *model);
 

@@ -2,11 +2,30 @@
 // classify/hash.c: which network a gallery belongs to.
 #include "classify/gallery.h"
 
+#include <jansson.h>
 #include <nettle/sha2.h>
 
 static void add_text(struct sha256_ctx *hash, const char *text)
 {
     sha256_update(hash, strlen(text) + 1, (const uint8_t *)text); // the 0 ends it
+}
+
+// How pictures are shown to the network, where that is more than one view: the same weights see
+// something else then. Of other models the weights alone count, as they always did.
+static void add_views(struct sha256_ctx *hash, const sl_tensor_set *model)
+{
+    static const char *const keys[] = { "mirror", "resize", "image" };
+    const char *text = sl_tensor_set_meta(model, "config");
+    json_t *config = text ? json_loads(text, 0, NULL) : NULL;
+    for (size_t i = 0; json_is_true(json_object_get(config, "mirror")) && i < SL_ARRAY_LEN(keys);
+         i++) {
+        char number[32];
+        json_int_t value = json_integer_value(json_object_get(config, keys[i])); // 0: the usual one
+        snprintf(number, sizeof(number), "%lld", (long long)value);
+        add_text(hash, keys[i]);
+        add_text(hash, number);
+    }
+    json_decref(config);
 }
 
 void sl_weights_hash(const sl_tensor_set *model, char out[SL_HASH_TEXT])
@@ -25,6 +44,7 @@ void sl_weights_hash(const sl_tensor_set *model, char out[SL_HASH_TEXT])
         add_text(&hash, shape);
         sha256_update(&hash, t->bytes, t->data);
     }
+    add_views(&hash, model);
     sha256_digest(&hash, sizeof(digest), digest);
     for (size_t i = 0; i < sizeof(digest); i++)
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
