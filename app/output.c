@@ -55,15 +55,16 @@ static int pass_character(const char **text, bool has_utf8)
 
 int app_columns(const char *text)
 {
+    static locale_t utf8; // made once: it is read from a file, and galleries have many labels
+    static bool is_made;
     int count = 0;
-    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
-    locale_t before = utf8 ? uselocale(utf8) : (locale_t)0;
+    if (!is_made)
+        utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    is_made = true;
+    locale_t before = uselocale(utf8); // of no locale: asks, and changes nothing
     while (*text)
         count += pass_character(&text, utf8);
-    if (utf8) {
-        uselocale(before);
-        freelocale(utf8);
-    }
+    uselocale(before);
     return count;
 }
 

@@ -202,13 +202,8 @@ START_TEST(either_side_is_the_same)
     sl_classify *classify = open_classify(model, NULL);
     // Of sides that are not resized, so that the crop of the mirror image is the mirrored crop.
     sl_image *left = scene(TEST_SOFT_RESIZE, TEST_SOFT_RESIZE, 3, 8, SCENE_MIXED, 11);
-    sl_image *right = scene(TEST_SOFT_RESIZE, TEST_SOFT_RESIZE, 3, 8, SCENE_MIXED, 11);
+    sl_image *right = turned(left, true, false);
     sl_classification *found[2];
-    const size_t side = TEST_SOFT_RESIZE;
-    for (size_t y = 0; y < side; y++)
-        for (size_t x = 0; x < side; x++)
-            memcpy(right->pixels + (y * side + x) * 3, left->pixels + (y * side + side - 1 - x) * 3,
-                   3);
     ck_ok(sl_classify_run(classify, left, 3, &found[0]));
     ck_ok(sl_classify_run(classify, right, 3, &found[1]));
     for (size_t i = 0; i < found[0]->dimension; i++)

@@ -155,19 +155,6 @@ START_TEST(tiles_agree_with_the_whole)
 }
 END_TEST
 
-static sl_image *turned(const sl_image *image, bool is_mirrored, bool is_upside_down)
-{
-    size_t bytes = (size_t)image->channels * image->depth / 8, w = image->width;
-    sl_image *out;
-    ck_ok(sl_image_new(ctx, image->width, image->height, image->channels, image->depth, &out));
-    for (uint32_t y = 0; y < image->height; y++)
-        for (size_t x = 0; x < w; x++)
-            memcpy(sl_image_row(out, is_upside_down ? image->height - 1 - y : y) +
-                       (is_mirrored ? w - 1 - x : x) * bytes,
-                   image->pixels + y * image->row_bytes + x * bytes, bytes);
-    return out;
-}
-
 // The picture fills the canvas, so that a view is what a turned picture gives. Where one of them
 // computes no window, its share of the change is nothing.
 START_TEST(views_are_averaged)

@@ -64,6 +64,20 @@ static inline unsigned sample(const sl_image *image, uint32_t x, uint32_t y, uns
     return image->depth == 16 ? ((const uint16_t *)row)[at] : ((const uint8_t *)row)[at];
 }
 
+// A copy of the picture, turned over.
+static inline sl_image *turned(const sl_image *image, bool is_mirrored, bool is_upside_down)
+{
+    size_t bytes = (size_t)image->channels * image->depth / 8, w = image->width;
+    sl_image *out;
+    ck_ok(sl_image_new(ctx, image->width, image->height, image->channels, image->depth, &out));
+    for (uint32_t y = 0; y < image->height; y++)
+        for (size_t x = 0; x < w; x++)
+            memcpy(sl_image_row(out, is_upside_down ? image->height - 1 - y : y) +
+                       (is_mirrored ? w - 1 - x : x) * bytes,
+                   image->pixels + y * image->row_bytes + x * bytes, bytes);
+    return out;
+}
+
 // Pixels that differ in any channel.
 static inline size_t differing(const sl_image *a, const sl_image *b)
 {

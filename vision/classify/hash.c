@@ -17,8 +17,8 @@ static void add_views(struct sha256_ctx *hash, const sl_tensor_set *model)
     static const char *const keys[] = { "mirror", "resize", "image" };
     const char *text = sl_tensor_set_meta(model, "config");
     json_t *config = text ? json_loads(text, 0, NULL) : NULL;
-    for (size_t i = 0; json_is_true(json_object_get(config, "mirror")) && i < SL_ARRAY_LEN(keys);
-         i++) {
+    const bool is_mirrored = json_is_true(json_object_get(config, "mirror"));
+    for (size_t i = 0; is_mirrored && i < SL_ARRAY_LEN(keys); i++) {
         char number[32];
         json_int_t value = json_integer_value(json_object_get(config, keys[i])); // 0: the usual one
         snprintf(number, sizeof(number), "%lld", (long long)value);

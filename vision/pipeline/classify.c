@@ -120,24 +120,21 @@ static void make_unit(float *x, size_t n)
         x[i] = (float)(x[i] / (length > 1e-12 ? length : 1e-12));
 }
 
-static sl_status run_on_pixels(sl_classify *c)
+// What the network makes of the crop, or of its mirror image.
+static sl_status see(sl_classify *c, bool mirrored)
 {
+    const size_t side = c->model->soft.image;
+    float *to = c->pixels;
+    for (size_t y = 0; y < side; y++)
+        for (size_t x = 0; x < side; x++, to += 3) {
+            const uint8_t *from = c->rgb + (y * side + (mirrored ? side - 1 - x : x)) * 3;
+            for (size_t i = 0; i < 3; i++)
+                to[i] = c->levels[i][from[i]];
+        }
     sl_status st = with_device(c, run_plan);
     if (st == SL_OK)
         make_unit(c->out[EMBEDDING], c->size[EMBEDDING]);
     return st;
-}
-
-static void mirror_pixels(sl_classify *c)
-{
-    const size_t side = c->model->soft.image;
-    for (size_t y = 0; y < side; y++)
-        for (size_t left = 0, right = side - 1; left < right; left++, right--)
-            for (size_t i = 0; i < 3; i++) {
-                float *row = c->pixels + y * side * 3, swapped = row[left * 3 + i];
-                row[left * 3 + i] = row[right * 3 + i];
-                row[right * 3 + i] = swapped;
-            }
 }
 
 // Makes `out` the mean of what the crop and its mirror image give: a thing is what it is from
@@ -149,8 +146,7 @@ static sl_status add_mirror_image(sl_classify *c)
         c->out[p] = c->mirrored[p];
         c->mirrored[p] = first;
     }
-    mirror_pixels(c);
-    sl_status st = run_on_pixels(c);
+    sl_status st = see(c, true);
     for (part p = 0; p < PARTS; p++)
         for (size_t i = 0; i < c->size[p]; i++)
             c->out[p][i] = (c->out[p][i] + c->mirrored[p][i]) / 2;
@@ -169,12 +165,8 @@ static sl_status look(sl_classify *c, const sl_image *image, sl_features *out)
 {
     const sl_soft_config *config = &c->model->soft;
     sl_status st = sl_image_centre(c->ctx, image, config->resize, config->image, c->rgb);
-    if (st != SL_OK)
-        return st;
-    size_t samples = (size_t)config->image * config->image * 3;
-    for (size_t i = 0; i < samples; i++)
-        c->pixels[i] = c->levels[i % 3][c->rgb[i]];
-    st = run_on_pixels(c);
+    if (st == SL_OK)
+        st = see(c, false);
     if (st == SL_OK && config->mirror)
         st = add_mirror_image(c);
     if (st != SL_OK)
