@@ -1,0 +1,48 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Trains one of the shipped detectors from the classifier's weights to the file; the same command
+# again resumes. The general one is taught twenty more kinds than it keeps: what looks like one of
+# its own is then something of its own.
+# Usage: train_detect.sh general|cells DATA WORK
+set -eu
+here=$(dirname "$0")
+kind=$1 data=$2 work=$3
+finds="person bicycle car motorcycle bus dog horse pizza laptop raccoon"
+
+# Arguments: the folder with train.json and images/, the run's folder, then options.
+train() {
+    data=$1 run=$2
+    shift 2
+    [ -e "$run/done.pt" ] ||
+        python3 "$here/train_detect.py" --annotations "$data/train.json" --images "$data/images" \
+            --backbone "$here/../../models/soft-small.safetensors" --out "$run" \
+            --image 400 400 "$@"
+}
+
+export_to() {
+    file=$1 run=$2
+    shift 2
+    python3 "$here/export_detect.py" --checkpoint "$run/checkpoint.pt" --out "$file" --half "$@"
+}
+
+case $kind in
+general)
+    # shellcheck disable=SC2086 # one word a class
+    train "$data" "$work/run" --workers 2 --steps 4500 --sides 256:0.45 320:0.8 384:1 --backbone-rate 0.5 \
+        --classes $finds chair cup bottle "dining table" bowl book handbag "wine glass" truck \
+        "traffic light" umbrella cake couch tv sheep cow elephant bird cat bench
+    # shellcheck disable=SC2086
+    export_to "$work/retina-soft-small.safetensors" "$work/run" --classes $finds \
+        --trained-on "photographs of COCO and of raccoons"
+    ;;
+cells)
+    train "$data/bccd" "$work/run-cells" --steps 900 --sides 256:0.6 320:1 --zoom 1.0 1.6 \
+        --longest 512 --turn --classes RBC WBC Platelets
+    export_to "$work/retina-soft-cells.safetensors" "$work/run-cells" \
+        --trained-on "BCCD blood smears"
+    ;;
+*)
+    echo "train_detect.sh: \"$kind\" is neither general nor cells" >&2
+    exit 2
+    ;;
+esac
