@@ -113,6 +113,7 @@ static const app_option rows[] = {
     APP_DENSE_OPTION,
     APP_TTA_OPTION("flip|flips", "Let deblur and detect look a second time, at the mirror image "
                                  "(flip); deblur also at both upside down (flips)"),
+    APP_SHRINK_OPTION,
     { .name = "tile",
       .kind = APP_INTEGER,
       .at = APP_AT(tile),

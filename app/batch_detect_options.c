@@ -101,6 +101,7 @@ static const char *of_deblur(const app_values *v)
     return v->min_blur > 0         ? "min-blur"
            : v->keep_threshold > 0 ? "keep-threshold"
            : v->dense              ? "dense"
+           : v->shrink             ? "shrink"
                                    : NULL;
 }
 

@@ -39,6 +39,7 @@ static const app_option rows[] = {
     APP_TTA_OPTION("flip|flips", "Average with what the mirror image gives (flip), or with both "
                                  "upside down, too (flips): a little better for two or four times "
                                  "the work"),
+    APP_SHRINK_OPTION,
     APP_DEVICE_OPTION,
     APP_PRECISION_OPTION,
     APP_PROFILE_OPTION,
@@ -88,6 +89,7 @@ static void print_json(const app_job *job, const sl_deblur_report *report, const
         json_object_set_new(object, "seconds", json_real(report->seconds));
         json_object_set_new(object, "tiles", json_integer(report->tiles));
         json_object_set_new(object, "views", json_integer(report->views));
+        json_object_set_new(object, "shrink", json_integer(report->shrink));
         json_object_set_new(object, "tile_width", json_integer(report->tile_width));
         json_object_set_new(object, "tile_height", json_integer(report->tile_height));
         app_set_text(object, "device", report->device);
@@ -235,6 +237,7 @@ static app_exit prepare(work *w)
         .memory_bytes = values->memory,
         .tile = (uint32_t)values->tile,
         .views = app_views(values),
+        .shrink = (uint32_t)values->shrink,
     };
     sl_status status = sl_deblur_new(w->session->ctx, w->model, &options, &w->deblur);
     if (status == SL_OK && app_interrupted())
@@ -294,6 +297,7 @@ const app_command app_deblur = {
     .examples = "softlens deblur photo.jpg\n"
                 "softlens deblur photo.jpg -o sharp.png --heat heat.png\n"
                 "softlens deblur *.jpg -o sharp/ --quality 95\n"
+                "softlens deblur large.jpg --shrink 4\n"
                 "softlens deblur --json --memory 2G -- -odd-name.png\n",
     .options = rows,
     .run = deblur,

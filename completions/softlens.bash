@@ -80,7 +80,7 @@ _softlens()
     case $command:$_softlens_current in
         deblur:-*)
             _softlens_words "$common" -o --output --format --quality --strip-metadata --overwrite \
-                --model --heat --compare --keep-threshold --dense --tta --device --precision --profile \
+                --model --heat --compare --keep-threshold --dense --tta --shrink --device --precision --profile \
                 --threads --memory --tile --max-pixels --allow-truncated --json
             ;;
         detect:-*)
@@ -103,7 +103,7 @@ _softlens()
             _softlens_words "$common" -o --output --include --exclude --newer --files0-from --shard -n --dry-run --watch \
                 --retry-failed --on-error -j --jobs --memory --log --report --ignore-case --format \
                 --overlay --overlay-style --classes --score --nms --iou --sigma --max --tta --size --refine \
-                --quality --strip-metadata --min-blur --keep-threshold --dense --tile -k --top -g \
+                --quality --strip-metadata --min-blur --keep-threshold --dense --shrink --tile -k --top -g \
                 --gallery --only-gallery --unknown-rate --no-unknown --jsonl --sort-into --model --device --precision \
                 --threads --overwrite --max-pixels --allow-truncated --json
             ;;

@@ -191,14 +191,17 @@ typedef struct sl_deblur_options {
     uint32_t tile;         // side of a tile in pixels; 0: as large as the budget allows
     unsigned views;        // averaged: 1 (or 0) the picture, 2 its mirror image too, 4 both upside
                            // down too; as many times the work
+    uint32_t shrink;       // 2 to 16: look at the picture that many times smaller, enlarge what
+                           // changes and add it; 0, 1: as large as it is
     sl_precision precision;
 } sl_deblur_options;
 
 typedef struct sl_deblur_report {
     uint32_t width, height;           // of the picture
-    uint32_t tile_width, tile_height; // of the plan's canvas
+    uint32_t tile_width, tile_height; // of the plan's canvas, in pixels that were looked at
     uint32_t tiles;
     unsigned views;    // of each tile
+    uint32_t shrink;   // how many times smaller the picture was looked at; 1: not
     double kept_share; // windows computed / windows, over all blocks
     double seconds;    // network and compositing, without files
     char device[64];   // "cpu (avx512, 2 threads)"; ", after vulkan:0 failed" where it fell back
@@ -215,10 +218,11 @@ SL_API sl_status sl_deblur_new(sl_ctx *ctx, const sl_model *model, const sl_debl
 SL_API void sl_deblur_free(sl_deblur *deblur);
 
 // *out: the deblurred picture, same size, channels, depth and metadata; bit for bit the input where
-// no window was computed. heat (may be NULL): the windows' blur confidence over the picture, 8-bit
-// RGB. report may be NULL. A device without room for a tile gets smaller ones; where the smallest
-// does not fit, or the device fails, the picture is begun anew on the processor, and those after it
-// stay there. All of that is warned about.
+// no window was computed (looked at in small: from one small pixel beside it on). heat (may be
+// NULL): the windows' blur confidence over the picture, 8-bit RGB. report may be NULL. A device
+// without room for a tile gets smaller ones; where the smallest does not fit, or the device fails,
+// the picture is begun anew on the processor, and those after it stay there. All of that is warned
+// about.
 SL_API sl_status sl_deblur_run(sl_deblur *deblur, const sl_image *image, sl_image **out,
                                sl_image **heat, sl_deblur_report *report);
 

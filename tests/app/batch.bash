@@ -253,8 +253,9 @@ rm -rf out out2 out3
 # Little blur: the file as it is
 make picture dark.png 40x32
 plant in/keep.png
-for tta in flip flips; do # other settings: done anew
-    run batch deblur in -o out --include keep.png --tta $tta --json
+for change in '--tta flip' '--tta flips' '--shrink 2'; do # other settings: done anew
+    # shellcheck disable=SC2086 # one word an option
+    run batch deblur in -o out --include keep.png $change --json
     did 1 0 0 0 0
 done
 rm -rf out

@@ -237,6 +237,7 @@ refused 2 'one of boxes' batch detect in -o x --overlay --overlay-style crop
 refused 2 'sort-into is of classify' batch detect in -o x --sort-into y
 refused 2 'jsonl is of classify' batch detect in -o x --jsonl
 refused 2 'tta flips is of deblur' batch detect in -o x --tta flips
+refused 2 'shrink is of deblur' batch detect in -o x --shrink 2
 refused 2 'tta is of deblur and detect' batch classify in -o x/ --tta flip
 refused 2 'min-blur is of deblur' batch detect in -o x --min-blur 0.1
 refused 2 'is of --refine' batch detect in -o x --unknown-rate 0.1

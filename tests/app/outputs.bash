@@ -56,6 +56,11 @@ run deblur a.png -o flip.png --tta flip --dense --json
 check '--tta flip makes two' grep -q '"views":2' "$outside/out"
 check 'they differ from one' test "$(sha256sum t1.png flip.png flips.png | cut -d ' ' -f 1 | sort -u | wc -l)" = 3
 
+# In small
+run deblur a.png -o small.png --shrink 2 --dense --json
+check '--shrink looks at a smaller picture' grep -q '"width":200,"height":150,.*"shrink":2' "$outside/out"
+check 'and changes another way' test "$(sha256sum t1.png small.png | cut -d ' ' -f 1 | sort -u | wc -l)" = 2
+
 # Quiet, JSON
 accepted deblur a.png -o q.png --quiet
 check '--quiet prints nothing' test ! -s "$outside/out"

@@ -49,6 +49,8 @@ refused 2 '--output needs a value' deblur a.png -o
 refused 2 '--output: ""' deblur a.png -o ''
 refused 2 'contradict' deblur --quiet --verbose a.png
 refused 2 'flip' deblur --tta sideways a.png
+refused 2 '16' deblur --shrink 17 a.png
+refused 2 'shrink' deblur --shrink 1.5 a.png
 refused 2 'contradict' deblur --dense --keep-threshold 0.5 a.png
 refused 2 'contradict' bench --dense --keep-share 0.5 m.safetensors
 refused 2 'unknown option --half' deblur --half a.png

@@ -216,11 +216,16 @@ def training_pair(source, rng):
     return sensor(rng, blurred), sharp, mask, length
 
 
-def validation_pairs(source, seed, side=512, longest=40.0):
-    """One pair for each validation photo, its own object moving; the same for the same seed."""
+def validation_pairs(source, seed, side=512, longest=40.0, enlarge=1):
+    """One pair for each validation photo, its own object moving; the same for the same seed. With
+    `enlarge`, as a camera with that many times more pixels a side (and no finer eye) takes it."""
     for i, name in enumerate(source.val):
         rng = np.random.default_rng([seed, i])
         photo = source.photo(name, side)
-        length = draw_length(rng, high=longest)
-        blurred, sharp, mask = own_object(rng, photo, source.mask(name, photo.shape), length)
+        mask = source.mask(name, photo.shape)
+        length = draw_length(rng, high=longest) * enlarge
+        if enlarge > 1:
+            photo = cv2.resize(photo, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
+            mask = cv2.resize(mask, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        blurred, sharp, mask = own_object(rng, photo, mask, length)
         yield name, sensor(rng, blurred), sharp, mask, length

@@ -21,7 +21,7 @@ import deblur_synth  # noqa: E402
 import lmd_vit  # noqa: E402
 import train_deblur  # noqa: E402
 
-BANDS = ((3, 8), (8, 16), (16, 40), (40, 60.01))
+BANDS = ((3, 8), (8, 16), (16, 40), (40, 60), (60, 1000))
 CELL = 16       # pixels, of a window at the highest level of the models shipped
 
 
@@ -99,20 +99,25 @@ class TorchEngine:
 
 
 class SoftlensEngine:
-    """What the program gives: `softlens deblur` for the picture, `softlens run` for keep maps."""
+    """What the program gives: `softlens deblur` for the picture, and where it looked at pictures of
+    the size that was trained, `softlens run` for keep maps."""
 
     def __init__(self, args):
         self.model = lmd_vit.load_model(args.model)     # only for its geometry
         self.binary, self.path = args.binary, args.model
-        self.views = ["--tta", args.tta] if args.tta else []
+        self.options = ["--tta", args.tta] if args.tta else []
+        self.options += ["--shrink", str(args.shrink)]
+        self.sees_all = args.enlarge == 1 and args.shrink == 1
 
     def __call__(self, picture):
         with tempfile.TemporaryDirectory() as folder:
             at = {n: os.path.join(folder, n) for n in ("in.png", "out.png", "in.npy", "run")}
             cv2.imwrite(at["in.png"], picture[..., ::-1])
             self.call("deblur", at["in.png"], "-o", at["out.png"], "--model", self.path,
-                      *self.views)
+                      *self.options)
             y = cv2.imread(at["out.png"], cv2.IMREAD_COLOR)[..., ::-1]
+            if not self.sees_all:
+                return y, None, (0, 0)
             x = torch.from_numpy(picture).float() / 255
             canvas, top, left = lmd_vit.pad(x, self.model.multiple, "reflect")
             np.save(at["in.npy"], np.ascontiguousarray(canvas.numpy()))
@@ -138,18 +143,21 @@ def judge(engine, pair):
     name, x, target, mask, length = pair
     y, keeps, (top, left) = engine(x)
     inside, outside = mask > 0, mask == 0
-    masks = window_masks(engine.model, canvas_mask(mask, top, left, engine.model.multiple))
-    recalls = {k: (np.asarray(keeps[k]) > 0)[m].mean() for k, m in masks.items() if m.any()}
-    return {
+    row = {
         "name": name, "length": round(length, 1), "before": psnr(x, target, inside),
         "after": psnr(y, target, inside), "outside": psnr(y, x, outside),
         "whole_before": psnr(x, target, inside | outside),
         "whole_after": psnr(y, target, inside | outside),
         "ssim_before": ssim_map(x, target)[inside].mean(),
         "ssim_after": ssim_map(y, target)[inside].mean(),
-        "gmsd_before": deviation(x, target, inside), "gmsd_after": deviation(y, target, inside),
-        "recall": recalls, "kept": {k: np.asarray(keeps[k]).mean() for k in masks},
-        "blurred": {k: m.mean() for k, m in masks.items()}}, y
+        "gmsd_before": deviation(x, target, inside), "gmsd_after": deviation(y, target, inside)}
+    if keeps:
+        masks = window_masks(engine.model, canvas_mask(mask, top, left, engine.model.multiple))
+        row["recall"] = {k: (np.asarray(keeps[k]) > 0)[m].mean()
+                         for k, m in masks.items() if m.any()}
+        row["kept"] = {k: np.asarray(keeps[k]).mean() for k in masks}
+        row["blurred"] = {k: m.mean() for k, m in masks.items()}
+    return row, y
 
 
 def judge_classics(pair):
@@ -167,7 +175,7 @@ def judge_sharp(engine, photo):
     y, keeps, _ = engine(photo)
     h, w = (n // CELL * CELL for n in photo.shape[:2])
     differs = (y != photo).any(-1)[:h, :w].reshape(h // CELL, CELL, w // CELL, CELL).any((1, 3))
-    kept = float(np.mean([np.asarray(k).mean() for k in keeps.values()]))
+    kept = float(np.mean([np.asarray(k).mean() for k in keeps.values()])) if keeps else np.nan
     return 1 - float(differs.mean()), kept, psnr(y, photo, np.ones(photo.shape[:2], bool))
 
 
@@ -199,7 +207,7 @@ def report(rows):
     for low, high in BANDS:
         some = gain[(length >= low) & (length < high)]
         if len(some):
-            print(f"  path {low}-{int(high)} px ({len(some)}): {some.mean():+.3f} dB")
+            print(f"  path {low}-{high} px ({len(some)}): {some.mean():+.3f} dB")
     print(f"SSIM in mask: {mean(rows, 'ssim_before'):.4f} -> {mean(rows, 'ssim_after'):.4f}")
     print(f"GMSD in mask, less is better: {mean(rows, 'gmsd_before'):.4f} -> "
           f"{mean(rows, 'gmsd_after'):.4f}")
@@ -210,6 +218,11 @@ def report(rows):
           f"{mean(rows, 'whole_after'):.2f} dB")
     print(f"outside the mask, output against input: mean {mean(rows, 'outside'):.2f} dB, "
           f"least {min(r['outside'] for r in rows):.2f}")
+    if "kept" in rows[0]:
+        report_windows(rows)
+
+
+def report_windows(rows):
     recall, kept, blurred = (per_predictor(rows, f) for f in ("recall", "kept", "blurred"))
     def average(d):
         return float(np.mean(list(d.values())))
@@ -243,6 +256,9 @@ def arguments():
     parser.add_argument("--threshold", type=float, help="torch only; instead of the model's own")
     parser.add_argument("--dense", action="store_true", help="torch only; prune nothing")
     parser.add_argument("--tta", choices=["flip", "flips"], help="softlens only")
+    parser.add_argument("--enlarge", type=int, default=1,
+                        help="photographs and paths that many times larger; softlens only")
+    parser.add_argument("--shrink", type=int, default=1, help="as of the program; softlens only")
     parser.add_argument("--longest", type=float, default=40, help="path in pixels")
     parser.add_argument("--classics", action="store_true",
                         help="also unsharp masking, and Wiener's filter at its best")
@@ -258,7 +274,8 @@ def main():
     torch.set_num_threads(1)
     engine = TorchEngine(args) if args.engine == "torch" else SoftlensEngine(args)
     source, rows = deblur_synth.Source(args.data), []
-    for pair in deblur_synth.validation_pairs(source, args.seed, args.side, args.longest):
+    for pair in deblur_synth.validation_pairs(source, args.seed, args.side, args.longest,
+                                              args.enlarge):
         row, y = judge(engine, pair)
         if args.classics:
             row["classics"] = judge_classics(pair)

@@ -2,6 +2,8 @@
 // pipeline/composite.c: samples to floats and back, and the seams between tiles.
 #include "pipeline/composite.h"
 
+#include "pipeline/between.h"
+
 #define TASK_ROWS 16
 
 static size_t band_rows(const sl_composite *c)
@@ -157,35 +159,18 @@ static void blend_row(const sl_composite *c, size_t i, float weight)
     }
 }
 
-// Linear between the centres of two cells: the first cell's index, the second's, its share.
-typedef struct between {
-    size_t first, second;
-    float share;
-} between;
-
-static between cells_at(size_t pixel, uint32_t cell, uint32_t count)
-{
-    float at = ((float)pixel + 0.5f) / (float)cell - 0.5f;
-    if (at <= 0.0f)
-        return (between) { 0, 0, 0.0f };
-    size_t first = (size_t)at, last = count - 1;
-    if (first >= last)
-        return (between) { last, last, 0.0f };
-    return (between) { first, first + 1, at - (float)first };
-}
-
 static void heat_row(const sl_composite *c, size_t i, float weight)
 {
     const sl_coverage *v = c->coverage;
-    between rows = cells_at(turned(i, c->is_upside_down, c->y.tile), v->cell, v->rows);
+    sl_between rows = sl_between_cells(turned(i, c->is_upside_down, c->y.tile), v->cell, v->rows);
     const float *upper = v->heat + rows.first * v->columns;
     const float *under = v->heat + rows.second * v->columns;
     float *heat = c->heat + (c->top + i) * c->x.length + c->left;
     for (size_t x = 0; x < shown(&c->x, c->left); x++) {
-        between b = cells_at(turned(x, c->is_mirrored, c->x.tile), v->cell, v->columns);
-        float first = upper[b.first] + rows.share * (under[b.first] - upper[b.first]);
-        float second = upper[b.second] + rows.share * (under[b.second] - upper[b.second]);
-        heat[x] += weight * c->weights_x[x] * (first + b.share * (second - first));
+        sl_between b = sl_between_cells(turned(x, c->is_mirrored, c->x.tile), v->cell, v->columns);
+        float first = sl_mix(upper[b.first], under[b.first], rows.share);
+        float second = sl_mix(upper[b.second], under[b.second], rows.share);
+        heat[x] += weight * c->weights_x[x] * sl_mix(first, second, b.share);
     }
 }
 

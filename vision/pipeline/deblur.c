@@ -2,6 +2,7 @@
 // pipeline/deblur.c: a photograph through LMD-ViT, tile by tile.
 #include "pipeline/composite.h"
 #include "pipeline/shape.h"
+#include "pipeline/shrink.h"
 
 struct sl_deblur {
     sl_ctx *ctx;
@@ -12,6 +13,7 @@ struct sl_deblur {
     uint64_t budget_bytes;
     uint32_t tile;
     unsigned views;       // of each tile
+    uint32_t shrink;      // pictures are looked at that many times smaller
     uint32_t largest;     // side of a tile that the device has room for; 0: not known
     sl_network network;   // of the last canvas; serves until another is needed
     sl_coverage coverage; // of that canvas
@@ -73,6 +75,9 @@ static sl_status check_options(sl_ctx *ctx, const sl_model *model, const sl_debl
     if (options->views > 4 || options->views == 3)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "%u views of a picture; give 1, 2 or 4",
                        options->views);
+    if (options->shrink > SL_SHRINK_MOST)
+        return sl_fail(ctx, SL_ERR_ARGUMENT, "a picture shrunk %u times; at most %u",
+                       options->shrink, SL_SHRINK_MOST);
     return sl_threshold_check(ctx, options->keep_threshold);
 }
 
@@ -97,6 +102,7 @@ sl_status sl_deblur_new(sl_ctx *ctx, const sl_model *model, const sl_deblur_opti
     d->budget_bytes = options->memory_bytes ? options->memory_bytes : SL_DEFAULT_BUDGET;
     d->tile = options->tile;
     d->views = options->views ? options->views : 1;
+    d->shrink = options->shrink ? options->shrink : 1;
     st = sl_device_open(ctx, options->device, &d->device);
     if (st == SL_OK)
         st = sl_device_set_precision(d->device, options->precision);
@@ -227,20 +233,35 @@ static sl_status compute(sl_deblur *d, const sl_image *image, bool heat, sl_imag
     }
 }
 
-static void fill_report(const sl_deblur *d, const sl_composite *c, const sl_window_count *count,
-                        double start, sl_deblur_report *report)
+static void fill_report(const sl_deblur *d, const sl_image *image, const sl_composite *c,
+                        const sl_window_count *count, double start, sl_deblur_report *report)
 {
-    *report = (sl_deblur_report) { .width = c->x.length,
-                                   .height = c->y.length,
+    *report = (sl_deblur_report) { .width = image->width,
+                                   .height = image->height,
                                    .tile_width = c->x.tile,
                                    .tile_height = c->y.tile,
                                    .tiles = c->x.count * c->y.count,
                                    .views = d->views,
+                                   .shrink = d->shrink,
                                    .kept_share = count->all > 0 ? count->computed / count->all : 0,
                                    .seconds = sl_seconds() - start,
                                    .fell_back = sl_device_fell_back(d->device),
                                    .precision = sl_device_precision(d->device) };
     memcpy(report->device, d->network.plan->device, sizeof(report->device));
+}
+
+// `small`: what was looked at in place of the picture, or NULL.
+static sl_status draw_heat(const sl_deblur *d, const sl_image *image, const sl_image *small,
+                           const float *map, sl_image **out)
+{
+    if (!small)
+        return sl_image_heat(d->ctx, image, map, out);
+    float *large;
+    sl_status st = sl_shrink_undo_map(d->ctx, image, d->shrink, small, map, &large);
+    if (st == SL_OK)
+        st = sl_image_heat(d->ctx, image, large, out);
+    free(large);
+    return st;
 }
 
 sl_status sl_deblur_run(sl_deblur *d, const sl_image *image, sl_image **out, sl_image **heat,
@@ -249,27 +270,38 @@ sl_status sl_deblur_run(sl_deblur *d, const sl_image *image, sl_image **out, sl_
     double start = sl_seconds(), traced = sl_trace_start(d->ctx);
     sl_composite c = { 0 };
     sl_window_count count;
-    sl_image *result = NULL, *drawn = NULL;
+    sl_image *small = NULL, *after = NULL, *result = NULL, *drawn = NULL;
+    sl_status st = SL_OK;
     *out = NULL;
     if (heat)
         *heat = NULL;
-    sl_status st = sl_image_new_like(d->ctx, image, &result);
+    if (d->shrink > 1)
+        st = sl_shrink_picture(d->ctx, image, d->shrink, &small);
+    const sl_image *seen = small ? small : image;
     if (st == SL_OK)
-        st = compute(d, image, heat != NULL, result, &c, &count);
+        st = sl_image_new_like(d->ctx, seen, &after);
+    if (st == SL_OK)
+        st = compute(d, seen, heat != NULL, after, &c, &count);
     if (st == SL_OK && heat)
-        st = sl_image_heat(d->ctx, image, c.heat, &drawn);
+        st = draw_heat(d, image, small, c.heat, &drawn);
+    if (st == SL_OK && small) {
+        st = sl_shrink_undo(d->ctx, image, d->shrink, small, after, &result);
+    } else if (st == SL_OK) {
+        result = after;
+        after = NULL;
+    }
     if (st != SL_OK)
         goto done;
     if (report)
-        fill_report(d, &c, &count, start, report);
+        fill_report(d, image, &c, &count, start, report);
     *out = result;
-    result = NULL;
     if (heat)
         *heat = drawn;
     drawn = NULL;
 done:
     sl_composite_free(&c);
-    sl_image_free(result);
+    sl_image_free(small);
+    sl_image_free(after);
     sl_image_free(drawn);
     sl_trace_end(d->ctx, "deblur", traced);
     return st;
