@@ -71,6 +71,7 @@ typedef struct work {
     sl_model *model;
     sl_deblur *deblur;
     size_t failed;
+    uint32_t longest; // side of a picture that was deblurred
 } work;
 
 // ---- what is said about an image
@@ -176,6 +177,8 @@ static app_exit deblur_image(work *w, const app_job *job)
         status = save(w, job, &p);
     app_progress_end(&w->session->progress);
     if (status == SL_OK) {
+        uint32_t side = report.width > report.height ? report.width : report.height;
+        w->longest = side > w->longest ? side : w->longest;
         print_done(w, job, &report);
     } else {
         w->failed++;
@@ -191,6 +194,19 @@ static app_exit deblur_image(work *w, const app_job *job)
 }
 
 // ---- the command
+
+// The same motion is a longer blur in a larger picture; sides of a thousand pixels or fewer are
+// what the network was trained on.
+static void suggest_shrinking(const work *w)
+{
+    unsigned times = w->longest / 1000;
+    const app_values *values = &w->session->values;
+    if (times >= 2 && !values->shrink && !values->json)
+        app_say(w->session,
+                "a large picture, in which blur may be too long to be seen; try "
+                "--shrink %u as well",
+                times < 16 ? times : 16);
+}
 
 static app_exit check_values(const app_session *session)
 {
@@ -276,6 +292,7 @@ static int deblur(app_session *session, int count, char **images)
     for (size_t i = 0; i < w.jobs.count && result == APP_DONE; i++)
         if (!w.jobs.job[i].refusal && deblur_image(&w, &w.jobs.job[i]) == APP_INTERRUPTED)
             result = APP_INTERRUPTED;
+    suggest_shrinking(&w);
     if (result == APP_DONE && w.failed)
         result = w.failed == w.jobs.count ? APP_FAILED : APP_SOME_FAILED;
 done:

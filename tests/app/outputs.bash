@@ -60,6 +60,11 @@ check 'they differ from one' test "$(sha256sum t1.png flip.png flips.png | cut -
 run deblur a.png -o small.png --shrink 2 --dense --json
 check '--shrink looks at a smaller picture' grep -q '"width":200,"height":150,.*"shrink":2' "$outside/out"
 check 'and changes another way' test "$(sha256sum t1.png small.png | cut -d ' ' -f 1 | sort -u | wc -l)" = 2
+make picture large.png 2100x20
+accepted deblur large.png
+says 'try --shrink 2'
+accepted deblur large.png --overwrite --shrink 1
+check 'whoever chose is not told' test "$(wc -l < "$outside/out")" = 1
 
 # Quiet, JSON
 accepted deblur a.png -o q.png --quiet
