@@ -78,7 +78,9 @@ def cut(rng, record, side, zoom, strength):
     image = record["image"]
     shrink = abs(affine[0, 0])
     way = cv2.INTER_AREA if shrink < 0.5 else cv2.INTER_LINEAR
-    canvas = cv2.warpAffine(image, affine, (side, side), flags=way, borderValue=MEAN.tolist())
+    middles = affine.copy()         # OpenCV counts from the middle of a pixel, boxes from its edge
+    middles[:, 2] += (affine[[0, 1], [0, 1]] - 1) / 2
+    canvas = cv2.warpAffine(image, middles, (side, side), flags=way, borderValue=MEAN.tolist())
     x = (canvas.astype(np.float32) - MEAN) / STD
     boxes = record["boxes"].reshape(-1, 2, 2) * affine[[0, 1], [0, 1]] + affine[:, 2]
     boxes = np.concatenate([boxes.min(1), boxes.max(1)], 1)
