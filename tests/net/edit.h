@@ -28,6 +28,16 @@ static inline void teardown(void)
     sl_ctx_free(ctx);
 }
 
+// Takes what two configurations are as text: between their fields lie bytes that nothing sets.
+static inline void same_text(char *a, char *b)
+{
+    ck_assert_ptr_nonnull(a);
+    ck_assert_ptr_nonnull(b);
+    ck_assert_str_eq(a, b);
+    free(a);
+    free(b);
+}
+
 // A golden model's tensors and metadata, to be changed and written to `path`.
 typedef struct edit {
     sl_tensor_set *set;

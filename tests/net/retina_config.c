@@ -102,7 +102,7 @@ START_TEST(conversion_round_trips)
         const sl_convert_options how = { .overwrite = true };
         ck_assert_int_eq(sl_model_convert(ctx, model, path, &how), SL_OK);
         again = open_model(path, "soft-retinanet");
-        ck_assert_mem_eq(&again->soft, &model->soft, sizeof model->soft);
+        same_text(sl_soft_config_json(ctx, &again->soft), sl_soft_config_json(ctx, &model->soft));
         ck_assert_mem_eq(&again->retina, &model->retina, sizeof model->retina);
         ck_assert_uint_eq(sl_tensor_set_count(again->set), sl_tensor_set_count(model->set));
         ck_assert_str_eq(sl_tensor_set_meta(again->set, "labels"),
