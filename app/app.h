@@ -143,10 +143,11 @@ extern const app_command *const app_commands[]; // ends with NULL
         .name = "tta", .kind = APP_CHOICE, .at = APP_AT(tta), .value = "KIND", .choices = kinds,   \
         .help = sentence                                                                           \
     }
+#define APP_SHRINK_MOST 16
 #define APP_SHRINK_OPTION                                                                          \
     {                                                                                              \
         .name = "shrink", .kind = APP_INTEGER, .at = APP_AT(shrink), .value = "N", .min = 1,       \
-        .max = 16,                                                                                 \
+        .max = APP_SHRINK_MOST,                                                                    \
         .help = "Deblur pictures N times smaller, 1 to 16, and add what changes to the large "     \
                 "ones: for blur of more than 40 pixels; faster (default: 1)"                       \
     }

@@ -202,10 +202,10 @@ static void suggest_shrinking(const work *w)
     unsigned times = w->longest / 1000;
     const app_values *values = &w->session->values;
     if (times >= 2 && !values->shrink && !values->json)
-        app_say(w->session,
-                "a large picture, in which blur may be too long to be seen; try "
-                "--shrink %u as well",
-                times < 16 ? times : 16);
+        app_say(
+            w->session,
+            "a large picture, in which blur may be too long to be seen; try --shrink %u as well",
+            times < APP_SHRINK_MOST ? times : APP_SHRINK_MOST);
 }
 
 static app_exit check_values(const app_session *session)

@@ -51,6 +51,20 @@ sl_status sl_image_clone(sl_ctx *ctx, const sl_image *image, sl_image **out);
 // Format, PNG's colours, density and chroma, but neither ICC nor EXIF.
 void sl_image_copy_notes(const sl_image *from, sl_image *to);
 
+// Moves sample `at` of a row of 8 or 16 bits by a share of white; clamped and rounded.
+static inline void sl_sample_move(void *row, unsigned depth, size_t at, float by)
+{
+    uint8_t *bytes = row;
+    uint16_t *words = row;
+    float top = depth == 16 ? 65535.0f : 255.0f;
+    float x = (depth == 16 ? (float)words[at] : (float)bytes[at]) / top + by;
+    x = (x > 1.0f ? 1.0f : x > 0.0f ? x : 0.0f) * top + 0.5f; // a NaN becomes 0
+    if (depth == 16)
+        words[at] = (uint16_t)x;
+    else
+        bytes[at] = (uint8_t)x;
+}
+
 // 8-bit RGB: the picture in grey under a heat colour by value. heat: [height, width], 0..1.
 sl_status sl_image_heat(sl_ctx *ctx, const sl_image *image, const float *heat, sl_image **out);
 

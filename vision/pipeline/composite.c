@@ -191,36 +191,18 @@ static void blend_task(void *arg, size_t task, unsigned worker)
 
 // ---- the end of a row: changes to samples
 
-static float clamp(float x)
-{
-    return x > 1.0f ? 1.0f : x > 0.0f ? x : 0.0f; // a NaN becomes 0
-}
-
-// The sample that is `change` away from one, both as shares of `top`, rounded.
-static unsigned moved(unsigned sample, float change, float top)
-{
-    return (unsigned)(clamp((float)sample / top + change) * top + 0.5f);
-}
-
 static void emit_row(const sl_composite *c, uint32_t y, const float *change)
 {
     const sl_image *image = c->image;
-    uint8_t *bytes = c->out->pixels + (size_t)y * image->row_bytes;
-    uint16_t *words = (uint16_t *)(void *)bytes;
+    void *row = sl_image_row(c->out, y);
     size_t step = image->channels, colours = step >= 3 ? 3 : 1;
-    memcpy(bytes, image->pixels + (size_t)y * image->row_bytes, image->row_bytes);
+    memcpy(row, sl_image_row_const(image, y), image->row_bytes);
     for (size_t x = 0; x < image->width; x++, change += 3) {
         if (change[0] == 0.0f && change[1] == 0.0f && change[2] == 0.0f)
             continue;
         float grey = (change[0] + change[1] + change[2]) / 3.0f;
-        for (size_t k = 0; k < colours; k++) {
-            size_t at = x * step + k;
-            float by = colours == 1 ? grey : change[k];
-            if (image->depth == 16)
-                words[at] = (uint16_t)moved(words[at], by, 65535.0f);
-            else
-                bytes[at] = (uint8_t)moved(bytes[at], by, 255.0f);
-        }
+        for (size_t k = 0; k < colours; k++)
+            sl_sample_move(row, image->depth, x * step + k, colours == 1 ? grey : change[k]);
     }
 }
 

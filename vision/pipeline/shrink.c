@@ -80,28 +80,18 @@ typedef struct enlarging {
     float *lines;        // per worker: a row of the picture's height, of the small one's width
 } enlarging;
 
-static float clamp(float x, float top)
-{
-    return x > top ? top : x > 0.0f ? x : 0.0f;
-}
-
 static void add_to_row(const enlarging *e, const float *line, uint32_t y)
 {
     const sl_image *image = e->image;
-    uint8_t *bytes = sl_image_row(e->out, y);
-    uint16_t *words = sl_image_row(e->out, y);
+    void *row = sl_image_row(e->out, y);
+    memcpy(row, sl_image_row_const(image, y), image->row_bytes);
     for (size_t x = 0; x < image->width; x++) {
         const float *first = line + e->columns[x].first * e->colours;
         const float *second = line + e->columns[x].second * e->colours;
         for (size_t k = 0; k < e->colours; k++) {
             float change = sl_mix(first[k], second[k], e->columns[x].share);
-            size_t at = x * image->channels + k;
-            if (change == 0.0f)
-                continue;
-            if (image->depth == 16)
-                words[at] = (uint16_t)(clamp((float)words[at] + change, 65535.0f) + 0.5f);
-            else
-                bytes[at] = (uint8_t)(clamp((float)bytes[at] + change / 257.0f, 255.0f) + 0.5f);
+            if (change != 0.0f)
+                sl_sample_move(row, image->depth, x * image->channels + k, change);
         }
     }
 }
@@ -152,10 +142,10 @@ sl_status sl_shrink_undo(sl_ctx *ctx, const sl_image *image, uint32_t factor,
                     .height = before->height,
                     .colours = before->channels };
     float *changes = sl_alloc(ctx, samples, sizeof(*changes));
-    sl_status st = changes ? sl_image_clone(ctx, image, &e.out) : SL_ERR_NOMEM;
+    sl_status st = changes ? sl_image_new_like(ctx, image, &e.out) : SL_ERR_NOMEM;
     if (st == SL_OK) {
         for (size_t i = 0; i < samples; i++)
-            changes[i] = (float)to[i] - (float)from[i];
+            changes[i] = ((float)to[i] - (float)from[i]) / 65535.0f;
         e.values = changes;
         st = enlarge(ctx, &e);
     }
