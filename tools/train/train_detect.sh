@@ -11,14 +11,15 @@ finds="person bicycle car motorcycle bus dog horse pizza laptop raccoon"
 
 # Arguments: the folder with train.json and images/, the run's folder, then options.
 train() {
-    data=$1 run=$2
+    pictures=$1 run=$2
     shift 2
     [ -e "$run/done.pt" ] ||
-        python3 "$here/train_detect.py" --annotations "$data/train.json" --images "$data/images" \
-            --backbone "$here/../../models/soft-small.safetensors" --out "$run" \
-            --image 400 400 "$@"
+        python3 "$here/train_detect.py" --annotations "$pictures/train.json" \
+            --images "$pictures/images" --out "$run" --image 400 400 \
+            --backbone "$here/../../models/soft-small.safetensors" "$@"
 }
 
+# Arguments: the file, the run's folder, then options.
 export_to() {
     file=$1 run=$2
     shift 2
@@ -29,8 +30,8 @@ case $kind in
 general)
     # shellcheck disable=SC2086 # one word a class
     train "$data" "$work/run" --workers 2 --batch 2 --steps 7600 --sides 256:0.45 320:0.8 384:1 \
-        --backbone-rate 0.5 --classes $finds chair cup bottle "dining table" bowl book handbag "wine glass" truck \
-        "traffic light" umbrella cake couch tv sheep cow elephant bird cat bench
+        --backbone-rate 0.5 --classes $finds chair cup bottle "dining table" bowl book handbag \
+        "wine glass" truck "traffic light" umbrella cake couch tv sheep cow elephant bird cat bench
     # shellcheck disable=SC2086
     export_to "$work/retina-soft-small.safetensors" "$work/run" --classes $finds \
         --shift raccoon:-0.5 --trained-on "photographs of COCO and of raccoons"
