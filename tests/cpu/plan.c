@@ -90,7 +90,9 @@ typedef struct network {
 static sl_value add(network *n, sl_op op, const sl_attr *attr, sl_value a, sl_value b, sl_value c,
                     const sl_tensor *weight, size_t count)
 {
-    const sl_tensor *weights[3] = { weight, weight + 1, weight + 2 };
+    const sl_tensor *weights[3] = { NULL };
+    for (size_t i = 0; i < count; i++)
+        weights[i] = weight + i;
     return sl_graph_add(n->graph, op, "node", attr, (sl_value[SL_MAX_INPUTS]) { a, b, c }, weights,
                         count);
 }

@@ -62,12 +62,14 @@ static void axis_free(axis *a)
     free(a->far);
 }
 
-// Row y of the rectangle as 8 bits without alpha; in `own` where the picture is not that already.
-static const uint8_t *read_row(const fit *f, uint32_t y, uint8_t *own)
+// Row y of the rectangle as 8 bits without alpha; in the worker's line 0 or 1 where the picture is
+// not that already.
+static const uint8_t *read_row(const fit *f, uint32_t y, unsigned worker, unsigned line)
 {
     const sl_image *image = f->image;
     if (image->depth == 8 && image->channels == f->planes)
         return sl_image_row_const(image, f->from.y + y) + (size_t)f->from.x * f->planes;
+    uint8_t *own = f->line + (2 * (size_t)worker + line) * f->from.width * f->planes;
     sl_image_span_flat(image, f->from.y + y, f->from.x, f->from.width, MID_GREY, own);
     return own;
 }
@@ -84,12 +86,10 @@ static void put(const fit *f, uint8_t *pixel, unsigned c, uint8_t value)
 static void bilinear_row(void *arg, size_t task, unsigned worker)
 {
     const fit *f = arg;
-    size_t bytes = (size_t)f->from.width * f->planes;
-    uint8_t *own = f->line + worker * 2 * bytes;
     uint32_t last = f->from.height - 1, at = f->y.at[task],
              next = at + 1; // before the first: wraps
-    const uint8_t *a = read_row(f, at == UINT32_MAX ? 0 : at < last ? at : last, own);
-    const uint8_t *b = read_row(f, next < last ? next : last, own + bytes);
+    const uint8_t *a = read_row(f, at == UINT32_MAX ? 0 : at < last ? at : last, worker, 0);
+    const uint8_t *b = read_row(f, next < last ? next : last, worker, 1);
     int near_y = f->y.near[task], far_y = f->y.far[task];
     for (uint32_t i = 0; i < f->width; i++) {
         size_t p = (size_t)f->x.at[i] * f->planes;
@@ -109,10 +109,8 @@ static void bilinear_row(void *arg, size_t task, unsigned worker)
 static void half_row(void *arg, size_t task, unsigned worker)
 {
     const fit *f = arg;
-    size_t bytes = (size_t)f->from.width * f->planes;
-    uint8_t *own = f->line + worker * 2 * bytes;
-    const uint8_t *a = read_row(f, 2 * (uint32_t)task, own);
-    const uint8_t *b = read_row(f, 2 * (uint32_t)task + 1, own + bytes);
+    const uint8_t *a = read_row(f, 2 * (uint32_t)task, worker, 0);
+    const uint8_t *b = read_row(f, 2 * (uint32_t)task + 1, worker, 1);
     for (uint32_t i = 0; i < f->width; i++)
         for (unsigned c = 0; c < f->planes; c++) {
             size_t p = (size_t)2 * i * f->planes + c, q = p + f->planes;
@@ -135,12 +133,11 @@ static void area_row(void *arg, size_t task, unsigned worker)
     const fit *f = arg;
     unsigned planes = f->planes;
     size_t samples = (size_t)f->from.width * planes;
-    uint8_t *own = f->line + worker * 2 * samples;
     float *sums = f->sums + worker * samples;
     double top = (double)task * f->step_y, bottom = top + f->step_y;
     memset(sums, 0, samples * sizeof(*sums));
     for (uint32_t y = (uint32_t)top; y < f->from.height && y < bottom; y++) {
-        const uint8_t *row = read_row(f, y, own);
+        const uint8_t *row = read_row(f, y, worker, 0);
         float weight = share(y, top, bottom);
         for (size_t i = 0; i < samples; i++)
             sums[i] += weight * (float)row[i];
