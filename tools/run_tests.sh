@@ -9,7 +9,7 @@ shift
 log=$build/meson-logs/testlog.json
 rm -f "$log"
 # Meson would have the C library fill all memory with a pattern, the driver's and the decoders' too,
-# which makes some suites take five times as long; address sanitizer does it for ours alone.
+# which makes some suites take five times as long; the checks have address sanitizer do it.
 export MALLOC_PERTURB_=${MALLOC_PERTURB_:-0}
 meson test -C "$build" --no-rebuild --print-errorlogs --num-processes $(($(nproc) + 1)) "$@"
 status=$?
