@@ -14,6 +14,10 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "train"))
+import blas  # noqa: E402
+
+blas.settle()       # for the processes of the peer
 BEGIN, END = "<!-- tools/bench/run.sh writes this -->", "<!-- up to here -->"
 # For PyTorch a malloc that keeps its memory: otherwise half of its time goes into page faults.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000",

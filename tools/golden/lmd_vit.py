@@ -139,8 +139,8 @@ class Predictor(nn.Module):
         self.out_conv = nn.Sequential(nn.Linear(c, c // 2), nn.GELU(), nn.Linear(c // 2, c // 4),
                                       nn.GELU(), nn.Linear(c // 4, 2))
 
-    def forward(self, net, x, shift, w):
-        b, h, wd, c = x.shape
+    def tokens(self, net, x):
+        c = x.shape[-1]
         u = self.in_conv[0]
         u = net.gelu(net.linear(x, u.weight, u.bias)).to(x.dtype)
         last = self.in_conv[3]
@@ -149,7 +149,11 @@ class Predictor(nn.Module):
         mean = u[..., c // 2:].mean((1, 2), keepdim=True)
         z = net.linear(u[..., :c // 2], first.weight[:, :c // 2], first.bias).to(x.dtype)
         z = net.gelu(z + F.linear(mean, first.weight[:, c // 2:]))
-        z = self.out_conv[4](net.gelu(self.out_conv[2](z)))
+        return self.out_conv[4](net.gelu(self.out_conv[2](z)))
+
+    def forward(self, net, x, shift, w):
+        b, h, wd, _ = x.shape
+        z = net.score_tokens(self, x)
         if shift:
             z = torch.roll(z, (-shift, -shift), (1, 2))
         return z.view(b, h // w, w, wd // w, w, 2).mean((2, 4))
@@ -277,6 +281,12 @@ class LmdVit(nn.Module):
             return F.linear(x, weight, bias)
         return F.linear(x.to(dtype), weight.to(dtype), bias.to(dtype))
 
+    def run_block(self, block, x, keep):
+        return block(self, x, keep)
+
+    def score_tokens(self, predictor, x):
+        return predictor.tokens(self, x)
+
     def attend(self, qkv, heads, bias, mask):
         """[n, w*w, 3C], q scaled -> [n, w*w, C]. bias [heads, w*w, w*w]; mask: see shift_mask."""
         n, t, c = qkv.shape
@@ -380,7 +390,7 @@ class LmdVit(nn.Module):
                     scores[f"{name}.{i}"] = z
                     if gated:
                         policies[i % 2] = self.decide(z.detach(), self.config["threshold"])
-                x = block(self, x, policies[i % 2])
+                x = self.run_block(block, x, policies[i % 2])
             return x
 
         y = self.features(x, run_layer)

@@ -6,7 +6,9 @@ import json
 import os
 import sys
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import blas
+
+blas.settle()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402

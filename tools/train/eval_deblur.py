@@ -8,7 +8,9 @@ import subprocess
 import sys
 import tempfile
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import blas
+
+blas.settle()
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402

@@ -10,29 +10,6 @@ size_t lane_count(void)
 
 enum { PAD = SIDE + 2 };
 
-// The normal distribution at x, given e = exp(-x^2/2). Abramowitz and Stegun 7.1.26, 1e-7.
-static inline lanes normal(lanes x, lanes e)
-{
-    lanes size = (lanes)((words)x & 0x7fffffff);
-    lanes k = 1.0f / (1.0f + 0.3275911f * 0.70710678f * size);
-    lanes p =
-        k * (0.254829592f +
-             k * (-0.284496736f + k * (1.421413741f + k * (-1.453152027f + k * 1.061405429f))));
-    lanes tail = 0.5f * p * e;
-    return choose((words)(x < 0.0f), tail, 1.0f - tail);
-}
-
-static inline lanes gelu(lanes x)
-{
-    return x * normal(x, exp_negative(-0.5f * x * x));
-}
-
-static inline lanes slope(lanes x)
-{
-    lanes e = exp_negative(-0.5f * x * x);
-    return normal(x, e) + x * e * 0.39894228f;
-}
-
 // n: a multiple of LANES, as in every function below.
 void gelu_forward(const stored *restrict x, stored *restrict y, size_t n)
 {
@@ -60,13 +37,11 @@ static inline int source(int q) // place in the padded window -> the place that 
     return i * PAD + j;
 }
 
-// LANES channels of a window, activated and padded. x: its first token; c: channels of a token.
-static void load_padded(const stored *restrict x, size_t c, lanes *restrict g)
+static void pad(lanes *g) // the border of a padded window
 {
-    for (int p = 0; p < TOKENS; p++)
-        g[padded(p)] = gelu(load(x + p * c));
     for (int q = 0; q < PAD * PAD; q++)
-        g[q] = g[source(q)];
+        if (source(q) != q)
+            g[q] = g[source(q)];
 }
 
 // x, z, y: [windows, 64, c]; z: before the second GELU. w: [9, c]; b: [c].
@@ -76,7 +51,9 @@ void leff_forward(const stored *restrict x, const float *restrict w, const float
     lanes g[PAD * PAD], tap[9], bias;
     for (size_t at = 0; at < windows * c / LANES; at++) {
         size_t first = at * LANES % c, start = at * LANES / c * TOKENS * c + first;
-        load_padded(x + start, c, g);
+        for (int p = 0; p < TOKENS; p++)
+            g[padded(p)] = gelu(load(x + start + p * c));
+        pad(g);
         memcpy(&bias, b + first, sizeof bias);
         for (int t = 0; t < 9; t++)
             memcpy(tap + t, w + t * c + first, sizeof *tap);
@@ -95,22 +72,29 @@ static void window_backward(const stored *restrict x, const stored *restrict z,
                             const stored *restrict dy, const lanes *restrict tap,
                             stored *restrict dx, lanes *restrict sums, size_t c)
 {
-    lanes g[PAD * PAD], dg[PAD * PAD] = {};
-    load_padded(x, c, g);
+    enum { WIDE = PAD + 2 };
+    lanes g[PAD * PAD], steep[TOKENS], dz[WIDE * WIDE] = {};
+    for (int p = 0; p < TOKENS; p++)
+        g[padded(p)] = gelu_slope(load(x + p * c), steep + p);
+    pad(g);
     for (int p = 0; p < TOKENS; p++) {
-        lanes dz = load(dy + p * c) * slope(load(z + p * c));
-        sums[9] += dz;
-        for (int t = 0; t < 9; t++) {
-            int q = padded(p) + (t / 3 - 1) * PAD + t % 3 - 1;
-            sums[t] += dz * g[q];
-            dg[q] += dz * tap[t];
-        }
+        lanes d = load(dy + p * c) * slope(load(z + p * c));
+        dz[(p / SIDE + 2) * WIDE + p % SIDE + 2] = d;
+        sums[9] += d;
+        for (int t = 0; t < 9; t++)
+            sums[t] += d * g[padded(p) + (t / 3 - 1) * PAD + t % 3 - 1];
+    }
+    for (int q = 0; q < PAD * PAD; q++) { // g is not needed any more: its gradient takes its place
+        lanes d = {};
+        for (int t = 0; t < 9; t++)
+            d += tap[t] * dz[(q / PAD + 2 - t / 3) * WIDE + q % PAD + 2 - t % 3];
+        g[q] = d;
     }
     for (int q = 0; q < PAD * PAD; q++)
         if (source(q) != q)
-            dg[source(q)] += dg[q];
+            g[source(q)] += g[q];
     for (int p = 0; p < TOKENS; p++)
-        store(dx + p * c, dg[padded(p)] * slope(load(x + p * c)));
+        store(dx + p * c, g[padded(p)] * steep[p]);
 }
 
 // As leff_forward; dy: gradient of y. sums [c / LANES, 10, LANES], at zero on entry: of the nine

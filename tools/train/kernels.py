@@ -4,10 +4,13 @@
 In bf16 where the processor multiplies it, else in f32.
 """
 
+import ctypes
+
 import torch
 from torch.nn import functional as F
 
 import compiled
+import lmd_vit
 
 
 def _product_dtype():
@@ -21,7 +24,7 @@ def _product_dtype():
 PRODUCTS = _product_dtype()
 
 
-_library = compiled.library(["attention.c", "kernels.c"], "-fno-trapping-math",
+_library = compiled.library(["attention.c", "kernels.c", "block.c", "predictor.c"], "-fno-trapping-math",
                             *(["-DWITH_F32"] if PRODUCTS == torch.float32 else []))
 _LANES = _library.lane_count() if _library else 16
 
@@ -85,8 +88,91 @@ def attend(qkv, heads, bias, mask):
     return _Attention.apply(qkv.contiguous(), bias.contiguous(), masks, which, heads)
 
 
-def install(model):
-    """Makes a model train with these kernels, as far as they are there and fit."""
+class _Predictor(torch.autograd.Function):
+    """predictor.c: [B, H, W, C] -> [B, H, W, 2]."""
+
+    @staticmethod
+    def forward(ctx, x, *parts):
+        x, parts = x.contiguous(), [p.contiguous() for p in parts]
+        b, h, w, c = x.shape
+        y = x.new_empty(b, h, w, 2)
+        _run("predictor_forward", x, parts, b, h * w, c, y)
+        ctx.save_for_backward(x, *parts)
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, *parts = ctx.saved_tensors
+        b, h, w, c = x.shape
+        dx, grads = torch.empty_like(x), [torch.zeros_like(p) for p in parts]
+        _run("predictor_backward", x, parts, b, h * w, c, dy.contiguous(), dx, grads)
+        return dx, *grads
+
+
+def score_tokens(predictor, x):
+    layers = [*predictor.in_conv, *predictor.out_conv]
+    return _Predictor.apply(x, *(p for layer in layers for p in layer.parameters()))
+
+
+class _Block(torch.autograd.Function):
+    """block.c: a block on its active windows, the others as they are. `size`: rows, columns,
+    channels, heads, shift; `parts`: its weights in the order of block.c."""
+
+    @staticmethod
+    def forward(ctx, x, active, masks, which, size, *parts):
+        x, parts = x.contiguous(), [p if p is None else p.contiguous() for p in parts]
+        y = x.clone()
+        _run("block_forward", x, parts, size, masks, which, active, len(active), y)
+        ctx.save_for_backward(x, active, masks, which, *parts)
+        ctx.size = size
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, active, masks, which, *parts = ctx.saved_tensors
+        dx = dy.clone(memory_format=torch.contiguous_format)
+        grads = [p if p is None else torch.zeros_like(p) for p in parts]
+        _run("block_backward", x, parts, ctx.size, masks, which, active, len(active), dx, grads)
+        return dx, None, None, None, None, *grads
+
+
+def _pointers(tensors):
+    values = [0 if t is None else t.data_ptr() for t in tensors]
+    return (ctypes.c_void_p * len(values))(*values)
+
+
+def _run(name, *values):
+    """Tensors and lists of them go as pointers, numbers as size_t."""
+    kinds = {int: ctypes.c_size_t, list: _pointers, tuple: lambda v: (ctypes.c_size_t * len(v))(*v)}
+    if getattr(_library, name)(*(kinds[type(v)](v) if type(v) in kinds
+                                 else ctypes.c_void_p(v.data_ptr()) for v in values)):
+        raise MemoryError(name)
+
+
+def run_block(block, x, keep):
+    _, h, w, c = x.shape
+    attn, mlp, heads = block.attn, block.mlp, block.attn.heads
+    which, masks = torch.full((h // block.w * (w // block.w),), -1), x.new_zeros(1)
+    if block.shift:
+        windows, masks = lmd_vit.shift_mask(h, w, block.w, x.dtype)
+        which[windows] = torch.arange(len(windows))
+    count = len(which) * x.shape[0]
+    active = torch.arange(count) if keep is None else keep.flatten().nonzero()[:, 0]
+    q, kv, scale = attn.qkv.to_q, attn.qkv.to_kv, (c // heads) ** -0.5
+    taps = mlp.dwconv[0]
+    return _Block.apply(
+        x, active, masks, which, (h, w, c, heads, block.shift),
+        block.norm1.weight, block.norm1.bias, block.modulator and block.modulator.weight,
+        torch.cat([q.weight * scale, kv.weight]), torch.cat([q.bias * scale, kv.bias]),
+        attn.relative_position_bias_table[attn.relative_position_index].permute(2, 0, 1),
+        attn.proj.weight, attn.proj.bias, block.norm2.weight, block.norm2.bias,
+        mlp.linear1[0].weight, mlp.linear1[0].bias,
+        taps.weight.flatten(1).t(), taps.bias, mlp.linear2[0].weight, mlp.linear2[0].bias)
+
+
+def install(model, whole=True):
+    """Makes a model train with these kernels, as far as they are there and fit; with `whole` a block
+    or a predictor at a time where the processor has tiles."""
     model.product_dtype, model.gelu = PRODUCTS, gelu
     e, window = model.config["embed_dim"], model.config["window"]
     if _library is None or window != 8:
@@ -95,3 +181,8 @@ def install(model):
         model.leff_middle = lambda x, conv: _LeffMiddle.apply(x, conv.weight, conv.bias)
     if all(c // h <= 32 for c, h in zip(model.widths(), model.config["heads"])):
         model.attend = attend
+    even = all(c // h <= 32 and c // h % 2 == 0
+               for c, h in zip(model.widths(), model.config["heads"]))
+    if whole and even and e % 4 == 0 and model.config["mlp_ratio"] == 4 \
+            and hasattr(_library, "tiles_possible") and _library.tiles_possible():
+        model.run_block, model.score_tokens = run_block, score_tokens

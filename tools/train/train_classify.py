@@ -6,9 +6,9 @@ import os
 import sys
 import time
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")      # else it spins beside the other workers
+import blas
+
+blas.settle(threads=1)
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402

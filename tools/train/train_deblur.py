@@ -8,9 +8,9 @@ import subprocess
 import sys
 import time
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")      # else it spins beside the other workers
+import blas
+
+blas.settle(threads=1)
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -25,7 +25,7 @@ import lmd_vit  # noqa: E402
 import muon  # noqa: E402
 import steady  # noqa: E402
 
-NETWORK = {"unshuffle": 2, "embed_dim": 24, "depths": [1, 2, 2, 2, 1], "heads": [1, 2, 4, 4, 2]}
+NETWORK = {"unshuffle": 2, "embed_dim": 24, "heads": [1, 2, 4, 4, 2]}
 FIELDS = ["time", "spent_s", "step", "crops", "lr", "gated", "loss", "inside", "outside",
           "pruning", "gain_db", "outside_db", "recall", "kept", "blurred"]
 
@@ -41,6 +41,26 @@ def initialise(model):
             torch.nn.init.xavier_uniform_(p)
         elif name.endswith("bias"):
             torch.nn.init.zeros_(p)
+
+
+def grow(model, smaller):
+    """Takes the weights of a network with fewer blocks in some layers. A block that it has not is a
+    copy of the layer's last one but for its results, which start at zero: the output stays what it
+    was, up to what a copied predictor now says of a rolled map."""
+    given = smaller.state_dict()
+    for name, layer in model.layers():
+        last = len(getattr(smaller, name).blocks) - 1
+        for i, block in enumerate(layer.blocks):
+            source = getattr(smaller, name).blocks[min(i, last)].state_dict()
+            if i > last and block.score_predictor is not None:
+                first = getattr(smaller, name).blocks[0].score_predictor.state_dict()
+                source.update({f"score_predictor.{k}": v for k, v in first.items()})
+            for key in block.state_dict():
+                value = source[key]
+                if i > last and key.startswith(("attn.proj", "mlp.linear2")):
+                    value = torch.zeros_like(value)
+                given[f"{name}.blocks.{i}.{key}"] = value
+    model.load_state_dict(given)
 
 
 def window_labels(mask, block, level, unshuffle):
@@ -166,7 +186,8 @@ class Run:
     def __init__(self, args):
         torch.manual_seed(args.seed)
         self.args = args
-        self.model = lmd_vit.LmdVit(**NETWORK, threshold=args.threshold, fade=args.fade)
+        self.model = lmd_vit.LmdVit(**NETWORK, depths=args.depths, threshold=args.threshold,
+                                    fade=args.fade)
         initialise(self.model)
         kernels.install(self.model)
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
@@ -176,7 +197,7 @@ class Run:
         if os.path.exists(self.path):
             self.load(torch.load(self.path))
         elif args.init:
-            self.model.load_state_dict(lmd_vit.load_model(args.init).state_dict())
+            grow(self.model, lmd_vit.load_model(args.init))
             self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
 
     def load(self, c):
@@ -248,7 +269,10 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", required=True, help="folder filled by deblur_pairs.py")
     parser.add_argument("--out", required=True, help="folder of checkpoint and log")
-    parser.add_argument("--init", help="safetensors file whose weights to start from")
+    parser.add_argument("--init", help="safetensors file whose weights to start from; it may have "
+                                       "fewer blocks")
+    parser.add_argument("--depths", type=int, nargs=5, default=[1, 2, 2, 2, 1],
+                        help="blocks of each layer")
     parser.add_argument("--minutes", type=float, default=100, help="running time, end to end")
     parser.add_argument("--stop-after", type=float, default=1e9, help="pause here, in minutes")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread")
