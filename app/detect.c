@@ -15,7 +15,8 @@ static const app_option rows[] = {
       .at = APP_AT(output),
       .value = "FILE|DIR",
       .help = "Write the picture to FILE and the data beside it, or all into DIR when it is a "
-              "folder or ends in / (default: NAME.detected.EXT and NAME.json beside the picture)" },
+              "folder or ends in / (default: NAME.detected.EXT and NAME.json beside the picture); "
+              "with --no-overlay FILE is the data" },
     { .name = "format",
       .kind = APP_NAME,
       .at = APP_AT(format),

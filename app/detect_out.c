@@ -140,9 +140,23 @@ static size_t stem_length(const char *path)
     return has_ending ? (size_t)(dot - path) : strlen(path);
 }
 
-// FOLDER/STEM + ending, or beside the picture, or beside what -o names.
+// Whether -o names the data itself: one kind of it and no overlay, with the last part of its
+// ending.
+static bool is_named(const app_detect_out *out, const char *ending)
+{
+    const char *value = out->session->values.output, *dot = value ? strrchr(value, '.') : NULL;
+    size_t kinds = 0;
+    for (size_t f = 0; f < APP_DETECT_FORMATS; f++)
+        kinds += out->formats[f];
+    return dot && !out->folder && out->session->values.no_overlay && kinds == 1 &&
+           strcmp(dot, strrchr(ending, '.')) == 0;
+}
+
+// FOLDER/STEM + ending, or beside the picture, or what -o names, or beside that.
 static char *derive(const app_detect_out *out, const char *path, const char *ending)
 {
+    if (is_named(out, ending))
+        return strdup(out->session->values.output);
     const char *of =
         out->folder || !out->session->values.output ? path : out->session->values.output;
     size_t stem = stem_length(of), skip = 0;

@@ -48,6 +48,11 @@ check 'three crops' test "$(find crops -name 'a.[123]-thing_[0-4].png' | wc -l)"
 check 'crops replace the overlay' test ! -e crops/a.detected.png
 accepted detect a.png --no-overlay -o data/
 check 'the data alone' test "$(ls data)" = a.json
+accepted detect a.png --no-overlay -o named.json
+accepted detect a.png --no-overlay --format coco -o named.coco.json
+accepted detect a.png --no-overlay --format coco -o given.json
+check 'the names that were given' test "$(ls named* given*)" = $'given.json\nnamed.coco.json\nnamed.json'
+check 'alike under either name' cmp named.coco.json given.json
 refused 2 'contradict' detect a.png --no-overlay --overlay-style blur -o x.png
 
 # Every format
