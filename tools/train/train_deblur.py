@@ -125,9 +125,9 @@ def losses(model, crops, gated, unit, args):
                   recall, kept, blurred]
 
 
-def rate(progress, step):
+def rate(progress, step, fall_from):
     """Warm-up, a constant, then a straight line down to zero at the end of the time."""
-    return min(1.0, (step + 1) / 100) * min(1.0, (1 - progress) / 0.55)
+    return min(1.0, (step + 1) / 100) * min(1.0, (1 - progress) / (1 - fall_from))
 
 
 class Optimiser:
@@ -218,7 +218,7 @@ class Run:
         shared = np.random.default_rng([args.seed, self.step])
         own = np.random.default_rng([args.seed, self.step, rank + 1])
         crops = draw_batch(pairs, hard, (shared, own), args)
-        gated, factor = progress >= args.gate_from, rate(progress, self.step)
+        gated, factor = progress >= args.gate_from, rate(progress, self.step, args.fall_from)
         for p in self.model.parameters():
             p.grad = torch.zeros_like(p)
         loss, parts = losses(self.model, crops, gated, outside_unit(progress, args.lenient), args)
@@ -281,6 +281,8 @@ def arguments():
     parser.add_argument("--muon-lr", type=float, default=2e-3)
     parser.add_argument("--ema", type=float, default=0.995)
     parser.add_argument("--gate-from", type=float, default=0.45, help="share of the time")
+    parser.add_argument("--fall-from", type=float, default=0.45,
+                        help="share of the time from which on the rates fall")
     parser.add_argument("--lenient", type=float, default=0.125,
                         help="share of the time until change outside the blur is dear")
     parser.add_argument("--threshold", type=float, default=0.3, help="of keeping, when gated")
