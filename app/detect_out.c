@@ -140,27 +140,30 @@ static size_t stem_length(const char *path)
     return has_ending ? (size_t)(dot - path) : strlen(path);
 }
 
-// Whether -o names the data itself: one kind of it and no overlay, with the last part of its
-// ending.
-static bool is_named(const app_detect_out *out, const char *ending)
+// How many kinds of data are asked for; with `end`, such as ".json", those whose names end so.
+static size_t kinds_asked(const app_detect_out *out, const char *end)
 {
-    const char *value = out->session->values.output, *dot = value ? strrchr(value, '.') : NULL;
-    size_t kinds = 0;
+    size_t count = 0;
     for (size_t f = 0; f < APP_DETECT_FORMATS; f++)
-        kinds += out->formats[f];
-    return dot && !out->folder && out->session->values.no_overlay && kinds == 1 &&
-           strcmp(dot, strrchr(ending, '.')) == 0;
+        count +=
+            out->formats[f] && (!end || !strcmp(end, strrchr(app_detect_kinds[f].ending, '.')));
+    return count;
 }
 
-// FOLDER/STEM + ending, or beside the picture, or what -o names, or beside that.
+// FOLDER/STEM + ending, or beside the picture, or beside what -o names; the one kind of data that
+// is asked for, without a picture, has the name that -o gives.
 static char *derive(const app_detect_out *out, const char *path, const char *ending)
 {
-    if (is_named(out, ending))
-        return strdup(out->session->values.output);
-    const char *of =
-        out->folder || !out->session->values.output ? path : out->session->values.output;
+    const app_values *values = &out->session->values;
+    bool is_beside = out->folder || !values->output;
+    const char *of = is_beside ? path : values->output, *dot = strrchr(of, '.');
     size_t stem = stem_length(of), skip = 0;
     char *made = NULL;
+    if (!is_beside && values->no_overlay && dot && kinds_asked(out, dot)) {
+        if (kinds_asked(out, NULL) == 1)
+            return strdup(of);
+        stem = (size_t)(dot - of);
+    }
     if (out->folder) {
         skip = (size_t)(base_name(path) - path);
         stem -= skip;

@@ -53,6 +53,8 @@ accepted detect a.png --no-overlay --format coco -o named.coco.json
 accepted detect a.png --no-overlay --format coco -o given.json
 check 'the names that were given' test "$(ls named* given*)" = $'given.json\nnamed.coco.json\nnamed.json'
 check 'alike under either name' cmp named.coco.json given.json
+accepted detect a.png --no-overlay --format json,csv -o both.csv
+check 'both beside each other' test "$(ls both*)" = $'both.csv\nboth.json'
 refused 2 'contradict' detect a.png --no-overlay --overlay-style blur -o x.png
 
 # Every format

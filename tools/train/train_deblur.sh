@@ -7,7 +7,7 @@
 # Usage: train_deblur.sh DATA WORK [MINUTES [MORE_MINUTES [LAST_MINUTES]]]
 set -eu
 here=$(dirname "$0")
-data=$1 work=$2 minutes=${3:-116} more=${4:-100} last=${5:-97}
+data=$1 work=$2 minutes=${3:-116} more=${4:-100} last=${5:-92}
 binary=$here/../../build/softlens
 if [ ! -x "$binary" ]; then
     echo "$binary is missing; build it first: tools/build.sh" >&2
