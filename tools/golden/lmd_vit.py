@@ -446,13 +446,15 @@ def deblur(model, image, mode="zero", **options):
     return y[top:top + h, left:left + w], keeps, scores
 
 
-def save_model(model, path, metadata=None, state=None):
-    """Writes weights (of `state`, else of the model) with the metadata that softlens expects."""
+def save_model(model, path, metadata=None, state=None, half=False):
+    """Writes weights (of `state`, else of the model) with the metadata that softlens expects.
+    `half`: matrices and kernels are stored in f16."""
     c = model.config
     config = {k: c[k] for k in OFFICIAL}
     config.update({k: c[k] for k, v in DEFAULTS.items() if c[k] != v})
     state = model.state_dict() if state is None else state
-    tensors = {k: v.detach().to(torch.float32).numpy() for k, v in state.items()}
+    tensors = {k: v.detach().to(torch.float16 if half and v.ndim > 1 else torch.float32).numpy()
+               for k, v in state.items()}
     metadata = {"architecture": "lmd-vit", "config": json.dumps(config), **(metadata or {})}
     safetensors.save(path, tensors, metadata)
 

@@ -76,6 +76,7 @@ def main():
     parser.add_argument("--fade", type=float, nargs=2, metavar=("NOTHING", "ALL"),
                         help="instead of the model's own, see train_deblur.py")
     parser.add_argument("--out", help="safetensors file to write")
+    parser.add_argument("--half", action="store_true", help="store matrices and kernels in f16")
     parser.add_argument("--metadata", default="{}", help="JSON; further strings for the file")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -93,7 +94,7 @@ def main():
     model.config["threshold"] = threshold
     model.config["fade"] = args.fade or model.config["fade"]
     if args.out:
-        lmd_vit.save_model(model, args.out, json.loads(args.metadata))
+        lmd_vit.save_model(model, args.out, json.loads(args.metadata), half=args.half)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Trains the small deblurring model from start to end; the same command again resumes. Each run goes on
-# from the weights of the one before. In the second the change fades where a predictor is not sure,
+# Trains the small deblurring model from start to end; the same command again resumes. Each run goes
+# on from the weights of the one before. In the second the change fades where a predictor is not sure,
 # and one crop in five is a place of a sharp photograph that the model before changed most
 # (build/softlens finds those). The third has three blocks more and new pairs.
 # Usage: train_deblur.sh DATA WORK [MINUTES [MORE_MINUTES [LAST_MINUTES]]]
@@ -21,7 +21,8 @@ run() {
 }
 # Arguments: the model that is to find hard places, the folder of the store.
 hard() {
-    [ -e "$2/0.csv" ] || run deblur_hard.py --data "$data" --binary "$binary" --model "$1" --out "$2"
+    [ -e "$2/0.csv" ] ||
+        run deblur_hard.py --data "$data" --binary "$binary" --model "$1" --out "$2"
 }
 run deblur_pairs.py --data "$data" --pairs "$work/pairs" --count 4400
 run train_deblur.py --pairs "$work/pairs" --threshold 0.3 --out "$work/run" --minutes "$minutes"
@@ -40,5 +41,5 @@ run train_deblur.py --pairs "$work/pairs-last" --hard "$work/hard-last" \
     --minutes "$last" --lr 1.5e-3 --muon-lr 1.5e-3 --fall-from 0.33 --gate-from 0 --lenient 0.01 \
     --ema 0.998 --threshold 0.3 --seed 12
 run calibrate_deblur.py --model "$work/run-last/checkpoint.pt" --pairs "$work/pairs-last" \
-    --threshold 0.22 --out "$work/lmd-vit-small.safetensors"
+    --threshold 0.25 --fade 0.25 0.8 --half --out "$work/lmd-vit-small.safetensors"
 run eval_deblur.py --model "$work/lmd-vit-small.safetensors" --data "$data"
