@@ -41,5 +41,5 @@ run train_deblur.py --pairs "$work/pairs-last" --hard "$work/hard-last" \
     --minutes "$last" --lr 1.5e-3 --muon-lr 1.5e-3 --fall-from 0.33 --gate-from 0 --lenient 0.01 \
     --ema 0.998 --threshold 0.3 --seed 12
 run calibrate_deblur.py --model "$work/run-last/checkpoint.pt" --pairs "$work/pairs-last" \
-    --threshold 0.25 --fade 0.25 0.8 --half --out "$work/lmd-vit-small.safetensors"
+    --threshold 0.25 --fade 0.25 0.83 --half --out "$work/lmd-vit-small.safetensors"
 run eval_deblur.py --model "$work/lmd-vit-small.safetensors" --data "$data"
