@@ -27,9 +27,10 @@ enum {
     TAPS,
     TAPS_BIAS,
     LINEAR2,
-    LINEAR2_BIAS,
-    PARTS
+    LINEAR2_BIAS
 };
+
+enum { QKV_W, PROJ_W, LINEAR1_W, LINEAR2_W, MATRICES };
 
 // kernels.c
 void leff_forward(const stored *x, const float *w, const float *b, stored *z, stored *y,
@@ -48,7 +49,7 @@ typedef struct {
     const float *masks;
     const int64_t *which;
 
-    matrix qkv_w, proj_w, linear1_w, linear2_w;
+    matrix m[MATRICES];
     float *x, *x1, *y, *dx1, *da;  // [MOST, c]
     float *stats;                  // [2, MOST, 2]: mean, 1 / deviation
     stored *a, *o, *n2, *dy, *d_o; // [MOST, narrow]
@@ -64,9 +65,7 @@ typedef struct {
 static size_t lay_out(work *k, uintptr_t start, bool backward)
 {
     uintptr_t at = start;
-    matrix *m[] = { &k->qkv_w, &k->proj_w, &k->linear1_w, &k->linear2_w };
-    for (int i = 0; i < 4; i++)
-        lay_out_matrix(m[i], &at, backward);
+    lay_out_matrices(k->m, MATRICES, &at, backward);
     float **full[] = { &k->x, &k->x1, &k->y, &k->dx1, &k->da };
     for (int i = 0; i < 5; i++)
         *full[i] = part(&at, 4 * MOST * k->c);
@@ -100,20 +99,15 @@ static bool prepare(work *k, const float *const *w, const size_t *size, const fl
                   .w = w,
                   .masks = masks,
                   .which = which };
-    k->qkv_w = (matrix) { .w = w[QKV], .out = 3 * c, .in = c, .stride = c };
-    k->proj_w = (matrix) { .w = w[PROJ], .out = c, .in = c, .stride = c };
-    k->linear1_w = (matrix) { .w = w[LINEAR1], .out = hidden, .in = c, .stride = c };
-    k->linear2_w = (matrix) { .w = w[LINEAR2], .out = c, .in = hidden, .stride = hidden };
-    size_t bytes = up(lay_out(k, 0, backward), 64);
-    k->memory = aligned_alloc(64, bytes);
+    k->m[QKV_W] = (matrix) { .part = QKV, .out = 3 * c, .in = c, .stride = c };
+    k->m[PROJ_W] = (matrix) { .part = PROJ, .out = c, .in = c, .stride = c };
+    k->m[LINEAR1_W] = (matrix) { .part = LINEAR1, .out = hidden, .in = c, .stride = c };
+    k->m[LINEAR2_W] = (matrix) { .part = LINEAR2, .out = c, .in = hidden, .stride = hidden };
+    k->memory = zeroed(lay_out(k, 0, backward));
     if (!k->memory)
         return false;
-    memset(k->memory, 0, bytes);
     lay_out(k, (uintptr_t)k->memory, backward);
-    pack(&k->qkv_w);
-    pack(&k->proj_w);
-    pack(&k->linear1_w);
-    pack(&k->linear2_w);
+    pack_matrices(k->m, MATRICES, w);
     return true;
 }
 
@@ -236,15 +230,15 @@ static void compute(work *k, const int64_t *index, size_t n)
     size_t m = n * TOKENS, c = k->c;
     const float *const *w = k->w;
     norm(k->x, c, m, w[NORM1], w[NORM1_BIAS], w[MODULATOR], k->stats, k->a, k->narrow);
-    multiply(k->a, k->narrow, m, k->qkv_w.b, c, 3 * c,
+    multiply(k->a, k->narrow, m, k->m[QKV_W].b, c, 3 * c,
              (target) { .half = k->qkv, .bias = w[QKV_BIAS], .stride = k->wide });
     for (size_t i = 0; i < n; i++)
         for (size_t head = 0; head < k->heads; head++)
             attend(k, i, (size_t)index[i], head);
-    multiply(k->o, k->narrow, m, k->proj_w.b, c, c,
+    multiply(k->o, k->narrow, m, k->m[PROJ_W].b, c, c,
              (target) { .full = k->x1, .add = k->x, .bias = w[PROJ_BIAS], .stride = c });
     norm(k->x1, c, m, w[NORM2], w[NORM2_BIAS], NULL, k->stats + 2 * MOST, k->n2, k->narrow);
-    multiply(k->n2, k->narrow, m, k->linear1_w.b, c, k->hidden,
+    multiply(k->n2, k->narrow, m, k->m[LINEAR1_W].b, c, k->hidden,
              (target) { .half = k->h, .bias = w[LINEAR1_BIAS], .stride = k->hidden });
     leff_forward(k->h, w[TAPS], w[TAPS_BIAS], k->z, k->t, n, k->hidden);
 }
@@ -254,36 +248,33 @@ static void compute_backward(work *k, size_t n, float *const *g)
 {
     size_t m = n * TOKENS, c = k->c;
     halves_of(k->y, c, m, k->dy, k->narrow);
-    multiply(k->dy, k->narrow, m, k->linear2_w.b_turned, c, k->hidden,
+    multiply(k->dy, k->narrow, m, k->m[LINEAR2_W].b_turned, c, k->hidden,
              (target) { .half = k->dt, .stride = k->hidden });
-    weight_gradient(&k->linear2_w, k->dy, k->narrow, k->t, k->hidden, m, k->f, g[LINEAR2_BIAS]);
+    weight_gradient(&k->m[LINEAR2_W], k->dy, k->narrow, k->t, k->hidden, m, k->f, g[LINEAR2_BIAS]);
     leff_backward(k->h, k->z, k->dt, k->w[TAPS], k->dh, k->taps, n, k->hidden);
-    multiply(k->dh, k->hidden, m, k->linear1_w.b_turned, k->hidden, c,
+    multiply(k->dh, k->hidden, m, k->m[LINEAR1_W].b_turned, k->hidden, c,
              (target) { .full = k->da, .stride = c });
-    weight_gradient(&k->linear1_w, k->dh, k->hidden, k->n2, k->narrow, m, k->f, g[LINEAR1_BIAS]);
+    weight_gradient(&k->m[LINEAR1_W], k->dh, k->hidden, k->n2, k->narrow, m, k->f, g[LINEAR1_BIAS]);
     norm_backward(k->x1, c, m, k->w[NORM2], k->stats + 2 * MOST, k->da,
                   (norm_grads) { g[NORM2], g[NORM2_BIAS], NULL }, k->y, k->dx1);
     halves_of(k->dx1, c, m, k->dy, k->narrow);
-    multiply(k->dy, k->narrow, m, k->proj_w.b_turned, c, c,
+    multiply(k->dy, k->narrow, m, k->m[PROJ_W].b_turned, c, c,
              (target) { .half = k->d_o, .stride = k->narrow });
-    weight_gradient(&k->proj_w, k->dy, k->narrow, k->o, k->narrow, m, k->f, g[PROJ_BIAS]);
+    weight_gradient(&k->m[PROJ_W], k->dy, k->narrow, k->o, k->narrow, m, k->f, g[PROJ_BIAS]);
     for (size_t i = 0; i < n; i++)
         for (size_t head = 0; head < k->heads; head++)
             attend_backward(k, i, head, g[BIAS]);
-    multiply(k->dqkv, k->wide, m, k->qkv_w.b_turned, 3 * c, c,
+    multiply(k->dqkv, k->wide, m, k->m[QKV_W].b_turned, 3 * c, c,
              (target) { .full = k->da, .stride = c });
-    weight_gradient(&k->qkv_w, k->dqkv, k->wide, k->a, k->narrow, m, k->f, g[QKV_BIAS]);
+    weight_gradient(&k->m[QKV_W], k->dqkv, k->wide, k->a, k->narrow, m, k->f, g[QKV_BIAS]);
     norm_backward(k->x, c, m, k->w[NORM1], k->stats, k->da,
                   (norm_grads) { g[NORM1], g[NORM1_BIAS], g[MODULATOR] }, k->dx1, k->y);
 }
 
 // Adds what was summed up in other forms.
-static void collect_all(const work *k, float *const *g)
+static void collect(const work *k, float *const *g)
 {
-    collect(&k->qkv_w, g[QKV]);
-    collect(&k->proj_w, g[PROJ]);
-    collect(&k->linear1_w, g[LINEAR1]);
-    collect(&k->linear2_w, g[LINEAR2]);
+    collect_matrices(k->m, MATRICES, g);
     for (size_t i = 0; i < k->hidden; i++) {
         const float *sums = k->taps + i / LANES * 10 * LANES + i % LANES;
         for (size_t t = 0; t < 9; t++)
@@ -299,55 +290,37 @@ bool tiles_possible(void)
     return syscall(SYS_arch_prctl, REQUEST, TILES) == 0;
 }
 
-// x, y: maps [pictures, rows, columns, c]; y is a copy of x, of which `active` windows are
-// replaced. size: rows, columns, c, heads, shift. masks: [any, 64, 64]; which: for each window of a
-// picture its mask or -1. Heads of an even number of channels, at most 32. Returns 0, or 1 without
-// memory.
-int block_forward(float *x, const float *const *w, const size_t *size, const float *masks,
-                  const int64_t *which, const int64_t *active, size_t count, float *y)
+// x: maps [pictures, rows, columns, c]. Forward, `grads` NULL: y, a copy of x, gets the results of
+// its `active` windows. Backward: y, a copy of the results' gradient, gets that of x there, and
+// grads, as w, are added to. size: rows, columns, c, heads, shift. masks: [any, 64, 64]; which: for
+// each window of a picture its mask or -1. Heads of an even number of channels, at most 32. Returns
+// 0, or 1 without memory.
+int run_block(float *x, const float *const *w, const size_t *size, const float *masks,
+              const int64_t *which, const int64_t *active, size_t count, float *y,
+              float *const *grads)
 {
     work k;
     tile_config before;
-    if (!prepare(&k, w, size, masks, which, false))
+    if (!prepare(&k, w, size, masks, which, grads))
         return 1;
     configure(&before);
     for (size_t first = 0; first < count; first += CHUNK) {
         size_t n = count - first < CHUNK ? count - first : CHUNK;
         for (size_t i = 0; i < n; i++)
             window(&k, (size_t)active[first + i], x, k.x + i * TOKENS * k.c, true);
+        for (size_t i = 0; grads && i < n; i++)
+            window(&k, (size_t)active[first + i], y, k.y + i * TOKENS * k.c, true);
         compute(&k, active + first, n);
-        multiply(k.t, k.hidden, n * TOKENS, k.linear2_w.b, k.hidden, k.c,
-                 (target) { .full = k.y, .add = k.x1, .bias = w[LINEAR2_BIAS], .stride = k.c });
+        if (grads)
+            compute_backward(&k, n, grads);
+        else
+            multiply(k.t, k.hidden, n * TOKENS, k.m[LINEAR2_W].b, k.hidden, k.c,
+                     (target) { .full = k.y, .add = k.x1, .bias = w[LINEAR2_BIAS], .stride = k.c });
         for (size_t i = 0; i < n; i++)
             window(&k, (size_t)active[first + i], y, k.y + i * TOKENS * k.c, false);
     }
-    restore(&before);
-    free(k.memory);
-    return 0;
-}
-
-// dx: a copy of dy on entry, of which `active` windows are replaced. grads: as w, added to.
-int block_backward(float *x, const float *const *w, const size_t *size, const float *masks,
-                   const int64_t *which, const int64_t *active, size_t count, float *dx,
-                   float *const *grads)
-{
-    work k;
-    tile_config before;
-    if (!prepare(&k, w, size, masks, which, true))
-        return 1;
-    configure(&before);
-    for (size_t first = 0; first < count; first += CHUNK) {
-        size_t n = count - first < CHUNK ? count - first : CHUNK;
-        for (size_t i = 0; i < n; i++) {
-            window(&k, (size_t)active[first + i], x, k.x + i * TOKENS * k.c, true);
-            window(&k, (size_t)active[first + i], dx, k.y + i * TOKENS * k.c, true);
-        }
-        compute(&k, active + first, n);
-        compute_backward(&k, n, grads);
-        for (size_t i = 0; i < n; i++)
-            window(&k, (size_t)active[first + i], dx, k.y + i * TOKENS * k.c, false);
-    }
-    collect_all(&k, grads);
+    if (grads)
+        collect(&k, grads);
     restore(&before);
     free(k.memory);
     return 0;

@@ -50,21 +50,24 @@ def farthest(got, wanted):
                for k in wanted)
 
 
+def block_of(net, block, some):
+    """x -> the block's result, with two windows of three kept if only `some` are."""
+    def function(x):
+        count = x.shape[1] // 8, x.shape[2] // 8
+        keep = torch.arange(x.shape[0] * count[0] * count[1]) % 3 > 0
+        return net.run_block(block, x, keep.view(-1, *count) if some else None)
+    return function
+
+
 def cases(plain, quick):
-    """(what, function of the kernels, function of PyTorch, module, shape of dy's last axis)"""
+    """(what, function of the kernels, of PyTorch, their modules, channels of x, of the result)"""
     for name, layer in plain.layers():
         for i, block in enumerate(layer.blocks):
             other = getattr(quick, name).blocks[i]
             c = block.norm1.weight.numel()
             for some in (False, True):
-                def block_of(net, b, some=some):
-                    def function(x):
-                        count = x.shape[1] // 8, x.shape[2] // 8
-                        keep = torch.arange(x.shape[0] * count[0] * count[1]) % 3 > 0
-                        return net.run_block(b, x, keep.view(-1, *count) if some else None)
-                    return function
-                yield (f"{name}.{i}{' some' if some else ''}", block_of(quick, other),
-                       block_of(plain, block), (other, block), c, c)
+                yield (f"{name}.{i}{' some' if some else ''}", block_of(quick, other, some),
+                       block_of(plain, block, some), (other, block), c, c)
             if block.score_predictor is not None:
                 yield (f"{name}.{i} predictor",
                        lambda x, p=other.score_predictor: quick.score_tokens(p, x),

@@ -24,10 +24,21 @@ def library(sources, *flags):
         return ctypes.CDLL(path)
 
 
+def argument(value):
+    """Tensors go as pointers (None: a null one), numbers as size_t; lists of tensors and tuples of
+    numbers as arrays of those."""
+    if isinstance(value, int):
+        return ctypes.c_size_t(value)
+    if isinstance(value, tuple):
+        return (ctypes.c_size_t * len(value))(*value)
+    if isinstance(value, list):
+        return (ctypes.c_void_p * len(value))(*(v if v is None else v.data_ptr() for v in value))
+    return ctypes.c_void_p(value if value is None else value.data_ptr())
+
+
 def call(code, name, *values):
-    """Tensors go as pointers, numbers as size_t."""
-    getattr(code, name)(*(ctypes.c_size_t(v) if isinstance(v, int)
-                          else ctypes.c_void_p(v.data_ptr()) for v in values))
+    """What the function returns, if it returns an int."""
+    return getattr(code, name)(*map(argument, values))
 
 
 class Gelu(torch.autograd.Function):

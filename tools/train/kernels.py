@@ -4,8 +4,6 @@
 In bf16 where the processor multiplies it, else in f32.
 """
 
-import ctypes
-
 import torch
 from torch.nn import functional as F
 
@@ -24,13 +22,20 @@ def _product_dtype():
 PRODUCTS = _product_dtype()
 
 
-_library = compiled.library(["attention.c", "kernels.c", "block.c", "predictor.c"], "-fno-trapping-math",
+_library = compiled.library(["attention.c", "kernels.c", "block.c", "predictor.c"],
+                            "-fno-trapping-math",
                             *(["-DWITH_F32"] if PRODUCTS == torch.float32 else []))
 _LANES = _library.lane_count() if _library else 16
 
 
 def _call(name, *values):
-    compiled.call(_library, name, *values)
+    return compiled.call(_library, name, *values)
+
+
+def _run(name, *values):
+    """A kernel that needs memory of its own."""
+    if _call(name, *values):
+        raise MemoryError(name)
 
 
 def gelu(x):
@@ -122,7 +127,7 @@ class _Block(torch.autograd.Function):
     def forward(ctx, x, active, masks, which, size, *parts):
         x, parts = x.contiguous(), [p if p is None else p.contiguous() for p in parts]
         y = x.clone()
-        _run("block_forward", x, parts, size, masks, which, active, len(active), y)
+        _run("run_block", x, parts, size, masks, which, active, len(active), y, None)
         ctx.save_for_backward(x, active, masks, which, *parts)
         ctx.size = size
         return y
@@ -132,21 +137,8 @@ class _Block(torch.autograd.Function):
         x, active, masks, which, *parts = ctx.saved_tensors
         dx = dy.clone(memory_format=torch.contiguous_format)
         grads = [p if p is None else torch.zeros_like(p) for p in parts]
-        _run("block_backward", x, parts, ctx.size, masks, which, active, len(active), dx, grads)
+        _run("run_block", x, parts, ctx.size, masks, which, active, len(active), dx, grads)
         return dx, None, None, None, None, *grads
-
-
-def _pointers(tensors):
-    values = [0 if t is None else t.data_ptr() for t in tensors]
-    return (ctypes.c_void_p * len(values))(*values)
-
-
-def _run(name, *values):
-    """Tensors and lists of them go as pointers, numbers as size_t."""
-    kinds = {int: ctypes.c_size_t, list: _pointers, tuple: lambda v: (ctypes.c_size_t * len(v))(*v)}
-    if getattr(_library, name)(*(kinds[type(v)](v) if type(v) in kinds
-                                 else ctypes.c_void_p(v.data_ptr()) for v in values)):
-        raise MemoryError(name)
 
 
 def run_block(block, x, keep):
@@ -171,18 +163,18 @@ def run_block(block, x, keep):
 
 
 def install(model, whole=True):
-    """Makes a model train with these kernels, as far as they are there and fit; with `whole` a block
-    or a predictor at a time where the processor has tiles."""
+    """Makes a model train with these kernels, as far as they are there and fit; with `whole` a
+    block or a predictor at a time where the processor has tiles."""
     model.product_dtype, model.gelu = PRODUCTS, gelu
     e, window = model.config["embed_dim"], model.config["window"]
     if _library is None or window != 8:
         return
     if e * model.config["mlp_ratio"] % _LANES == 0:
         model.leff_middle = lambda x, conv: _LeffMiddle.apply(x, conv.weight, conv.bias)
-    if all(c // h <= 32 for c, h in zip(model.widths(), model.config["heads"])):
-        model.attend = attend
-    even = all(c // h <= 32 and c // h % 2 == 0
-               for c, h in zip(model.widths(), model.config["heads"]))
-    if whole and even and e % 4 == 0 and model.config["mlp_ratio"] == 4 \
-            and hasattr(_library, "tiles_possible") and _library.tiles_possible():
+    widths = [c // h for c, h in zip(model.widths(), model.config["heads"])]    # of a head
+    if max(widths) > 32:
+        return
+    model.attend = attend
+    fits = e % 4 == 0 and model.config["mlp_ratio"] == 4 and not any(d % 2 for d in widths)
+    if whole and fits and hasattr(_library, "tiles_possible") and _library.tiles_possible():
         model.run_block, model.score_tokens = run_block, score_tokens

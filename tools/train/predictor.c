@@ -20,14 +20,15 @@ enum {
     OUT2,
     OUT2_BIAS,
     OUT3,
-    OUT3_BIAS,
-    PARTS
+    OUT3_BIAS
 };
+
+enum { IN1_W, IN2_W, OUT1_W, OUT2_W, OUT3_W, MATRICES };
 
 typedef struct {
     size_t tokens, c, half, narrow; // of a picture; features; a half of them; padded
     const float *const *w;
-    matrix in1, in2, out1, out2, out3;
+    matrix m[MATRICES];
     float *mean, *row, *drow, *dmean; // [half]: of the picture; what it adds to out1's result
     stored *u, *du;                   // [tokens, narrow]
     float *g, *dg, *stats;            // [MOST, c]; [MOST, 2]
@@ -41,9 +42,7 @@ typedef struct {
 static size_t lay_out(work *k, uintptr_t start, bool backward)
 {
     uintptr_t at = start;
-    matrix *m[] = { &k->in1, &k->in2, &k->out1, &k->out2, &k->out3 };
-    for (int i = 0; i < 5; i++)
-        lay_out_matrix(m[i], &at, backward);
+    lay_out_matrices(k->m, MATRICES, &at, backward);
     float **rows[] = { &k->mean, &k->row, &k->drow, &k->dmean };
     for (int i = 0; i < 4; i++)
         *rows[i] = part(&at, 4 * k->half);
@@ -63,22 +62,16 @@ static bool prepare(work *k, const float *const *w, size_t tokens, size_t c, boo
 {
     size_t half = c / 2, quarter = c / 4;
     *k = (work) { .tokens = tokens, .c = c, .half = half, .narrow = up(c, DEEP), .w = w };
-    k->in1 = (matrix) { .w = w[IN1], .out = c, .in = c, .stride = c };
-    k->in2 = (matrix) { .w = w[IN2], .out = c, .in = c, .stride = c };
-    k->out1 = (matrix) { .w = w[OUT1], .out = half, .in = half, .stride = c };
-    k->out2 = (matrix) { .w = w[OUT2], .out = quarter, .in = half, .stride = half };
-    k->out3 = (matrix) { .w = w[OUT3], .out = 2, .in = quarter, .stride = quarter };
-    size_t bytes = up(lay_out(k, 0, backward), 64);
-    k->memory = aligned_alloc(64, bytes);
+    k->m[IN1_W] = (matrix) { .part = IN1, .out = c, .in = c, .stride = c };
+    k->m[IN2_W] = (matrix) { .part = IN2, .out = c, .in = c, .stride = c };
+    k->m[OUT1_W] = (matrix) { .part = OUT1, .out = half, .in = half, .stride = c };
+    k->m[OUT2_W] = (matrix) { .part = OUT2, .out = quarter, .in = half, .stride = half };
+    k->m[OUT3_W] = (matrix) { .part = OUT3, .out = 2, .in = quarter, .stride = quarter };
+    k->memory = zeroed(lay_out(k, 0, backward));
     if (!k->memory)
         return false;
-    memset(k->memory, 0, bytes);
     lay_out(k, (uintptr_t)k->memory, backward);
-    pack(&k->in1);
-    pack(&k->in2);
-    pack(&k->out1);
-    pack(&k->out2);
-    pack(&k->out3);
+    pack_matrices(k->m, MATRICES, w);
     return true;
 }
 
@@ -91,7 +84,7 @@ static size_t chunk(const work *k, size_t from)
 static void enter(work *k, const float *x, size_t m)
 {
     halves_of(x, k->c, m, k->x, k->narrow);
-    multiply(k->x, k->narrow, m, k->in1.b, k->c, k->c,
+    multiply(k->x, k->narrow, m, k->m[IN1_W].b, k->c, k->c,
              (target) { .half = k->h, .bias = k->w[IN1_BIAS], .stride = k->narrow });
     for (size_t t = 0; t < m; t++)
         for (size_t i = 0; i < k->c; i += TILE)
@@ -109,7 +102,7 @@ static void look_at_all(work *k, const float *x)
         size_t m = chunk(k, from);
         stored *u = k->u + from * k->narrow;
         enter(k, x + from * k->c, m);
-        multiply(k->n, k->narrow, m, k->in2.b, k->c, k->c,
+        multiply(k->n, k->narrow, m, k->m[IN2_W].b, k->c, k->c,
                  (target) { .half = u, .bias = k->w[IN2_BIAS], .stride = k->narrow });
         for (size_t t = 0; t < m; t++)
             for (size_t i = 0; i < k->half; i += TILE)
@@ -127,10 +120,10 @@ static void look_at_all(work *k, const float *x)
 
 static void leave(work *k, size_t from, size_t m)
 {
-    multiply(k->u + from * k->narrow, k->narrow, m, k->out1.b, k->half, k->half,
+    multiply(k->u + from * k->narrow, k->narrow, m, k->m[OUT1_W].b, k->half, k->half,
              (target) { .half = k->z1, .gelu = k->t1, .bias = k->row, .stride = k->narrow });
     multiply(
-        k->t1, k->narrow, m, k->out2.b, k->half, k->half / 2,
+        k->t1, k->narrow, m, k->m[OUT2_W].b, k->half, k->half / 2,
         (target) { .half = k->z2, .gelu = k->t2, .bias = k->w[OUT2_BIAS], .stride = k->narrow });
 }
 
@@ -139,15 +132,15 @@ static void leave_backward(work *k, const float *dy, size_t from, size_t m, floa
 {
     leave(k, from, m);
     halves_of(dy + 2 * from, 2, m, k->dz, k->narrow);
-    multiply(k->dz, k->narrow, m, k->out3.b_turned, 2, k->half / 2,
+    multiply(k->dz, k->narrow, m, k->m[OUT3_W].b_turned, 2, k->half / 2,
              (target) { .half = k->dz2, .slope = k->z2, .stride = k->narrow });
-    weight_gradient(&k->out3, k->dz, k->narrow, k->t2, k->narrow, m, k->f, g[OUT3_BIAS]);
-    multiply(k->dz2, k->narrow, m, k->out2.b_turned, k->half / 2, k->half,
+    weight_gradient(&k->m[OUT3_W], k->dz, k->narrow, k->t2, k->narrow, m, k->f, g[OUT3_BIAS]);
+    multiply(k->dz2, k->narrow, m, k->m[OUT2_W].b_turned, k->half / 2, k->half,
              (target) { .half = k->dz1, .slope = k->z1, .stride = k->narrow });
-    weight_gradient(&k->out2, k->dz2, k->narrow, k->t1, k->narrow, m, k->f, g[OUT2_BIAS]);
-    multiply(k->dz1, k->narrow, m, k->out1.b_turned, k->half, k->half,
+    weight_gradient(&k->m[OUT2_W], k->dz2, k->narrow, k->t1, k->narrow, m, k->f, g[OUT2_BIAS]);
+    multiply(k->dz1, k->narrow, m, k->m[OUT1_W].b_turned, k->half, k->half,
              (target) { .half = k->du + from * k->narrow, .stride = k->narrow });
-    weight_gradient(&k->out1, k->dz1, k->narrow, k->u + from * k->narrow, k->narrow, m, k->f,
+    weight_gradient(&k->m[OUT1_W], k->dz1, k->narrow, k->u + from * k->narrow, k->narrow, m, k->f,
                     k->drow);
 }
 
@@ -174,9 +167,9 @@ static void enter_backward(work *k, const float *x, size_t from, size_t m, float
 {
     stored *du = k->du + from * k->narrow;
     enter(k, x + from * k->c, m);
-    multiply(du, k->narrow, m, k->in2.b_turned, k->c, k->c,
+    multiply(du, k->narrow, m, k->m[IN2_W].b_turned, k->c, k->c,
              (target) { .full = k->dg, .stride = k->c });
-    weight_gradient(&k->in2, du, k->narrow, k->n, k->narrow, m, k->f, g[IN2_BIAS]);
+    weight_gradient(&k->m[IN2_W], du, k->narrow, k->n, k->narrow, m, k->f, g[IN2_BIAS]);
     norm_backward(k->g, k->c, m, k->w[NORM], k->stats, k->dg,
                   (norm_grads) { g[NORM], g[NORM_BIAS], NULL }, NULL, k->dg);
     for (size_t t = 0; t < m; t++)
@@ -186,9 +179,9 @@ static void enter_backward(work *k, const float *x, size_t from, size_t m, float
             s = _mm512_mul_ps(s, _mm512_maskz_loadu_ps(where, k->dg + t * k->c + i));
             put_half(k->dh + t * k->narrow + i, where, s);
         }
-    multiply(k->dh, k->narrow, m, k->in1.b_turned, k->c, k->c,
+    multiply(k->dh, k->narrow, m, k->m[IN1_W].b_turned, k->c, k->c,
              (target) { .full = dx + from * k->c, .stride = k->c });
-    weight_gradient(&k->in1, k->dh, k->narrow, k->x, k->narrow, m, k->f, g[IN1_BIAS]);
+    weight_gradient(&k->m[IN1_W], k->dh, k->narrow, k->x, k->narrow, m, k->f, g[IN1_BIAS]);
 }
 
 // x [pictures, tokens, c], tokens a multiple of 64, c of 4. y [pictures, tokens, 2]: of every
@@ -206,7 +199,7 @@ int predictor_forward(const float *x, const float *const *w, size_t pictures, si
         for (size_t from = 0; from < tokens; from += MOST) {
             size_t m = chunk(&k, from);
             leave(&k, from, m);
-            multiply(k.t2, k.narrow, m, k.out3.b, c / 4, 2,
+            multiply(k.t2, k.narrow, m, k.m[OUT3_W].b, c / 4, 2,
                      (target) { .full = y + 2 * from, .bias = w[OUT3_BIAS], .stride = 2 });
         }
     }
@@ -233,11 +226,7 @@ int predictor_backward(const float *x, const float *const *w, size_t pictures, s
         for (size_t from = 0; from < tokens; from += MOST)
             enter_backward(&k, x, from, chunk(&k, from), dx, grads);
     }
-    collect(&k.in1, grads[IN1]);
-    collect(&k.in2, grads[IN2]);
-    collect(&k.out1, grads[OUT1]);
-    collect(&k.out2, grads[OUT2]);
-    collect(&k.out3, grads[OUT3]);
+    collect_matrices(k.m, MATRICES, grads);
     restore(&before);
     free(k.memory);
     return 0;

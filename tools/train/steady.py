@@ -40,9 +40,9 @@ def share_done(step, args, began):
     return min(done, 1.0)
 
 
-def rate(progress, step):
-    """Warm-up, a constant, then a straight line down to zero at the end."""
-    return min(1.0, (step + 1) / 100) * min(1.0, (1 - progress) / 0.6)
+def rate(progress, step, fall_from=0.4):
+    """Warm-up, a constant, then from that share of the run a straight line down to zero."""
+    return min(1.0, (step + 1) / 100) * min(1.0, (1 - progress) / (1 - fall_from))
 
 
 def resolution(text):

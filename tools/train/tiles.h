@@ -5,7 +5,6 @@
 #include "lanes.h"
 
 #ifdef __AMX_BF16__
-#include <immintrin.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -103,7 +102,7 @@ static inline void pack_turned(const stored *x, size_t stride, size_t d, stored 
     }
 }
 
-// y [n, MOST] = x [rows, n] turned; rows: a multiple of 32.
+// y [n, rows], whose rows are `wide` apart, = x [rows, n] turned; rows: a multiple of 32.
 static inline void turn(const stored *x, size_t stride, size_t rows, size_t n, stored *y,
                         size_t wide)
 {
@@ -161,7 +160,6 @@ typedef struct {             // what becomes of a product x, all with this strid
     const stored *slope;     // multiplied by GELU's derivative there
     float *full;             // where it goes, as f32
     stored *half, *gelu;     // as bf16; through GELU, as bf16
-    float *gelu_full;        // through GELU, as f32
     size_t stride;
 } target;
 
@@ -180,8 +178,6 @@ static inline void finish(const target *y, size_t row, size_t column, __mmask16 
         _mm512_mask_storeu_ps(y->full + at, where, x);
     if (y->gelu)
         put_half(y->gelu + at, where, (__m512)gelu((lanes)x));
-    if (y->gelu_full)
-        _mm512_mask_storeu_ps(y->gelu_full + at, where, (__m512)gelu((lanes)x));
 }
 
 // a b, and what follows; a [m, k], m a multiple of 32, k padded to one.
@@ -199,9 +195,10 @@ static inline void multiply(const stored *a, size_t lda, size_t m, const stored 
         }
 }
 
-typedef struct {    // a matrix [out, in] of a layer, in training
-    const float *w; // its rows are `stride` numbers apart
-    size_t out, in, stride;
+typedef struct { // a matrix [out, in] of a layer, in training
+    size_t part; // its number among the weights
+    size_t out, in;
+    size_t stride;        // between its rows
     stored *b, *b_turned; // as right factor, for y and for dx
     float *sums;          // its gradient, padded
 } matrix;
@@ -213,26 +210,37 @@ static inline void *part(uintptr_t *at, size_t bytes)
     return (void *)p;
 }
 
-static inline void lay_out_matrix(matrix *m, uintptr_t *at, bool backward)
+static inline void *zeroed(size_t bytes)
 {
-    size_t size = up(m->out, DEEP) * up(m->in, DEEP);
-    m->b = part(at, 2 * size);
-    m->b_turned = backward ? part(at, 2 * size) : NULL;
-    m->sums = backward ? part(at, 4 * size) : NULL;
+    void *p = aligned_alloc(64, up(bytes, 64));
+    return p ? memset(p, 0, bytes) : NULL;
 }
 
-static inline void pack(const matrix *m)
+static inline void lay_out_matrices(matrix *m, size_t count, uintptr_t *at, bool backward)
 {
-    pack_weights(m->w, 1, m->stride, m->in, m->out, m->b);
-    if (m->b_turned)
-        pack_weights(m->w, m->stride, 1, m->out, m->in, m->b_turned);
+    for (matrix *end = m + count; m < end; m++) {
+        size_t size = up(m->out, DEEP) * up(m->in, DEEP);
+        m->b = part(at, 2 * size);
+        m->b_turned = backward ? part(at, 2 * size) : NULL;
+        m->sums = backward ? part(at, 4 * size) : NULL;
+    }
 }
 
-static inline void collect(const matrix *m, float *grad)
+static inline void pack_matrices(const matrix *m, size_t count, const float *const *w)
 {
-    for (size_t i = 0; i < m->out; i++)
-        for (size_t j = 0; j < m->in; j++)
-            grad[i * m->stride + j] += m->sums[i * up(m->in, TILE) + j];
+    for (const matrix *end = m + count; m < end; m++) {
+        pack_weights(w[m->part], 1, m->stride, m->in, m->out, m->b);
+        if (m->b_turned)
+            pack_weights(w[m->part], m->stride, 1, m->out, m->in, m->b_turned);
+    }
+}
+
+static inline void collect_matrices(const matrix *m, size_t count, float *const *grads)
+{
+    for (const matrix *end = m + count; m < end; m++)
+        for (size_t i = 0; i < m->out; i++)
+            for (size_t j = 0; j < m->in; j++)
+                grads[m->part][i * m->stride + j] += m->sums[i * up(m->in, TILE) + j];
 }
 
 static inline void add_to(float *sum, __mmask16 m, __m512 x)

@@ -47,20 +47,15 @@ def grow(model, smaller):
     """Takes the weights of a network with fewer blocks in some layers. A block that it has not is a
     copy of the layer's last one but for its results, which start at zero: the output stays what it
     was, up to what a copied predictor now says of a rolled map."""
-    given = smaller.state_dict()
+    state = smaller.state_dict()
     for name, layer in model.layers():
-        last = len(getattr(smaller, name).blocks) - 1
-        for i, block in enumerate(layer.blocks):
-            source = getattr(smaller, name).blocks[min(i, last)].state_dict()
-            if i > last and block.score_predictor is not None:
-                first = getattr(smaller, name).blocks[0].score_predictor.state_dict()
-                source.update({f"score_predictor.{k}": v for k, v in first.items()})
-            for key in block.state_dict():
-                value = source[key]
-                if i > last and key.startswith(("attn.proj", "mlp.linear2")):
-                    value = torch.zeros_like(value)
-                given[f"{name}.blocks.{i}.{key}"] = value
-    model.load_state_dict(given)
+        given = getattr(smaller, name).blocks
+        for i in range(len(given), len(layer.blocks)):
+            source = given[-1].state_dict()
+            for key in layer.blocks[i].state_dict():
+                zero = key.startswith(("attn.proj", "mlp.linear2"))
+                state[f"{name}.blocks.{i}.{key}"] = source[key] * (0 if zero else 1)
+    model.load_state_dict(state)
 
 
 def window_labels(mask, block, level, unshuffle):
@@ -123,11 +118,6 @@ def losses(model, crops, gated, unit, args):
     out_db = -10 * torch.log10(outside[rest] + 1e-8).mean().item() if rest.any() else 0.0
     return loss, [loss.item(), in_loss.item(), out_loss.item(), prune.item(), gain, out_db,
                   recall, kept, blurred]
-
-
-def rate(progress, step, fall_from):
-    """Warm-up, a constant, then a straight line down to zero at the end of the time."""
-    return min(1.0, (step + 1) / 100) * min(1.0, (1 - progress) / (1 - fall_from))
 
 
 class Optimiser:
@@ -218,7 +208,8 @@ class Run:
         shared = np.random.default_rng([args.seed, self.step])
         own = np.random.default_rng([args.seed, self.step, rank + 1])
         crops = draw_batch(pairs, hard, (shared, own), args)
-        gated, factor = progress >= args.gate_from, rate(progress, self.step, args.fall_from)
+        gated = progress >= args.gate_from
+        factor = steady.rate(progress, self.step, args.fall_from)
         for p in self.model.parameters():
             p.grad = torch.zeros_like(p)
         loss, parts = losses(self.model, crops, gated, outside_unit(progress, args.lenient), args)

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Trains the small deblurring model from start to end; the same command again resumes. Each run goes
-# on from the weights of the one before. In the second the change fades where a predictor is not sure,
-# and one crop in five is a place of a sharp photograph that the model before changed most
+# on from the weights of the one before. In the second the change fades where a predictor is not
+# sure, and one crop in five is a place of a sharp photograph that the model before changed most
 # (build/softlens finds those). The third has three blocks more and new pairs.
 # Usage: train_deblur.sh DATA WORK [MINUTES [MORE_MINUTES [LAST_MINUTES]]]
 set -eu
