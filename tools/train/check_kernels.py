@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Compares the training kernels with PyTorch's own in f32: results and gradients of blocks and
-predictors, all windows and some, maps of odd shapes. Exit status 1 where one is too far off."""
+predictors, all windows and some, maps of odd shapes; the focal loss of surest and of doubtful
+logits. Exit status 1 where one is too far off."""
 
 import os
 import sys
@@ -13,12 +14,14 @@ import torch  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
+import detect_loss  # noqa: E402
 import kernels  # noqa: E402
 import lmd_vit  # noqa: E402
 
 CONFIG = {"unshuffle": 2, "embed_dim": 24, "depths": [1, 2, 3, 2, 2], "heads": [1, 2, 4, 4, 2]}
 SHAPES = [(2, 32, 48), (1, 24, 40), (3, 8, 8), (1, 16, 56)]    # of maps
 FAR = 0.05      # of bf16, which has eight bits
+FAR_F32 = 1e-5
 
 
 def network():
@@ -75,8 +78,28 @@ def cases(plain, quick):
                        (other.score_predictor, block.score_predictor), c, 2)
 
 
+def focal_deviation(spread):
+    """Of the focal loss and its gradient, for logits of that deviation."""
+    x = (spread * torch.randn(3, 5000, 7)).requires_grad_()
+    target, weight = (torch.rand(x.shape) < 0.1).float(), (torch.rand(x.shape) < 0.8).float()
+    found = []
+    for function in (detect_loss.focal, detect_loss.plain_focal):
+        x.grad = None
+        loss = function(x, target, weight)
+        (3 * loss).backward()
+        found.append({"loss": loss.detach(), "dx": x.grad})
+    return farthest(*found)
+
+
+def check_focal():
+    """Whether it failed."""
+    far = max(focal_deviation(spread) for spread in (0.1, 1.0, 5.0, 40.0))
+    print(f"focal loss\n  {far[0]:.2e} ({far[1]}){'' if far[0] < FAR_F32 else ' TOO FAR'}")
+    return not far[0] < FAR_F32
+
+
 def main():
-    failed = False
+    failed = check_focal()
     for whole in (True, False):
         plain, quick = network(), network()
         kernels.install(quick, whole)

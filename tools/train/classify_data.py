@@ -39,7 +39,7 @@ def pictures(path, part):
         for member in sorted(archive.getmembers(), key=lambda m: m.name):
             folders = member.name.split("/")
             if member.isfile() and part in folders[:-1]:
-                identity = next(f for f in folders[1:] if f != part)
+                identity = next(f for f in folders[-3:-1] if f != part)
                 content = archive.extractfile(member).read()
                 yield identity, Image.open(io.BytesIO(content)).convert("RGB")
 

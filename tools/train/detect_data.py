@@ -26,13 +26,16 @@ def shrunk(image, longest):
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), factor
 
 
-def read(annotations, folder, names, longest):
+def read(annotations, folder, names, longest, complete=()):
     """[{"image": u8 RGB [h, w, 3], "boxes": f32 [n, 4] corners, "labels": int [n], "crowd": bool [n],
-    "looked": bool [K], "id": int}], of the categories `names` alone."""
+    "vague": bool [n], "looked": bool [K], "id": int}], of the categories `names` alone. What a
+    vague box says of its extent is not taught; here none is. The classes `complete` count as looked
+    for in every picture."""
     with open(annotations, encoding="utf-8") as file:
         data = json.load(file)
     known = {c["name"]: c["id"] for c in data["categories"]}
     index = {known[name]: i for i, name in enumerate(names)}
+    all_known = {known[name] for name in complete}
     boxes = {}
     for a in data["annotations"]:
         if a["category_id"] in index:
@@ -49,51 +52,82 @@ def read(annotations, folder, names, longest):
             "image": image, "boxes": corners, "id": entry["id"],
             "labels": np.array([index[a["category_id"]] for a in own], np.int64),
             "crowd": np.array([bool(a.get("iscrowd")) for a in own], bool),
-            "looked": np.array([looked is None or i in looked for i in index], bool)})
+            "vague": np.zeros(len(own), bool),
+            "looked": np.array([looked is None or i in looked or i in all_known for i in index], bool)})
     return records
 
 
-def placed(rng, record, side, zoom):
-    """Affine [2, 3] from the picture to a canvas of side x side, and whether it mirrors."""
+def placed(rng, record, size, zoom):
+    """Affine [2, 3] from the picture to a canvas of size (width, height); half of them mirror."""
     h, w = record["image"].shape[:2]
-    longest = side * np.exp(rng.uniform(np.log(zoom[0]), np.log(zoom[1])))
+    longest = max(size) * np.exp(rng.uniform(np.log(zoom[0]), np.log(zoom[1])))
     sx, sy = longest / max(h, w) * np.exp(rng.uniform(-0.1, 0.1, 2))
-    free = np.array([side - w * sx, side - h * sy])
+    free = np.array([size[0] - w * sx, size[1] - h * sy])
     if len(record["boxes"]) and rng.random() < 0.7:     # an object is to be seen
         x1, y1, x2, y2 = record["boxes"][rng.integers(len(record["boxes"]))]
         middle = np.array([(x1 + x2) / 2 * sx, (y1 + y2) / 2 * sy])
-        shift = side * rng.uniform(0.3, 0.7, 2) - middle
+        shift = size * rng.uniform(0.3, 0.7, 2) - middle
         shift = np.where(free < 0, np.clip(shift, free, 0), np.clip(shift, 0, free))
     else:
         shift = rng.random(2) * free
-    mirrored = rng.random() < 0.5
-    if mirrored:
-        return np.array([[-sx, 0, side - shift[0]], [0, sy, shift[1]]], np.float32)
+    if rng.random() < 0.5:
+        return np.array([[-sx, 0, size[0] - shift[0]], [0, sy, shift[1]]], np.float32)
     return np.array([[sx, 0, shift[0]], [0, sy, shift[1]]], np.float32)
 
 
-def cut(rng, record, side, zoom, strength):
-    """(f32 [3, side, side] normalised, boxes, labels, ignored bool, looked): one training picture."""
-    affine = placed(rng, record, side, zoom)
+def coloured(rng, canvas, strength):
+    """u8 [h, w, 3] -> f32 normalised, of other contrast, saturation, brightness and tint."""
+    gain, grey, offset = rng.uniform(-strength, strength, 3)
+    x = canvas.astype(np.float32)
+    x -= MEAN
+    x *= 1 / STD
+    saturate = np.eye(3) * (1 + grey) - grey / 3
+    x = cv2.transform(x, (saturate * (1 + gain)).astype(np.float32))
+    x += (offset + rng.uniform(-strength, strength, 3) / 2
+          - gain / (1 + gain) * x.mean()).astype(np.float32)
+    return x
+
+
+def cut(rng, record, corner, size, zoom, strength):
+    """(f32 [h, w, 3] normalised, objects) for the part of a training picture that begins at corner
+    (x, y) and has size (width, height); `objects` are a record's fields, boxes in the whole."""
+    affine = placed(rng, record, size, zoom)
     image = record["image"]
     shrink = abs(affine[0, 0])
     way = cv2.INTER_AREA if shrink < 0.5 else cv2.INTER_LINEAR
     middles = affine.copy()         # OpenCV counts from the middle of a pixel, boxes from its edge
     middles[:, 2] += (affine[[0, 1], [0, 1]] - 1) / 2
-    canvas = cv2.warpAffine(image, middles, (side, side), flags=way, borderValue=MEAN.tolist())
-    x = (canvas.astype(np.float32) - MEAN) / STD
+    canvas = cv2.warpAffine(image, middles, size.tolist(), flags=way, borderValue=MEAN.tolist())
     boxes = record["boxes"].reshape(-1, 2, 2) * affine[[0, 1], [0, 1]] + affine[:, 2]
     boxes = np.concatenate([boxes.min(1), boxes.max(1)], 1)
-    inside = boxes.clip(0, side)
+    inside = boxes.clip(0, np.tile(size, 2))
     sides, whole = inside[:, 2:] - inside[:, :2], boxes[:, 2:] - boxes[:, :2]
     seen = sides.prod(1) / np.maximum(whole.prod(1), 1e-6)
-    ignored = record["crowd"] | (seen < LEAST_VISIBLE) | (sides.min(1, initial=side) < LEAST_SIDE)
+    ignored = record["crowd"] | (seen < LEAST_VISIBLE) | (sides < LEAST_SIDE).any(1)
     there = (sides > 0).all(1)
-    gain, grey, offset = rng.uniform(-strength, strength, 3)
-    x = x + grey * (x - x.mean(2, keepdims=True))
-    x = x + gain * (x - x.mean()) + offset + rng.uniform(-strength, strength, 3) / 2
-    return (x.astype(np.float32).transpose(2, 0, 1), inside[there].astype(np.float32),
-            record["labels"][there], ignored[there], record["looked"])
+    return coloured(rng, canvas, strength), {
+        "boxes": (inside[there] + np.tile(corner, 2)).astype(np.float32),
+        "labels": record["labels"][there], "ignored": ignored[there],
+        "vague": record["vague"][there], "looked": record["looked"]}
+
+
+def composed(rng, records, side, zoom, strength):
+    """A training picture of one record, or of four that meet at a point: {"x": f32 [3, side, side]
+    normalised, "boxes", "labels", "ignored", "vague", "regions": f32 [r, 4] corners, "looked": bool
+    [r, K], what was looked for in each}. The idea of four: Bochkovskiy et al., arXiv 2004.10934."""
+    x, parts, regions = np.empty((side, side, 3), np.float32), [], []
+    middle = (side * rng.uniform(0.35, 0.65, 2)).astype(int) if len(records) > 1 else [side, side]
+    columns, rows = ((0, m, side) for m in middle)
+    for i, record in enumerate(records):
+        x1, x2, y1, y2 = *columns[i % 2:][:2], *rows[i // 2:][:2]
+        x[y1:y2, x1:x2], objects = cut(rng, record, np.array([x1, y1]),
+                                       np.array([x2 - x1, y2 - y1]), zoom, strength)
+        parts.append(objects)
+        regions.append([x1, y1, x2, y2])
+    joined = {k: np.concatenate([p[k] for p in parts])
+              for k in ("boxes", "labels", "ignored", "vague")}
+    return {"x": x.transpose(2, 0, 1), "regions": np.array(regions, np.float32),
+            "looked": np.stack([p["looked"] for p in parts]), **joined}
 
 
 def turned(rng, record):

@@ -20,13 +20,26 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
 import detect_data  # noqa: E402
 import detect_loss  # noqa: E402
+import detect_more  # noqa: E402
 import muon  # noqa: E402
 import retina  # noqa: E402
 import soft  # noqa: E402
 import soft_fast  # noqa: E402
 import steady  # noqa: E402
 
+PHOTOGRAPHS, SMALL = 0.2, 0.35      # of what is drawn for a mosaic, with --more
+MOSAIC_UNTIL = 0.85                 # of a run; after it all pictures are whole ones
 FIELDS = ["time", "spent_s", "step", "pictures", "progress", "side", "factor", "loss", "cls", "box"]
+
+
+def in_bf16(module):
+    """Its products in bf16; what it returns, if a tensor, in f32."""
+    forward = torch.autocast("cpu", torch.bfloat16)(module.forward)
+
+    def whole(x):
+        y = forward(x)
+        return y.float() if torch.is_tensor(y) else y
+    module.forward = whole
 
 
 def network(args):
@@ -52,7 +65,33 @@ def network(args):
     for m in model.modules():           # few pictures a step: the classifier's statistics stay
         if isinstance(m, torch.nn.BatchNorm2d) and not args.random:
             m.eval()
+    for name, part in model.named_modules():
+        linear = isinstance(part, torch.nn.Linear) and not name.endswith("W_q")
+        if linear or "embed" in name.rsplit(".", 1)[-1] or part in (model.neck, model.bbox_head):
+            in_bf16(part)
     return model.to(memory_format=torch.channels_last)
+
+
+class Pictures:
+    """The annotated pictures, and what may stand beside one of them in a mosaic."""
+
+    def __init__(self, args):
+        self.records = detect_data.read(args.annotations, args.images, args.classes, args.longest,
+                                        args.complete)
+        self.groups = [(self.records, 1.0)]
+        if args.more:
+            self.groups[0] = self.records, 1 - PHOTOGRAPHS - SMALL
+            found = detect_more.photographs(os.path.join(args.more, "sharp"), args.classes,
+                                            args.longest)
+            self.groups.append((found, PHOTOGRAPHS))
+            for group, share in detect_more.small_pictures(os.path.join(args.more, "classify"),
+                                                           args.classes, args.longest):
+                self.groups.append((group, share * SMALL))
+        self.shares = [share for _, share in self.groups]
+
+    def draw(self, rng):
+        group = self.groups[rng.choice(len(self.groups), p=self.shares)][0]
+        return group[rng.integers(len(group))]
 
 
 class Optimiser:
@@ -134,9 +173,9 @@ class Run:
             start += p.numel()
         return bool(torch.isfinite(flat).all())
 
-    def samples(self, records, side):
+    def samples(self, pictures, side, progress):
         """This worker's share of the step's pictures, every epoch in an order of its own."""
-        args = self.args
+        args, records = self.args, pictures.records
         batch = max(1, round(args.batch * (args.sides[-1][0] / side) ** 2))
         place = self.pictures + args.rank * batch + np.arange(batch)
         rng = np.random.default_rng([args.seed, self.step, args.rank])
@@ -144,17 +183,20 @@ class Run:
         for i in place:
             epoch, at = divmod(int(i), len(records))
             chosen = np.random.default_rng([args.seed, epoch]).permutation(len(records))[at]
-            record = detect_data.turned(rng, records[chosen]) if args.turn else records[chosen]
-            samples.append(detect_data.cut(rng, record, side, args.zoom, args.jitter))
+            group = [detect_data.turned(rng, records[chosen]) if args.turn else records[chosen]]
+            if rng.random() < args.mosaic and progress < MOSAIC_UNTIL:
+                group += [pictures.draw(rng) for _ in range(3)]
+                group = [group[i] for i in rng.permutation(4)]
+            samples.append(detect_data.composed(rng, group, side, args.zoom, args.jitter))
         return samples
 
-    def advance(self, records, progress):
+    def advance(self, pictures, progress):
         """One step; returns its row of numbers for the log."""
         args, began = self.args, time.monotonic()
         side = steady.side(args.sides, progress)
         factor = steady.rate(progress, self.step)
-        samples = self.samples(records, side)
-        x = torch.from_numpy(np.stack([s[0] for s in samples]))
+        samples = self.samples(pictures, side, progress)
+        x = torch.from_numpy(np.stack([s["x"] for s in samples]))
         out = self.model(x.contiguous(memory_format=torch.channels_last))
         loss, cls, box = self.loss(out, side, samples)
         self.model.zero_grad(set_to_none=True)
@@ -180,11 +222,11 @@ def train(args):
         store = "file://" + os.path.abspath(os.path.join(args.out, "rendezvous"))
         distributed.init_process_group("gloo", init_method=store, rank=args.rank,
                                        world_size=args.workers)
-    records = detect_data.read(args.annotations, args.images, args.classes, args.longest)
+    pictures = Pictures(args)
     run = Run(args)
     saved, rows, progress = time.monotonic(), [], run.progress()
     while progress < 1:
-        rows.append(run.advance(records, progress))
+        rows.append(run.advance(pictures, progress))
         if args.rank == 0 and run.step % 25 == 0:
             write_log(run, rows)
             rows = []
@@ -202,6 +244,8 @@ def arguments():
     parser.add_argument("--annotations", required=True, help="COCO JSON")
     parser.add_argument("--images", required=True, help="their folder")
     parser.add_argument("--classes", nargs="+", required=True, metavar="NAME")
+    parser.add_argument("--complete", nargs="+", default=[], metavar="NAME", help="of these, those that "
+                        "no picture shows without a box, whatever was looked for in it")
     parser.add_argument("--backbone", required=True, help="a SOFT classifier, safetensors")
     parser.add_argument("--out", required=True, help="folder of checkpoint and log")
     parser.add_argument("--random", action="store_true", help="the backbone begins untrained")
@@ -219,6 +263,9 @@ def arguments():
     parser.add_argument("--anchor-scale", type=float, default=3)
     parser.add_argument("--box-weight", type=float, default=1.0)
     parser.add_argument("--jitter", type=float, default=0.2)
+    parser.add_argument("--mosaic", type=float, default=0.0, help="share of pictures made of four")
+    parser.add_argument("--more", metavar="SHARED", help="folder of sharp/ and classify/: more "
+                        "things for mosaics (detect_more.py)")
     parser.add_argument("--turn", action="store_true", help="by quarters: pictures without an up")
     parser.add_argument("--lr", type=float, default=2e-3, help="of AdamW")
     parser.add_argument("--muon-lr", type=float, default=2e-3)

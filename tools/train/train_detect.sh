@@ -1,21 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Trains one of the shipped detectors from the classifier's weights to the file; the same command
-# again resumes. The general one is taught twenty more kinds than it keeps: what looks like one of
-# its own is then something of its own.
+# again resumes. The general one is taught more kinds than it keeps: what looks like one of its own is
+# then something of its own. DATA holds detect/, sharp/ and classify/.
 # Usage: train_detect.sh general|cells DATA WORK
 set -eu
 here=$(dirname "$0")
 kind=$1 data=$2 work=$3
 finds="person bicycle car motorcycle bus dog horse pizza laptop raccoon"
 
-# Arguments: the folder with train.json and images/, the run's folder, then options.
+# Arguments: the folder with train.json and images/, the run's folder, the side of the picture that the
+# program sees, then options.
 train() {
-    pictures=$1 run=$2
-    shift 2
+    pictures=$1 run=$2 side=$3
+    shift 3
     [ -e "$run/done.pt" ] ||
         python3 "$here/train_detect.py" --annotations "$pictures/train.json" \
-            --images "$pictures/images" --out "$run" --image 400 400 \
+            --images "$pictures/images" --out "$run" --image "$side" "$side" \
             --backbone "$here/../../models/soft-small.safetensors" "$@"
 }
 
@@ -29,15 +30,17 @@ export_to() {
 case $kind in
 general)
     # shellcheck disable=SC2086 # one word a class
-    train "$data" "$work/run" --workers 2 --batch 2 --steps 7600 --sides 256:0.45 320:0.8 384:1 \
-        --backbone-rate 0.5 --classes $finds chair cup bottle "dining table" bowl book handbag \
-        "wine glass" truck "traffic light" umbrella cake couch tv sheep cow elephant bird cat bench
+    train "$data/detect" "$work/run" 448 --workers 2 --batch 2 --steps 7100 --channels 96 \
+        --sides 256:0.4 352:0.75 448:1 --backbone-rate 0.5 --ema 0.999 --jitter 0.3 --mosaic 0.6 \
+        --more "$data" --complete raccoon --classes $finds chair cup bottle "dining table" bowl book \
+        handbag "wine glass" truck "traffic light" umbrella cake couch tv sheep cow elephant bird cat \
+        bench train airplane bear zebra giraffe "teddy bear"
     # shellcheck disable=SC2086
     export_to "$work/retina-soft-small.safetensors" "$work/run" --classes $finds \
-        --shift raccoon:-0.5 --trained-on "photographs of COCO and of raccoons"
+        --trained-on "photographs of COCO, of raccoons, of persons and dogs, and Tiny ImageNet"
     ;;
 cells)
-    train "$data/bccd" "$work/run-cells" --steps 900 --sides 256:0.6 320:1 --zoom 1.0 1.6 \
+    train "$data/detect/bccd" "$work/run-cells" 400 --steps 900 --sides 256:0.6 320:1 --zoom 1.0 1.6 \
         --longest 512 --turn --classes RBC WBC Platelets
     export_to "$work/retina-soft-cells.safetensors" "$work/run-cells" \
         --trained-on "BCCD blood smears"
