@@ -271,6 +271,8 @@ void app_one_line(char *text);
 void app_error(const char *format, ...) APP_PRINTF(1, 2);
 // Same, for a wrong use of a command; points at its help. Returns APP_USAGE.
 app_exit app_usage(const app_command *command, const char *format, ...) APP_PRINTF(2, 3);
+// Says so. Returns APP_FAILED.
+app_exit app_out_of_memory(void);
 // Refuses a --profile that would take the place of `path` (NULL is fine). Prints why.
 app_exit app_check_profile(const app_session *session, const char *path);
 // What --precision says.
@@ -299,6 +301,8 @@ void app_put_line(const char *text); // as it is, whatever --quiet says
 void app_put_csv_field(FILE *file, const char *text);
 // Copies `text` with bytes that are not UTF-8 replaced by U+FFFD; malloc'ed, NULL: out of memory.
 char *app_utf8(const char *text);
+// Whether nobody reads along any more, or nothing more can be written.
+bool app_stdout_is_lost(void);
 // Flushes stdout. False, with an error printed, when what was written did not arrive.
 bool app_finish_stdout(void);
 

@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define DEFAULT_TOP 5
 
@@ -62,16 +61,18 @@ typedef struct work {
 static app_exit check_values(const app_session *session, app_form *form)
 {
     const app_values *values = &session->values;
-    struct stat st;
     app_exit result = app_classify_check(session);
     if (result == APP_DONE)
         result = app_answers_form(session, form);
-    if (result == APP_DONE && values->embedding && !values->overwrite &&
-        lstat(values->embedding, &st) == 0) {
-        app_error("%s: exists; name another output or add --overwrite", values->embedding);
-        result = APP_FAILED;
-    }
-    return result;
+    if (result != APP_DONE || !values->embedding)
+        return result;
+    if (app_is_stdin(values->embedding))
+        return app_usage(session->command, APP_NO_STDOUT, "--embedding");
+    char *why = app_output_refusal(values->embedding, values->overwrite, false);
+    if (why)
+        app_error("%s", why);
+    free(why);
+    return why ? APP_FAILED : APP_DONE;
 }
 
 static app_exit prepare(work *w)
@@ -167,14 +168,20 @@ static app_exit classify_picture(work *w, const app_loaded *loaded)
     return result;
 }
 
+// Whoever reads along may have had enough, and what cannot be printed need not be found.
+static bool is_over(const work *w)
+{
+    return app_interrupted() || (app_stdout_is_lost() && !w->session->values.embedding);
+}
+
 static app_exit classify_all(work *w)
 {
     app_exit result = APP_DONE;
     app_loaded loaded;
     bool is_silent = w->answers.form == APP_JSON; // else the answers themselves show the way
     app_progress_begin(&w->session->progress, "pictures");
-    while (result == APP_DONE && !app_interrupted() && app_loader_next(w->loader, &loaded)) {
-        if (app_interrupted()) {
+    while (result == APP_DONE && !is_over(w) && app_loader_next(w->loader, &loaded)) {
+        if (is_over(w)) {
             sl_image_free(loaded.image);
             break;
         }
@@ -190,6 +197,39 @@ static app_exit classify_all(work *w)
     return result;
 }
 
+// The embeddings must not take the place of a picture.
+static app_exit check_inputs(const work *w)
+{
+    const char *path = w->session->values.embedding;
+    app_identities inputs;
+    if (!path)
+        return APP_DONE;
+    app_exit result = app_identities_of(&w->pictures, &inputs);
+    if (result == APP_DONE && app_identities_find(&inputs, path) != SIZE_MAX)
+        result = app_usage(w->session->command, "--embedding %s: is a picture to classify", path);
+    app_identities_free(&inputs);
+    return result;
+}
+
+static app_exit answer_all(work *w, app_form form)
+{
+    app_exit result = APP_DONE;
+    if (w->pictures.count) {
+        w->loader = app_loader_start(w->session, &w->pictures); // while the model is made ready
+        result = w->loader ? prepare(w) : APP_FAILED;
+    }
+    if (result != APP_DONE)
+        return result;
+    app_answers_begin(w->session, form, &w->answers);
+    for (size_t i = 0; i < w->pictures.failed; i++)
+        app_answers_add(&w->answers, w->pictures.failures[i].path, NULL,
+                        w->pictures.failures[i].why);
+    if (w->pictures.count)
+        result = classify_all(w);
+    app_answers_end(&w->answers);
+    return result == APP_DONE ? save_embeddings(w) : result;
+}
+
 static int classify(app_session *session, int count, char **operands)
 {
     work w = { .session = session };
@@ -197,21 +237,12 @@ static int classify(app_session *session, int count, char **operands)
     app_exit result = check_values(session, &form);
     if (result == APP_DONE)
         result = app_pictures_find(session, count, operands, &w.pictures);
-    if (result != APP_DONE)
-        return result;
+    if (result == APP_DONE)
+        result = check_inputs(&w);
     size_t named = w.pictures.count + w.pictures.failed;
     w.failed = w.pictures.failed;
-    if (w.pictures.count) {
-        w.loader = app_loader_start(session, &w.pictures); // while the model is made ready
-        result = w.loader ? prepare(&w) : APP_FAILED;
-        if (result == APP_DONE) {
-            app_answers_begin(session, form, &w.answers);
-            result = classify_all(&w);
-            app_answers_end(&w.answers);
-        }
-        if (result == APP_DONE)
-            result = save_embeddings(&w);
-    }
+    if (result == APP_DONE)
+        result = answer_all(&w, form);
     if (result == APP_DONE && w.failed)
         result = w.failed == named ? APP_FAILED : APP_SOME_FAILED;
     app_loader_stop(w.loader);

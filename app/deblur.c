@@ -128,13 +128,15 @@ static sl_status compute(const work *w, const app_job *job, pictures *p, sl_debl
     const app_values *values = &w->session->values;
     sl_load_options load = { .max_pixels = values->max_pixels,
                              .allow_truncated = values->allow_truncated };
-    sl_status status = sl_image_load(w->session->ctx, job->input, &load, &p->input);
+    sl_ctx *ctx = w->session->ctx;
+    sl_status status = app_is_stdin(job->input)
+                           ? sl_image_load_fd(ctx, STDIN_FILENO, "standard input", &load, &p->input)
+                           : sl_image_load(ctx, job->input, &load, &p->input);
     if (status == SL_OK)
         status = sl_deblur_run(w->deblur, p->input, &p->output[APP_PICTURE],
                                job->output[APP_HEAT] ? &p->output[APP_HEAT] : NULL, report);
     if (status == SL_OK && job->output[APP_COMPARE])
-        status = sl_image_compare(w->session->ctx, p->input, p->output[APP_PICTURE],
-                                  &p->output[APP_COMPARE]);
+        status = sl_image_compare(ctx, p->input, p->output[APP_PICTURE], &p->output[APP_COMPARE]);
     return status == SL_OK && app_interrupted() ? SL_ERR_CANCELLED : status;
 }
 
@@ -310,7 +312,7 @@ const app_command app_deblur = {
     .operands_max = INT32_MAX,
     .about = "Reads PNG and JPEG images and writes each as NAME.deblurred.EXT beside it, same "
              "size, depth and metadata. Where no motion blur is seen, pixels stay bit for bit as "
-             "they were.",
+             "they were. - reads an image from standard input.",
     .examples = "softlens deblur photo.jpg\n"
                 "softlens deblur photo.jpg -o sharp.png --heat heat.png\n"
                 "softlens deblur *.jpg -o sharp/ --quality 95\n"

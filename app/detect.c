@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TOLD_FILES 3 // of those that a picture became
+
 static const app_option rows[] = {
     { .name = "output",
       .letter = 'o',
@@ -281,11 +283,25 @@ static json_t *object_of(const sl_detection *o)
     return object;
 }
 
-static void print_json(const char *path, const sl_detections *found, const char *error)
+static json_t *written_of(const app_detect_out *out)
+{
+    json_t *written = json_array();
+    for (size_t i = 0; i < out->written_count; i++) {
+        char *utf8 = app_utf8(out->written[i]);
+        if (utf8)
+            json_array_append_new(written, json_string(utf8));
+        free(utf8);
+    }
+    return written;
+}
+
+static void print_json(const work *w, const char *path, const sl_detections *found,
+                       const char *error)
 {
     json_t *picture = json_object();
     app_set_text(picture, "input", path);
     if (found) {
+        json_object_set_new(picture, "written", written_of(&w->out));
         json_t *objects = json_array();
         for (size_t i = 0; i < found->count; i++)
             json_array_append_new(objects, object_of(&found->items[i]));
@@ -304,11 +320,25 @@ static void print_json(const char *path, const sl_detections *found, const char 
     json_decref(picture);
 }
 
+// " -> a.detected.jpg, a.json", and of many files the first two.
+static void say_written(const app_detect_out *out, char *text, size_t size)
+{
+    size_t count = out->written_count, used = 0;
+    *text = '\0';
+    for (size_t i = 0; i < count && i < TOLD_FILES && used < size; i++)
+        used +=
+            (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : " -> ", out->written[i]);
+    if (count > TOLD_FILES && used < size)
+        snprintf(text + used, size - used, ", %zu more", count - TOLD_FILES);
+}
+
 static void print_table(const work *w, const char *path, const sl_detections *found)
 {
     const app_session *session = w->session;
-    app_say(session, "%s: %zu %s, %.2f s, %s", path, found->count,
-            app_plural(found->count, "object", "objects"), found->seconds, found->device);
+    char written[2048];
+    say_written(&w->out, written, sizeof(written));
+    app_say(session, "%s: %zu %s, %.2f s, %s%s", path, found->count,
+            app_plural(found->count, "object", "objects"), found->seconds, found->device, written);
     for (size_t i = 0; i < found->count; i++) {
         const sl_detection *o = &found->items[i];
         app_say(session, "  %-16s %5.1f %%   %5.0f x %-5.0f at %5.0f, %-5.0f", o->label,
@@ -326,6 +356,7 @@ static app_exit detect_picture(work *w, app_loaded *loaded)
     if (*loaded->warning && !w->session->values.quiet)
         app_error("warning: %s", loaded->warning);
     if (status == SL_OK) {
+        app_detect_out_next(&w->out);
         app_progress_begin(&w->session->progress, loaded->path);
         status = find(w, &loaded->image, &found);
         if (status == SL_OK)
@@ -339,9 +370,9 @@ static app_exit detect_picture(work *w, app_loaded *loaded)
         w->failed++;
         app_error("%s", *message ? message : "the library failed without saying why");
         if (w->session->values.json)
-            print_json(loaded->path, NULL, message);
+            print_json(w, loaded->path, NULL, message);
     } else if (w->session->values.json) {
-        print_json(loaded->path, found, NULL);
+        print_json(w, loaded->path, found, NULL);
     } else {
         print_table(w, loaded->path, found);
     }
@@ -366,25 +397,33 @@ static app_exit detect_all(work *w)
 // ---- the command
 
 // What an earlier run drew in the same folder is no new picture.
-static void skip_own(app_pictures *pictures, int count, char **operands)
+static bool is_own(const char *path, int count, char **operands)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < pictures->count; i++) {
-        char *path = pictures->path[i], *dot = strrchr(path, '.');
-        bool is_named = false, is_own = false;
-        for (int k = 0; k < count; k++)
-            is_named |= strcmp(operands[k], path) == 0;
-        if (dot && !is_named) {
-            static const char infix[] = ".detected";
-            size_t length = (size_t)(dot - path), own = sizeof(infix) - 1;
-            is_own = length > own && memcmp(dot - own, infix, own) == 0;
-        }
-        if (is_own)
+    static const char infix[] = ".detected";
+    const char *dot = strrchr(path, '.');
+    size_t length = dot ? (size_t)(dot - path) : 0, own = sizeof(infix) - 1;
+    for (int k = 0; k < count; k++)
+        if (strcmp(operands[k], path) == 0)
+            return false;
+    return length > own && memcmp(dot - own, infix, own) == 0;
+}
+
+static void skip_own(const app_session *session, app_pictures *pictures, int count, char **operands)
+{
+    size_t kept = 0, all = pictures->count;
+    for (size_t i = 0; i < all; i++) {
+        char *path = pictures->path[i];
+        if (is_own(path, count, operands))
             free(path);
         else
             pictures->path[kept++] = path;
     }
     pictures->count = kept;
+    size_t skipped = all - kept;
+    if (skipped && (!kept || !session->values.quiet))
+        app_error("%zu %s by an earlier run (NAME.detected.EXT), skipped%s", skipped,
+                  app_plural(skipped, "picture was drawn", "pictures were drawn"),
+                  kept ? "" : "; name one to look at it");
 }
 
 static void free_work(work *w)
@@ -401,6 +440,13 @@ static void free_work(work *w)
     app_pictures_free(&w->pictures);
 }
 
+static void report_failures(work *w)
+{
+    w->failed = w->pictures.failed;
+    for (size_t i = 0; i < w->pictures.failed && w->session->values.json; i++)
+        print_json(w, w->pictures.failures[i].path, NULL, w->pictures.failures[i].why);
+}
+
 static int detect(app_session *session, int count, char **operands)
 {
     work w = { .session = session };
@@ -409,11 +455,12 @@ static int detect(app_session *session, int count, char **operands)
         result = app_pictures_find(session, count, operands, &w.pictures);
     if (result != APP_DONE)
         return result;
+    skip_own(session, &w.pictures, count, operands);
     size_t named = w.pictures.count + w.pictures.failed;
-    w.failed = w.pictures.failed;
-    skip_own(&w.pictures, count, operands);
     if (w.pictures.count)
         result = app_detect_out_plan(session, &w.pictures, &w.out);
+    if (result == APP_DONE)
+        report_failures(&w);
     if (result == APP_DONE && w.pictures.count) {
         w.loader = app_loader_start(session, &w.pictures); // while the model is made ready
         result = w.loader ? prepare(&w) : APP_FAILED;
@@ -422,8 +469,10 @@ static int detect(app_session *session, int count, char **operands)
         if (result == APP_DONE)
             result = app_detect_out_finish(&w.out);
     }
-    if (result == APP_DONE && w.failed)
-        result = w.failed == named ? APP_FAILED : APP_SOME_FAILED;
+    if (result == APP_DONE && w.failed == named) // of nothing, too
+        result = APP_FAILED;
+    else if (result == APP_DONE && w.failed)
+        result = APP_SOME_FAILED;
     free_work(&w);
     return result;
 }
@@ -434,9 +483,11 @@ const app_command app_detect = {
     .operands = "IMAGE|FOLDER...",
     .operands_min = 1,
     .operands_max = INT32_MAX,
-    .about = "Reads PNG and JPEG images and writes each with boxes around what was found, as "
-             "NAME.detected.EXT, and the boxes as NAME.json. Coordinates are pixels of the upright "
-             "picture from its upper left corner. Of a folder all images are taken, by name.",
+    .about =
+        "Reads PNG and JPEG images and writes each with boxes around what was found, as "
+        "NAME.detected.EXT, and the boxes as NAME.json. Coordinates are pixels of the upright "
+        "picture from its upper left corner. Of a folder all images are taken, by name. - reads "
+        "an image from standard input.",
     .examples = "softlens detect photo.jpg\n"
                 "softlens detect --classes person,dog --score 0.4 photo.jpg\n"
                 "softlens detect pics/ --format coco -o out/\n"

@@ -94,6 +94,8 @@ typedef struct app_detect_out {
     char *folder;       // of -o, without a slash at its end; NULL: beside the pictures
     bool is_to_be_made; // the folder
     sl_detect_file *files[APP_DETECT_FORMATS]; // of many pictures, open until the end
+    char **written;                            // what this picture became, in order
+    size_t written_count, written_capacity;
 } app_detect_out;
 
 // Whose name that is, of sl_detect_format; APP_DETECT_FORMATS: nobody's.
@@ -105,12 +107,26 @@ sl_status app_detect_write(sl_ctx *ctx, const char *path, sl_detect_format forma
 sl_status app_detect_draw(const app_values *values, sl_ctx *ctx, sl_image *image,
                           const sl_detections *found);
 
+// ---- detect_plan.c
+
 // Reads --format and -o, names everything that the pictures will become, and looks for what stands
-// against it. APP_USAGE, APP_FAILED: printed; nothing was made.
-app_exit app_detect_out_plan(app_session *session, const app_pictures *pictures,
-                             app_detect_out *out);
+// against it. Pictures whose results cannot be written are moved to the failures. APP_USAGE,
+// APP_FAILED: nothing can be done; printed. Nothing is made.
+app_exit app_detect_out_plan(app_session *session, app_pictures *pictures, app_detect_out *out);
+// Whether a kind of data is one file of all pictures.
+bool app_detect_is_for_many(const app_detect_out *out, size_t format);
+// malloc'ed, NULL: out of memory. Where the overlay of a picture goes, something of it with such an
+// ending, a file of all pictures.
+char *app_detect_out_picture(const app_detect_out *out, const char *path);
+char *app_detect_out_name(const app_detect_out *out, const char *path, const char *ending);
+char *app_detect_many_name(const app_detect_out *out, size_t format);
+
+// ---- detect_out.c
+
 // Makes the folder and begins the files of many pictures.
 app_exit app_detect_out_begin(app_detect_out *out, const char *const *labels, size_t label_count);
+// Begins with the next picture: `written` is empty.
+void app_detect_out_next(app_detect_out *out);
 // Writes a picture's own files, and adds to those of many. `drawn`: NULL, or the overlay. On
 // failure the context has the message.
 sl_status app_detect_out_add(app_detect_out *out, const char *path, const sl_detections *found,
@@ -121,7 +137,5 @@ sl_status app_detect_out_crop(app_detect_out *out, const char *path, size_t numb
 // Renames the files of many pictures into place and says where they are.
 app_exit app_detect_out_finish(app_detect_out *out);
 void app_detect_out_free(app_detect_out *out);
-// Where the overlay of a picture goes; malloc'ed, NULL: out of memory.
-char *app_detect_out_picture(const app_detect_out *out, const char *path);
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // app/enroll.c: softlens enroll: a class of its own from a few photographs.
+#include "jobs.h"
 #include "pictures.h"
 
 #include <jansson.h>
@@ -31,6 +32,7 @@ typedef struct work {
     sl_gallery *gallery;
     bool is_new;             // the gallery
     size_t had, done, added; // pictures of the class before; looked at; enrolled
+    size_t known;            // that the class had already
     size_t failed;
 } work;
 
@@ -87,6 +89,10 @@ static sl_status enroll_picture(work *w, const app_loaded *loaded)
     status = sl_classify_enroll(w->classify, w->gallery, w->label, loaded->image);
     if (status == SL_OK)
         w->added++;
+    if (status == SL_ERR_EXISTS) {
+        w->known++;
+        return SL_OK;
+    }
     if (status == SL_OK || status == SL_ERR_ARGUMENT)
         return status;
     report_failure(w, sl_ctx_message(w->session->ctx));
@@ -120,6 +126,7 @@ static void print_json(const work *w)
     app_set_text(object, "label", w->label);
     json_object_set_new(object, "pictures_before", json_integer((json_int_t)w->had));
     json_object_set_new(object, "pictures_added", json_integer((json_int_t)w->added));
+    json_object_set_new(object, "pictures_known", json_integer((json_int_t)w->known));
     json_object_set_new(object, "pictures_failed", json_integer((json_int_t)w->failed));
     json_object_set_new(object, "classes", json_integer((json_int_t)sl_gallery_count(w->gallery)));
     json_object_set_new(object, "new_gallery", json_boolean(w->is_new));
@@ -137,7 +144,10 @@ static void print_done(const work *w)
         print_json(w);
         return;
     }
-    if (w->had)
+    if (w->known)
+        app_say(w->session, "%s: %zu %s in %s already", w->path, w->known,
+                app_plural(w->known, "picture was", "pictures were"), w->label);
+    if (w->had || !w->added)
         app_say(w->session, "%s: adds to %s: %zu + %zu pictures", w->path, w->label, w->had,
                 w->added);
     else
@@ -153,10 +163,23 @@ static void print_done(const work *w)
 
 // ---- the command
 
+// A picture where the label belongs means that the gallery or the label was left out.
+static app_exit check_label(const app_session *session, const char *label)
+{
+    struct stat st;
+    if (stat(label, &st) == 0 &&
+        (S_ISDIR(st.st_mode) || app_format_of_name(label) != SL_IMAGE_SAME))
+        return app_usage(session->command, "\"%s\" is a file, not a label; give %s", label,
+                         session->command->operands);
+    return APP_DONE;
+}
+
 static int enroll(app_session *session, int count, char **operands)
 {
     work w = { .session = session, .path = operands[0], .label = operands[1] };
-    app_exit result = app_pictures_find(session, count - 2, operands + 2, &w.pictures);
+    app_exit result = check_label(session, w.label);
+    if (result == APP_DONE)
+        result = app_pictures_find(session, count - 2, operands + 2, &w.pictures);
     if (result != APP_DONE)
         return result;
     w.failed = w.pictures.failed;
@@ -168,10 +191,10 @@ static int enroll(app_session *session, int count, char **operands)
         result = prepare(&w);
     if (result == APP_DONE)
         result = enroll_all(&w);
-    if (result == APP_DONE && w.added)
+    if (result == APP_DONE && (w.added || w.known))
         print_done(&w);
     if (result == APP_DONE && w.failed)
-        result = w.added ? APP_SOME_FAILED : APP_FAILED;
+        result = w.added || w.known ? APP_SOME_FAILED : APP_FAILED;
     app_loader_stop(w.loader);
     sl_gallery_free(w.gallery);
     sl_gallery_unlock(w.hold);

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const app_option rows[] = {
     { .name = "model",
@@ -149,7 +150,12 @@ static app_exit remove_class(job *j)
 static app_exit merge(job *j)
 {
     char what[4096];
+    struct stat own, that;
     sl_gallery *other = NULL;
+    if (stat(j->path, &own) == 0 && stat(j->names[0], &that) == 0 && own.st_dev == that.st_dev &&
+        own.st_ino == that.st_ino)
+        return app_usage(j->session->command, "%s: is the gallery itself; name another one",
+                         j->names[0]);
     sl_status status = sl_gallery_open(j->session->ctx, j->names[0], NULL, &other);
     if (status == SL_OK)
         status = sl_gallery_merge(j->session->ctx, j->gallery, other);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 static const char *const infixes[APP_TARGETS] = { "deblurred", "heat", "compare" };
 static const char *const option_names[APP_TARGETS] = { "--output", "--heat", "--compare" };
@@ -26,15 +25,11 @@ static void refuse(app_job *job, const char *format, ...)
     va_end(args);
 }
 
-static app_exit out_of_memory(void)
-{
-    app_error("out of memory; name fewer images at once");
-    return APP_FAILED;
-}
-
 static void look_at_input(app_job *job)
 {
     struct stat st;
+    if (app_is_stdin(job->input))
+        return;
     job->kind = app_format_of_file(job->input);
     if (stat(job->input, &st) != 0) {
         refuse(job, "%s: cannot be read: %s", job->input, strerror(errno));
@@ -61,6 +56,8 @@ static app_exit check_value(const app_session *session, int target, const char *
     if (!file)
         return APP_DONE;
     const char *option = option_names[target];
+    if (strcmp(file, "-") == 0)
+        return app_usage(session->command, APP_NO_STDOUT, option);
     if (count > 1)
         return app_usage(session->command,
                          "%s %s: several images need a directory; make it, or end it in /", option,
@@ -111,7 +108,7 @@ static app_exit check_collisions(const app_session *session, const app_jobs *job
     size_t count = 0;
     place *places = calloc(jobs->count * APP_TARGETS, sizeof(*places));
     if (!places)
-        return out_of_memory();
+        return app_out_of_memory();
     for (size_t i = 0; i < jobs->count && result == APP_DONE; i++) {
         const app_job *job = &jobs->job[i];
         for (int t = 0; t < APP_TARGETS && result == APP_DONE; t++) {
@@ -119,7 +116,7 @@ static app_exit check_collisions(const app_session *session, const app_jobs *job
                 continue;
             places[count] = (place) { app_place(job->output[t]), job, job->output[t] };
             if (!places[count++].name)
-                result = out_of_memory();
+                result = app_out_of_memory();
         }
     }
     if (result == APP_DONE)
@@ -148,22 +145,16 @@ static int compare_inputs(const void *a, const void *b)
     return x->ino < y->ino ? -1 : x->ino > y->ino;
 }
 
-// Can `path` be written? Refuses the job when not.
-static void check_output(const app_session *session, app_job *job, int target, app_job **inputs,
-                         size_t input_count, app_exit *result)
+// Can the output be written? Refuses the job when not. `value`: of the option that names it.
+static void check_output(const app_session *session, app_job *job, int target, const char *value,
+                         app_job **inputs, size_t input_count, app_exit *result)
 {
     const char *path = job->output[target];
-    struct stat st;
-    if (lstat(path, &st) != 0) {
-        if (errno != ENOENT && errno != ENOTDIR)
-            refuse(job, "%s: cannot be written: %s", path, strerror(errno));
-        return;
-    }
-    job->existed[target] = true;
-    app_job key = { 0 }, *key_at = &key;
-    bool is_there = stat(path, &st) == 0; // through links from here on
-    key.dev = st.st_dev;
-    key.ino = st.st_ino;
+    bool is_made = value && app_ends_in_slash(value) && !app_is_directory(value);
+    struct stat st = { 0 };
+    job->existed[target] = lstat(path, &st) == 0;
+    bool is_there = job->existed[target] && stat(path, &st) == 0; // through links
+    app_job key = { .dev = st.st_dev, .ino = st.st_ino }, *key_at = &key;
     app_job **found =
         is_there ? bsearch(&key_at, inputs, input_count, sizeof(*inputs), compare_inputs) : NULL;
     bool is_own = is_there && job->is_there && job->dev == st.st_dev && job->ino == st.st_ino;
@@ -171,31 +162,10 @@ static void check_output(const app_session *session, app_job *job, int target, a
         *result = app_usage(session->command,
                             "%s: is an input and also the output of %s; leave one of them out",
                             path, job->input);
-    else if (is_there && !S_ISREG(st.st_mode))
-        refuse(job, "%s: is not a regular file; name another output", path);
-    else if (is_own && !session->values.overwrite)
+    else if (is_own && S_ISREG(st.st_mode) && !session->values.overwrite)
         refuse(job, "%s: is the input itself; name another output or add --overwrite", path);
-    else if (!session->values.overwrite)
-        refuse(job, "%s: exists; name another output or add --overwrite", path);
-}
-
-// The directory of an output has to be there, unless it is one of those we make.
-static void check_parent(app_job *job, int target, const char *value)
-{
-    if (value && app_ends_in_slash(value) && !app_is_directory(value))
-        return;
-    char *directory = strdup(job->output[target]);
-    char *slash = directory ? strrchr(directory, '/') : NULL;
-    if (slash)
-        slash[slash == directory] = '\0';
-    const char *parent = slash ? directory : ".";
-    if (directory && access(parent, F_OK) != 0)
-        refuse(job, "%s: cannot be written: there is no directory %s", job->output[target], parent);
-    else if (directory && !app_is_directory(parent))
-        refuse(job, "%s: cannot be written: %s is not a directory", job->output[target], parent);
-    else if (directory && access(parent, W_OK | X_OK) != 0)
-        refuse(job, "%s: cannot be written: %s: %s", job->output[target], parent, strerror(errno));
-    free(directory);
+    else if (!job->refusal)
+        job->refusal = app_output_refusal(path, session->values.overwrite, is_made);
 }
 
 static app_exit check_outputs(const app_session *session, const app_jobs *jobs,
@@ -205,7 +175,7 @@ static app_exit check_outputs(const app_session *session, const app_jobs *jobs,
     size_t there = 0;
     app_job **inputs = calloc(jobs->count, sizeof(app_job *));
     if (!inputs)
-        return out_of_memory();
+        return app_out_of_memory();
     for (size_t i = 0; i < jobs->count; i++)
         if (jobs->job[i].is_there)
             inputs[there++] = &jobs->job[i];
@@ -214,12 +184,25 @@ static app_exit check_outputs(const app_session *session, const app_jobs *jobs,
         for (int t = 0; t < APP_TARGETS && result == APP_DONE; t++) {
             if (!jobs->job[i].output[t])
                 continue;
-            check_output(session, &jobs->job[i], t, inputs, there, &result);
-            check_parent(&jobs->job[i], t, values[t]);
+            check_output(session, &jobs->job[i], t, values[t], inputs, there, &result);
         }
     }
     free(inputs);
     return result;
+}
+
+// Standard input is one picture, without a name from which one could be made.
+static app_exit check_stdin(const app_session *session, int count, char **images)
+{
+    int piped = 0;
+    for (int i = 0; i < count; i++)
+        piped += app_is_stdin(images[i]);
+    if (piped > 1)
+        return app_usage(session->command, "- is named twice, but standard input is one picture");
+    if (piped && !file_named(session->values.output))
+        return app_usage(session->command,
+                         "- has no name of its own; name the result with -o FILE");
+    return APP_DONE;
 }
 
 app_exit app_jobs_plan(const app_session *session, int count, char **images, app_jobs *out)
@@ -230,7 +213,7 @@ app_exit app_jobs_plan(const app_session *session, int count, char **images, app
     *out = (app_jobs) { .count = (size_t)count };
     if (values->format)
         out->format = strcmp(values->format, "png") == 0 ? SL_IMAGE_PNG : SL_IMAGE_JPEG;
-
+    result = check_stdin(session, count, images);
     for (int t = 0; t < APP_TARGETS && result == APP_DONE; t++) {
         result = check_value(session, t, targets[t], out->count,
                              t == APP_PICTURE ? out->format : SL_IMAGE_SAME);
@@ -242,14 +225,14 @@ app_exit app_jobs_plan(const app_session *session, int count, char **images, app
 
     out->job = calloc(out->count, sizeof(*out->job));
     if (!out->job)
-        return out_of_memory();
+        return app_out_of_memory();
     for (size_t i = 0; i < out->count; i++) {
         out->job[i].input = images[i];
         look_at_input(&out->job[i]);
         for (int t = 0; t < APP_TARGETS; t++)
             if ((t == APP_PICTURE || targets[t]) &&
                 !name_output(&out->job[i], t, targets[t], out->format))
-                return out_of_memory();
+                return app_out_of_memory();
     }
     result = check_collisions(session, out);
     return result == APP_DONE ? check_outputs(session, out, targets) : result;

@@ -37,6 +37,11 @@ void app_jobs_free(app_jobs *jobs);
 
 // ---- paths.c
 
+// Of an option, %s, whose value is "-".
+#define APP_NO_STDOUT                                                                              \
+    "%s -: results are not written to standard output; name a file (./- for one of that name)"
+bool app_is_stdin(const char *path); // "-"
+
 // "jpg" or "png" by ending, without regard to case; SAME: neither.
 sl_image_format app_format_of_name(const char *path);
 // By the first bytes of a regular file, else by name.
@@ -48,6 +53,10 @@ char *app_derive_path(const char *directory, const char *input, const char *infi
 // A name by which the same place is known however it is spelt: links in the directory are resolved,
 // the last part need not exist. malloc'ed; NULL: out of memory.
 char *app_place(const char *path);
+// Why `path` cannot become an output, as far as one sees before; malloc'ed, NULL: it can (or memory
+// ran out, and the library will meet the same obstacle and say so). parent_is_made: its directory
+// is still to be made.
+char *app_output_refusal(const char *path, bool overwrite, bool parent_is_made);
 bool app_is_directory(const char *path);
 bool app_ends_in_slash(const char *path);
 // Makes a directory and its parents; an existing one is fine. 0 or an errno.

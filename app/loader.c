@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // app/loader.c: decodes pictures on a thread of its own, with a context of its own, while others
 // are looked at: of a photograph, decoding is most of the work.
+#include "jobs.h"
 #include "pictures.h"
 
 #include <pthread.h>
@@ -36,7 +37,7 @@ static void decode(app_loader *l, const char *path, app_loaded *out)
 {
     *out = (app_loaded) { .path = path };
     l->current = out;
-    if (strcmp(path, "-") == 0)
+    if (app_is_stdin(path))
         out->status =
             sl_image_load_fd(l->ctx, STDIN_FILENO, "standard input", &l->options, &out->image);
     else

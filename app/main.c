@@ -73,9 +73,14 @@ static int help(int argc, char **argv)
         return APP_DONE;
     }
     const app_command *command = app_find_command(argv[1]);
-    if (!command)
+    bool is_itself = strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
+                     strcmp(argv[1], "-h") == 0;
+    if (!command && !is_itself)
         return unknown_command(argv[1]);
-    app_print_command_help(stdout, command);
+    if (command)
+        app_print_command_help(stdout, command);
+    else
+        app_print_help(stdout);
     return APP_DONE;
 }
 

@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_OPTIONS 64
 #define LONG_BASE 256 // getopt's value of row i is LONG_BASE + i, out of the way of letters
@@ -219,7 +220,8 @@ static void explain_unknown(const app_option *rows, const char *word, char *erro
     else if (optopt == 0)
         explain_unknown_long(rows, word, error);
     else if (isgraph(optopt))
-        snprintf(error, APP_ERROR_BYTES, "unknown option -%c", optopt);
+        snprintf(error, APP_ERROR_BYTES, "unknown option -%c%s", optopt,
+                 access(word, F_OK) == 0 ? "; put names that begin with - after --" : "");
     else
         snprintf(error, APP_ERROR_BYTES, "unknown option; put names that begin with - after --");
 }

@@ -125,6 +125,11 @@ void app_put_csv_field(FILE *file, const char *text)
     free(utf8);
 }
 
+bool app_stdout_is_lost(void)
+{
+    return stdout_error != 0;
+}
+
 bool app_finish_stdout(void)
 {
     flush_stdout();

@@ -84,6 +84,48 @@ char *app_place(const char *path)
     return place;
 }
 
+// Why no file can be made in the directory of `path`; malloc'ed, NULL: one can.
+static char *parent_refusal(const char *path)
+{
+    char *directory = strdup(path), *why = NULL;
+    char *slash = directory ? strrchr(directory, '/') : NULL;
+    if (slash)
+        slash[slash == directory] = '\0';
+    const char *parent = slash ? directory : ".";
+    int length = 0;
+    if (directory && access(parent, F_OK) != 0)
+        length = asprintf(&why, "%s: cannot be written: there is no directory %s", path, parent);
+    else if (directory && !app_is_directory(parent))
+        length = asprintf(&why, "%s: cannot be written: %s is not a directory", path, parent);
+    else if (directory && access(parent, W_OK | X_OK) != 0)
+        length = asprintf(&why, "%s: cannot be written: %s: %s", path, parent, strerror(errno));
+    free(directory);
+    return length < 0 ? NULL : why;
+}
+
+char *app_output_refusal(const char *path, bool overwrite, bool parent_is_made)
+{
+    struct stat st;
+    char *why = NULL;
+    int length = 0;
+    if (lstat(path, &st) != 0) {
+        if (errno != ENOENT && errno != ENOTDIR)
+            length = asprintf(&why, "%s: cannot be written: %s", path, strerror(errno));
+    } else if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        length = asprintf(&why, "%s: is not a regular file; name another output", path);
+    } else if (!overwrite) {
+        length = asprintf(&why, "%s: exists; name another output or add --overwrite", path);
+    }
+    if (length < 0)
+        return NULL;
+    return why || parent_is_made ? why : parent_refusal(path);
+}
+
+bool app_is_stdin(const char *path)
+{
+    return strcmp(path, "-") == 0;
+}
+
 bool app_is_directory(const char *path)
 {
     struct stat st;

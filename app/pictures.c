@@ -13,12 +13,6 @@
 #define MAX_DEPTH 64
 #define TOLD_NAMES 3 // of what was skipped in a folder
 
-static app_exit out_of_memory(void)
-{
-    app_error("out of memory; name fewer pictures at once");
-    return APP_FAILED;
-}
-
 // Takes `path`, malloc'ed or NULL where memory ran out.
 static app_exit add(app_pictures *p, char *path)
 {
@@ -27,14 +21,30 @@ static app_exit add(app_pictures *p, char *path)
         char **grown = realloc(p->path, capacity * sizeof(*grown));
         if (!grown) {
             free(path);
-            return out_of_memory();
+            return app_out_of_memory();
         }
         p->path = grown;
         p->capacity = capacity;
     }
     if (!path)
-        return out_of_memory();
+        return app_out_of_memory();
     p->path[p->count++] = path;
+    return APP_DONE;
+}
+
+app_exit app_pictures_fail(app_pictures *p, const char *path, char *why)
+{
+    struct app_failure *grown = realloc(p->failures, (p->failed + 1) * sizeof(*grown));
+    char *copy = strdup(path);
+    if (grown)
+        p->failures = grown;
+    if (!grown || !copy || !why) {
+        free(copy);
+        free(why);
+        return app_out_of_memory();
+    }
+    app_error("%s", why);
+    grown[p->failed++] = (struct app_failure) { copy, why };
     return APP_DONE;
 }
 
@@ -84,7 +94,7 @@ static app_exit add_entry(const app_session *session, app_pictures *p, char *pat
 {
     struct stat st;
     if (!path)
-        return out_of_memory();
+        return app_out_of_memory();
     bool is_folder = lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
     bool is_file = !is_folder && stat(path, &st) == 0 && S_ISREG(st.st_mode);
     if (is_file && app_format_of_file(path) != SL_IMAGE_SAME)
@@ -109,9 +119,10 @@ static app_exit add_folder(const app_session *session, app_pictures *p, const ch
     const char *slash = app_ends_in_slash(folder) ? "" : "/";
     int count = scandir(folder, &entries, is_visible, by_bytes);
     if (count < 0) {
-        app_error("%s: cannot be read: %s", folder, strerror(errno));
-        p->failed++;
-        return APP_DONE;
+        char *why = NULL;
+        if (asprintf(&why, "%s: cannot be read: %s", folder, strerror(errno)) < 0)
+            why = NULL;
+        return app_pictures_fail(p, folder, why);
     }
     for (int i = 0; i < count; i++) {
         char *path = NULL;
@@ -134,8 +145,10 @@ static app_exit add_operand(const app_session *session, app_pictures *p, const c
     size_t before = p->count, failed = p->failed;
     app_exit result = add_folder(session, p, name, 0);
     if (result == APP_DONE && p->count == before && p->failed == failed) {
-        app_error("%s: holds no PNG or JPEG picture; name a folder that does", name);
-        p->failed++;
+        char *why = NULL;
+        if (asprintf(&why, "%s: holds no PNG or JPEG picture; name a folder that does", name) < 0)
+            why = NULL;
+        result = app_pictures_fail(p, name, why);
     }
     return result;
 }
@@ -147,7 +160,7 @@ app_exit app_pictures_find(const app_session *session, int count, char **operand
     int piped = 0;
     *out = (app_pictures) { 0 };
     for (int i = 0; i < count; i++)
-        piped += strcmp(operands[i], "-") == 0;
+        piped += app_is_stdin(operands[i]);
     if (piped > 1)
         return app_usage(session->command, "- is named twice, but standard input is one picture");
     for (int i = 0; i < count && result == APP_DONE; i++)
@@ -161,6 +174,49 @@ void app_pictures_free(app_pictures *pictures)
 {
     for (size_t i = 0; i < pictures->count; i++)
         free(pictures->path[i]);
+    for (size_t i = 0; i < pictures->failed; i++) {
+        free(pictures->failures[i].path);
+        free(pictures->failures[i].why);
+    }
     free(pictures->path);
+    free(pictures->failures);
     *pictures = (app_pictures) { 0 };
+}
+
+static int by_identity(const void *a, const void *b)
+{
+    const struct app_identity *x = a, *y = b;
+    if (x->dev != y->dev)
+        return x->dev < y->dev ? -1 : 1;
+    return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+app_exit app_identities_of(const app_pictures *pictures, app_identities *out)
+{
+    struct stat st;
+    *out = (app_identities) { calloc(pictures->count + 1, sizeof(*out->item)), 0 };
+    if (!out->item)
+        return app_out_of_memory();
+    for (size_t i = 0; i < pictures->count; i++)
+        if (!app_is_stdin(pictures->path[i]) && stat(pictures->path[i], &st) == 0)
+            out->item[out->count++] = (struct app_identity) { st.st_dev, st.st_ino, i };
+    qsort(out->item, out->count, sizeof(*out->item), by_identity);
+    return APP_DONE;
+}
+
+size_t app_identities_find(const app_identities *identities, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return SIZE_MAX;
+    struct app_identity key = { .dev = st.st_dev, .ino = st.st_ino };
+    const struct app_identity *found =
+        bsearch(&key, identities->item, identities->count, sizeof(key), by_identity);
+    return found ? found->picture : SIZE_MAX;
+}
+
+void app_identities_free(app_identities *identities)
+{
+    free(identities->item);
+    *identities = (app_identities) { 0 };
 }

@@ -5,12 +5,19 @@
 
 #include "app.h"
 
+#include <sys/types.h>
+
 // ---- pictures.c
 
 typedef struct app_pictures {
     char **path; // "-": standard input
     size_t count, capacity;
-    size_t failed; // folders that cannot be read or hold no picture; printed
+    // Of those that cannot be had (folders that cannot be read or hold no picture, outputs that
+    // cannot be written): what was named, and why not; printed.
+    struct app_failure {
+        char *path, *why;
+    } * failures;
+    size_t failed;
 } app_pictures;
 
 // Files as they are named; of folders the pictures in them, by name, with --recursive also those of
@@ -18,7 +25,26 @@ typedef struct app_pictures {
 // --quiet. APP_USAGE, APP_FAILED (out of memory): printed.
 app_exit app_pictures_find(const app_session *session, int count, char **operands,
                            app_pictures *out);
+// Keeps and prints a failure. It takes `why`: malloc'ed, NULL where memory ran out. APP_FAILED: out
+// of memory, printed.
+app_exit app_pictures_fail(app_pictures *pictures, const char *path, char *why);
 void app_pictures_free(app_pictures *pictures);
+
+// Which files the pictures are, to tell whether an output would take the place of one.
+typedef struct app_identities {
+    struct app_identity {
+        dev_t dev;
+        ino_t ino;
+        size_t picture;
+    } * item; // by dev and ino
+    size_t count;
+} app_identities;
+
+// APP_FAILED: out of memory, printed.
+app_exit app_identities_of(const app_pictures *pictures, app_identities *out);
+// The picture that stands at `path`, through links; SIZE_MAX: none.
+size_t app_identities_find(const app_identities *identities, const char *path);
+void app_identities_free(app_identities *identities);
 
 // ---- loader.c
 

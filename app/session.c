@@ -33,6 +33,12 @@ void app_error(const char *format, ...)
     fprintf(stderr, "softlens: %s\n", text);
 }
 
+app_exit app_out_of_memory(void)
+{
+    app_error("out of memory; name fewer pictures at once");
+    return APP_FAILED;
+}
+
 app_exit app_usage(const app_command *command, const char *format, ...)
 {
     char text[4096];
@@ -137,7 +143,12 @@ app_exit app_fail(app_session *session, sl_status status)
         return APP_INTERRUPTED;
     }
     const char *message = sl_ctx_message(session->ctx);
-    app_error("%s", *message ? message : "the library failed without saying why");
+    // The library knows no options: where it says to ask, this is how.
+    static const char asks[] = "ask to overwrite";
+    size_t length = strlen(message), asked = sizeof(asks) - 1;
+    bool is_asked = length > asked && strcmp(message + length - asked, asks) == 0;
+    app_error("%s%s", *message ? message : "the library failed without saying why",
+              is_asked ? " with --overwrite" : "");
     return status == SL_ERR_ARGUMENT ? APP_USAGE : APP_FAILED;
 }
 

@@ -339,7 +339,7 @@ SL_API sl_status sl_embeddings_save(sl_ctx *ctx, const char *path, bool overwrit
                                     const float *embeddings, size_t count, size_t dimension);
 
 // Adds one picture to the class of that label, which is made if it is new. `gallery`: any of this
-// model but the one that `classify` was made with.
+// model but the one that `classify` was made with. SL_ERR_EXISTS: the class has the very picture.
 SL_API sl_status sl_classify_enroll(sl_classify *classify, sl_gallery *gallery, const char *label,
                                     const sl_image *image);
 

@@ -96,6 +96,9 @@ check 'with the folders in it' test "$names" = \
 check '  quietly' test ! -s "$outside/err"
 mkdir empty
 refused 1 'empty: holds no PNG or JPEG picture' classify empty
+run classify empty --json
+grep -q '"error": "empty: holds no PNG or JPEG picture' "$outside/out"
+report $? '  told as JSON, too'
 run classify empty a.png
 check 'one of two is empty: status 3' test "$status" = 3
 check '  a line' one_line
@@ -125,6 +128,9 @@ check 'lines end in CR LF' test "$(grep -c $'\r$' "$outside/csv")" = 3
 printed none 0 classify a.png b.jpg --embedding e.npy --quiet
 check 'a row each' "$MAKER" is-npy e.npy 16x2
 refused 1 'e\.npy: exists' classify a.png --embedding e.npy
+refused 1 'there is no directory nowhere' classify a.png --embedding nowhere/e.npy
+refused 2 'is a picture to classify' classify a.png b.jpg --embedding b.jpg --overwrite
+refused 2 'not written to standard output' classify a.png --embedding -
 accepted classify a.png --embedding e.npy --overwrite
 check '  replaced' "$MAKER" is-npy e.npy 16x1
 rm e.npy

@@ -21,7 +21,7 @@ exists() # NAMES...: they are there, and not empty
 
 # One picture: the overlay and the data beside it, and a table
 accepted detect a.png
-says '^a\.png: [0-9]+ objects, [0-9.]+ s, cpu'
+says '^a\.png: [0-9]+ objects, [0-9.]+ s, cpu.* -> a\.json, a\.detected\.png$'
 says '^  thing [0-4] +[0-9.]+ %'
 exists a.detected.png a.json
 refused 1 'a\.detected\.png: exists' detect a.png
@@ -31,11 +31,12 @@ accepted detect b.jpg -o found.png
 exists found.png found.json
 accepted detect b.jpg -o new/dir/ --json
 exists new/dir/b.detected.jpg new/dir/b.json
-says '^\{.*"input":"b.jpg".*"objects":\[\{.*"label":"thing'
+says '^\{.*"input":"b.jpg","written":\["new/dir/b.json","new/dir/b.detected.jpg"\].*"label":"thing'
 "$SOFTLENS" detect - -o piped.jpg <b.jpg >"$outside/out" 2>"$outside/err"
 report $? 'standard input'
 exists piped.jpg piped.json
 refused 2 'name the result with -o' detect -
+refused 2 'not written to standard output' detect a.png -o -
 
 # What is drawn
 for style in labels blur; do
@@ -72,9 +73,34 @@ refused 2 'several pictures need a folder' detect a.png b.jpg -o x.png
 refused 2 'end it in .png or .jpg' detect a.png -o x
 accepted detect pics
 check 'what was drawn is no picture of its own' test "$(find pics -type f | wc -l)" = 6
-refused 1 'exists' detect pics --quiet
+run detect pics --quiet
+[ "$status" = 1 ] && [ "$(grep -c 'exists; name another output or add --overwrite' "$outside/err")" = 2 ]
+report $? 'what exists is told for each picture'
+accepted detect pics --quiet --overwrite
+run detect pics --overwrite
+[ "$status" = 0 ] && grep -q '2 pictures were drawn by an earlier run' "$outside/err"
+report $? 'what is passed over is told'
+mkdir drawn
+cp pics/a.detected.png drawn
+refused 1 'name one to look at it' detect drawn
 cp a.png pics/b.png
-refused 2 'result of two pictures' detect pics/b.png pics/b.jpg -o y/
+refused 2 'pics/b\.png and pics/b\.jpg would both become y/b\.json; softlens batch detect' \
+    detect pics/b.png pics/b.jpg -o y/
+
+# What is there already
+cp a.png c.png
+run detect a.png c.png --json
+[ "$status" = 3 ] && grep -q '^{"input":"a.png","error":"a\.[a-z.]*: exists' "$outside/out" &&
+    grep -q '^{"input":"c.png","written":' "$outside/out"
+report $? 'the others are done'
+rm c.json
+accepted detect c.png --no-overlay -o c.json
+refused 1 'is the input itself' detect a.png -o a.png --overwrite
+ln a.png same.png
+refused 1 'is the input itself' detect a.png -o same.png --overwrite
+refused 2 'is an input and also an output' detect a.png b.jpg c.png a.detected.png --overwrite
+refused 1 'there is no directory nowhere' detect a.png -o nowhere/x.png
+rm same.png c.png
 
 # What is found
 accepted detect a.png --classes 'thing 1, thing 3' --json -o c1.png

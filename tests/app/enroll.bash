@@ -29,6 +29,14 @@ accepted enroll my.gallery 'our cat' e.png --json
 says '"pictures_before": 1'
 says '"pictures_added": 1'
 says '"classes": 2'
+accepted enroll my.gallery 'our cat' d.png e.png --json
+says '"pictures_added": 0'
+says '"pictures_known": 2'
+accepted enroll my.gallery raccoon e.png d.png e.png
+says '^my\.gallery: 3 pictures were in raccoon already$'
+says '^my\.gallery: adds to raccoon: 5 \+ 0 pictures$'
+refused 2 '"d\.png" is a file, not a label; give GALLERY LABEL' enroll cat d.png e.png
+refused 2 '"pics" is a file, not a label' enroll cat pics e.png
 accepted enroll my.gallery 'our cat' pics/1.png --quiet
 check 'quiet' test ! -s "$outside/out"
 "$SOFTLENS" enroll piped.gallery a - <d.png >"$outside/out" 2>"$outside/err"

@@ -44,6 +44,11 @@ refused 2 'a label cannot be printed' gallery my.gallery rename raccoon ' raccoo
 refused 2 'no class "owl"' gallery my.gallery remove owl
 accepted gallery my.gallery merge other.gallery
 says 'other.gallery is merged in; 4 classes, 11 pictures'
+accepted gallery my.gallery merge other.gallery
+says 'other.gallery is merged in; 4 classes, 11 pictures'
+ln -s my.gallery link.gallery
+refused 2 'is the gallery itself' gallery my.gallery merge link.gallery
+rm link.gallery
 accepted gallery my.gallery remove owl --json
 says '"pictures": 9'
 accepted gallery my.gallery check

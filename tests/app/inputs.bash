@@ -65,6 +65,17 @@ check '  good.png is done' "$MAKER" is-picture good.deblurred.png 120x90
 check '  the others are not' test ! -e text.deblurred.png -a ! -e zero.deblurred.png
 check '  a line for each' test "$(wc -l <"$outside/err")" = 2
 
+# Standard input
+"$SOFTLENS" deblur - --model m.safetensors -o piped.png --heat heat.png <good.png \
+    >"$outside/out" 2>"$outside/err"
+check 'a piped picture' test $? = 0
+check '  as the file' cmp piped.png good.deblurred.png
+check '  with its heat map' "$MAKER" is-picture heat.png 120x90
+refused 2 'name the result with -o' deblur - --model m.safetensors
+refused 2 'named twice' deblur - - --model m.safetensors -o out.png
+refused 2 'not written to standard output' deblur good.png --model m.safetensors -o -
+refused 1 'standard input: empty file' deblur - --model m.safetensors -o out.png
+
 # Tensors
 refused 1 'missing\.npy' run m.safetensors --input missing.npy --output-dir ran
 refused 1 'text\.png' run m.safetensors --input text.png --output-dir ran

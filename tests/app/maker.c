@@ -172,7 +172,8 @@ static sl_status add_pictures(sl_gallery *gallery, const char *label, long count
 {
     enum { D = 8, C3 = 3, C4 = 4 };
     sl_status status = SL_OK;
-    unsigned state = (unsigned)label[0];
+    size_t at, had = sl_gallery_find(gallery, label, &at) ? sl_gallery_pictures(gallery, at) : 0;
+    unsigned state = (unsigned)label[0] + 7919u * (unsigned)had; // no picture twice
     for (long k = 0; k < count && status == SL_OK; k++) {
         float x[D + C3 + C4];
         double square = 0;

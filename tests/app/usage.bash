@@ -32,6 +32,10 @@ refused 2 'did you mean softlens deblur' deblr a.png
 refused 2 'did you mean softlens bench' bnech
 refused 2 'unknown command "sharpen"; see' sharpen a.png
 refused 2 'unknown command "deblur2x"' help deblur2x
+for word in --help -h help; do
+    accepted help "$word"
+    says '^Usage: softlens'
+done
 refused 2 'did you mean --version' --versoin
 refused 2 'options follow a command' --json deblur a.png
 refused 2 'unknown command' ''

@@ -149,6 +149,30 @@ START_TEST(prototypes_are_means)
 }
 END_TEST
 
+START_TEST(no_picture_counts_twice)
+{
+    sl_gallery *g = new_gallery(), *other = new_gallery();
+    made_picture p;
+    uint64_t seed = 1;
+    add(g, "raccoon", 10, 1);
+    add(g, "raccoon", 10, 2);
+    g = reopen(g, "twice.gallery");
+    add(g, "raccoon", 10, 3);
+    made_draw(10, &seed, &p);
+    ck_fails(sl_gallery_add(ctx, g, "raccoon", &p.f), SL_ERR_EXISTS, "has this picture already");
+    seed = 3;
+    made_draw(10, &seed, &p);
+    ck_fails(sl_gallery_add(ctx, g, "raccoon", &p.f), SL_ERR_EXISTS, "has this picture already");
+    ck_ok(sl_gallery_add(ctx, g, "newt", &p.f)); // of another class it may be, too
+    add(other, "raccoon", 10, 2);
+    add(other, "raccoon", 10, 4);
+    ck_ok(sl_gallery_merge(ctx, g, other));
+    ck_assert_uint_eq(sl_gallery_pictures(g, 0), 4);
+    sl_gallery_free(g);
+    sl_gallery_free(other);
+}
+END_TEST
+
 START_TEST(merging)
 {
     sl_gallery *a = new_gallery(), *b = new_gallery(), *both = new_gallery();
@@ -281,7 +305,7 @@ START_TEST(a_full_disk_leaves_the_old_one)
     ck_ok(sl_gallery_save(ctx, g, in_dir("a.gallery")));
     struct rlimit limit = { 1024, 1024 };
     for (uint64_t k = 0; k < 50; k++)
-        add(g, "raccoon", 10, k);
+        add(g, "raccoon", 10, 2 + k);
     signal(SIGXFSZ, SIG_IGN);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0); // of this test's process alone
     ck_fails(sl_gallery_save(ctx, g, in_dir("a.gallery")), SL_ERR_IO, "cannot write");
@@ -376,6 +400,7 @@ int main(void)
     tcase_add_test(tests, classes_come_and_go);
     tcase_add_test(tests, later_is_as_at_once);
     tcase_add_test(tests, prototypes_are_means);
+    tcase_add_test(tests, no_picture_counts_twice);
     tcase_add_test(tests, merging);
     tcase_add_test(tests, another_model_is_refused_by_name);
     tcase_add_test(tests, labels_and_features_that_are_none);

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: MIT
+// app/detect_plan.c: what the results of softlens detect are called, and what stands against that.
+#include "detect.h"
+#include "jobs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool app_detect_is_for_many(const app_detect_out *out, size_t format)
+{
+    return app_detect_kinds[format].many && !out->is_single;
+}
+
+// ---- what was asked for
+
+static app_exit read_format(const app_session *session, const char *name, size_t length,
+                            app_detect_out *out)
+{
+    size_t format = app_detect_format(name, length);
+    if (format < APP_DETECT_FORMATS) {
+        out->formats[format] = true;
+        return APP_DONE;
+    }
+    return app_usage(session->command,
+                     "--format %.*s: is none of json, jsonl, coco, yolo, labelme, cvat, csv",
+                     (int)(length < 40 ? length : 40), name);
+}
+
+static app_exit read_formats(const app_session *session, app_detect_out *out)
+{
+    const char *list = session->values.format ? session->values.format : "json";
+    app_exit result = APP_DONE;
+    while (result == APP_DONE) {
+        size_t length = strcspn(list, ",");
+        result = read_format(session, list, length, out);
+        if (!list[length])
+            break;
+        list += length + 1;
+    }
+    if (result == APP_DONE && out->formats[SL_DETECT_JSON] && out->formats[SL_DETECT_LABELME])
+        result = app_usage(session->command, "--format: json and labelme would both be NAME.json; "
+                                             "ask for one of them");
+    return result;
+}
+
+// -o is a folder when it is one, or ends in a slash, or is to hold several pictures.
+static app_exit read_output(const app_session *session, const char *path, app_detect_out *out)
+{
+    const char *value = session->values.output;
+    if (value && (app_ends_in_slash(value) || app_is_directory(value))) {
+        size_t length = strlen(value);
+        while (length > 1 && value[length - 1] == '/')
+            length--;
+        out->folder = strndup(value, length);
+        out->is_to_be_made = !app_is_directory(value);
+        return out->folder ? APP_DONE : app_out_of_memory();
+    }
+    if (value && app_is_stdin(value))
+        return app_usage(session->command, APP_NO_STDOUT, "-o");
+    if (!value && app_is_stdin(path))
+        return app_usage(session->command, "- has no name of its own; name the result with -o");
+    if (value && !out->is_single)
+        return app_usage(session->command,
+                         "-o %s: several pictures need a folder; make it, or end it in /", value);
+    if (value && !session->values.no_overlay && app_format_of_name(value) == SL_IMAGE_SAME)
+        return app_usage(session->command,
+                         "-o %s: is the name of a picture; end it in .png or .jpg", value);
+    for (size_t f = 0; f < APP_DETECT_FORMATS; f++)
+        if (!value && out->formats[f] && app_detect_is_for_many(out, f))
+            return app_usage(session->command,
+                             "--format %s: is one file of all pictures; say where with -o DIR/",
+                             app_detect_kinds[f].name);
+    return APP_DONE;
+}
+
+// ---- names
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+// PATH without the ending of a picture.
+static size_t stem_length(const char *path)
+{
+    const char *name = base_name(path), *dot = strrchr(name, '.');
+    bool has_ending = dot && dot > name && app_format_of_name(path) != SL_IMAGE_SAME;
+    return has_ending ? (size_t)(dot - path) : strlen(path);
+}
+
+// How many kinds of data are asked for; with `end`, such as ".json", those whose names end so.
+static size_t kinds_asked(const app_detect_out *out, const char *end)
+{
+    size_t count = 0;
+    for (size_t f = 0; f < APP_DETECT_FORMATS; f++)
+        count +=
+            out->formats[f] && (!end || !strcmp(end, strrchr(app_detect_kinds[f].ending, '.')));
+    return count;
+}
+
+// FOLDER/STEM + ending, or beside the picture, or beside what -o names; the one kind of data that
+// is asked for, without a picture, has the name that -o gives.
+char *app_detect_out_name(const app_detect_out *out, const char *path, const char *ending)
+{
+    const app_values *values = &out->session->values;
+    bool is_beside = out->folder || !values->output;
+    const char *of = is_beside ? path : values->output, *dot = strrchr(of, '.');
+    size_t stem = stem_length(of), skip = 0;
+    char *made = NULL;
+    if (!is_beside && values->no_overlay && dot && kinds_asked(out, dot)) {
+        if (kinds_asked(out, NULL) == 1)
+            return strdup(of);
+        stem = (size_t)(dot - of);
+    }
+    if (out->folder) {
+        skip = (size_t)(base_name(path) - path);
+        stem -= skip;
+    }
+    if (asprintf(&made, "%s%s%.*s%s", out->folder ? out->folder : "", out->folder ? "/" : "",
+                 (int)stem, of + skip, ending) < 0)
+        return NULL;
+    return made;
+}
+
+char *app_detect_many_name(const app_detect_out *out, size_t format)
+{
+    char *made = NULL;
+    return asprintf(&made, "%s/%s", out->folder, app_detect_kinds[format].many) < 0 ? NULL : made;
+}
+
+char *app_detect_out_picture(const app_detect_out *out, const char *path)
+{
+    const app_values *values = &out->session->values;
+    if (!out->folder && values->output)
+        return strdup(values->output);
+    return app_derive_path(out->folder, path, "detected", app_format_of_file(path));
+}
+
+// ---- what stands against it
+
+#define OF_ALL SIZE_MAX // a name that no single picture has to itself
+
+typedef struct place {
+    char *path;
+    size_t picture; // of app_pictures
+} place;
+
+typedef struct places {
+    place *item;
+    size_t count, capacity;
+} places;
+
+static app_exit add_place(places *n, char *path, size_t picture)
+{
+    if (path && n->count == n->capacity) {
+        size_t capacity = n->capacity ? 2 * n->capacity : 64;
+        place *grown = realloc(n->item, capacity * sizeof(*grown));
+        if (grown) {
+            n->item = grown;
+            n->capacity = capacity;
+        }
+    }
+    if (!path || n->count == n->capacity) {
+        free(path);
+        return app_out_of_memory();
+    }
+    n->item[n->count++] = (place) { path, picture };
+    return APP_DONE;
+}
+
+static app_exit name_all(const app_detect_out *out, const app_pictures *pictures, places *n)
+{
+    const app_values *values = &out->session->values;
+    bool is_drawn = !values->no_overlay &&
+                    (!values->overlay_style || strcmp(values->overlay_style, "crop") != 0);
+    app_exit result = APP_DONE;
+    for (size_t i = 0; i < pictures->count && result == APP_DONE; i++) {
+        const char *path = pictures->path[i];
+        if (is_drawn)
+            result = add_place(n, app_detect_out_picture(out, path), i);
+        for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++)
+            if (out->formats[f] && !app_detect_is_for_many(out, f))
+                result =
+                    add_place(n, app_detect_out_name(out, path, app_detect_kinds[f].ending), i);
+    }
+    for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++)
+        if (out->formats[f] && app_detect_is_for_many(out, f))
+            result = add_place(n, app_detect_many_name(out, f), OF_ALL);
+    return result;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const place *)a)->path, ((const place *)b)->path);
+}
+
+// No two pictures may become one file.
+static app_exit check_collisions(const app_detect_out *out, const app_pictures *pictures, places *n)
+{
+    if (n->count)
+        qsort(n->item, n->count, sizeof(*n->item), by_path);
+    for (size_t i = 0; i + 1 < n->count; i++) {
+        const place *one = &n->item[i], *other = one + 1;
+        if (strcmp(one->path, other->path) == 0)
+            return app_usage(out->session->command,
+                             "%s and %s would both become %s; softlens batch detect keeps such "
+                             "pictures apart",
+                             pictures->path[one->picture], pictures->path[other->picture],
+                             one->path);
+    }
+    return APP_DONE;
+}
+
+// A picture whose results cannot be written is not looked at; the first reason is kept. What is no
+// single picture's, or would take the place of another one, stands against all.
+static app_exit check_name(const app_detect_out *out, const app_identities *inputs, const place *n,
+                           char **refusals)
+{
+    const app_session *session = out->session;
+    size_t input = app_identities_find(inputs, n->path);
+    app_exit result = app_check_profile(session, n->path);
+    if (result != APP_DONE)
+        return result;
+    if (input != SIZE_MAX && input != n->picture)
+        return app_usage(session->command,
+                         "%s: is an input and also an output; leave one of them out", n->path);
+    char *why = NULL;
+    if (input != SIZE_MAX) {
+        if (asprintf(&why, "%s: is the input itself; name another output", n->path) < 0)
+            return app_out_of_memory();
+    } else {
+        why = app_output_refusal(n->path, session->values.overwrite, out->is_to_be_made);
+    }
+    if (why && n->picture == OF_ALL) {
+        app_error("%s", why);
+        result = APP_FAILED;
+    }
+    if (why && n->picture != OF_ALL && !refusals[n->picture])
+        refusals[n->picture] = why;
+    else
+        free(why);
+    return result;
+}
+
+// Takes the pictures out that are refused, and prints why.
+static app_exit drop_refused(app_pictures *pictures, char **refusals)
+{
+    app_exit result = APP_DONE;
+    size_t kept = 0;
+    for (size_t i = 0; i < pictures->count; i++) {
+        if (!refusals[i] || result != APP_DONE) {
+            pictures->path[kept++] = pictures->path[i];
+            continue;
+        }
+        result = app_pictures_fail(pictures, pictures->path[i], refusals[i]);
+        refusals[i] = NULL;
+        free(pictures->path[i]);
+    }
+    pictures->count = kept;
+    return result;
+}
+
+static app_exit check_names(const app_detect_out *out, app_pictures *pictures, places *n)
+{
+    app_identities inputs = { 0 };
+    size_t count = pictures->count;
+    char **refusals = calloc(count + 1, sizeof(*refusals));
+    app_exit result = refusals ? app_identities_of(pictures, &inputs) : app_out_of_memory();
+    if (result == APP_DONE)
+        result = check_collisions(out, pictures, n);
+    for (size_t i = 0; i < n->count && result == APP_DONE; i++)
+        result = check_name(out, &inputs, &n->item[i], refusals);
+    if (result == APP_DONE)
+        result = drop_refused(pictures, refusals);
+    for (size_t i = 0; refusals && i < count; i++)
+        free(refusals[i]);
+    free(refusals);
+    app_identities_free(&inputs);
+    return result;
+}
+
+app_exit app_detect_out_plan(app_session *session, app_pictures *pictures, app_detect_out *out)
+{
+    places n = { 0 };
+    *out = (app_detect_out) { .session = session, .is_single = pictures->count <= 1 };
+    app_exit result = read_formats(session, out);
+    // A folder is for many, however many it holds.
+    if (session->values.output &&
+        (app_ends_in_slash(session->values.output) || app_is_directory(session->values.output)))
+        out->is_single = false;
+    if (result == APP_DONE)
+        result = read_output(session, pictures->count ? pictures->path[0] : "", out);
+    if (result == APP_DONE)
+        result = name_all(out, pictures, &n);
+    if (result == APP_DONE)
+        result = check_names(out, pictures, &n);
+    for (size_t i = 0; i < n.count; i++)
+        free(n.item[i].path);
+    free(n.item);
+    return result;
+}
