@@ -56,6 +56,32 @@ for command in $commands; do
     same "zsh: $command" "$options" "$(zsh_offers "$command")"
     check "zsh: $command is among the commands" grep -q "^        '$command:" "$zsh_file"
 done
+# Members of JSON, as the manual's OUTPUT names them
+make model lmd.safetensors good
+make soft classifier.safetensors good
+make picture a.png 40x30
+output=$(section OUTPUT)
+documented() # ARGUMENTS of the program: all that it prints is in the manual
+{
+    local key
+    accepted "$@"
+    check "$1 prints members" grep -q '": *[^ ]' "$outside/out"
+    for key in $(grep -oE '"[a-z0-9_]+": ?' "$outside/out" | tr -d '": ' | sort -u); do
+        check "manual: $1 prints $key" grep -qE "^\.BR? $key( |\$)" <<<"$output"
+    done
+}
+documented deblur a.png --json --model lmd.safetensors -o sharp.png --heat heat.png --compare both.png
+documented classify a.png --json --model classifier.safetensors
+documented classify a.png --jsonl --model classifier.safetensors
+documented enroll my.gallery thing a.png --json --model classifier.safetensors
+documented detect a.png --json --model "$ROOT/tests/data/golden/retina-plain.safetensors" \
+    --refine classifier.safetensors --max 2 -o found.png
+cp found.json "$outside/out"
+for key in $(grep -oE '"[a-z0-9_]+": ' found.json | tr -d '": ' | sort -u); do
+    check "manual: NAME.json has $key" grep -qE "^\.BR? $key( |\$)" <<<"$output"
+done
+documented batch deblur a.png --json --quiet --model lmd.safetensors -o batch/
+
 check 'bash offers the commands' test "$(bash -c '. "$1"; COMP_WORDS=(softlens "") COMP_CWORD=1
     _softlens; echo "${#COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash")" = 16
 
