@@ -36,7 +36,9 @@ static int convert(app_session *session, int count, char **operands)
                                .inverse = values->inverse,
                                .labels = values->labels };
     sl_model *model = NULL;
-    app_exit result = app_open_model(session, operands[0], &model);
+    app_exit result = app_check_safetensors(session);
+    if (result == APP_DONE)
+        result = app_open_model(session, operands[0], &model);
     if (result == APP_DONE) {
         sl_status status = sl_model_convert(session->ctx, model, values->output, &how);
         if (status == SL_OK)

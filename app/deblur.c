@@ -263,15 +263,15 @@ static app_exit prepare(work *w)
     return status == SL_OK ? app_jobs_make_dirs(&w->jobs) : app_fail(w->session, status);
 }
 
-// Nothing can be done: whoever reads the JSON learns it for each image.
-static void report_undone(const work *w, app_exit result)
+// Nothing more can be done: whoever reads the JSON learns it for each image from `first` on.
+static void report_undone(const work *w, size_t first, app_exit result)
 {
     const char *message = sl_ctx_message(w->session->ctx);
     if (result == APP_INTERRUPTED)
         message = "interrupted";
     else if (!*message)
         message = "the output directory cannot be made";
-    for (size_t i = 0; i < w->jobs.count; i++)
+    for (size_t i = first; i < w->jobs.count; i++)
         if (!w->jobs.job[i].refusal && w->session->values.json)
             print_json(&w->jobs.job[i], NULL, message);
 }
@@ -289,11 +289,12 @@ static int deblur(app_session *session, int count, char **images)
     report_refusals(&w);
     if (w.failed < w.jobs.count)
         result = prepare(&w);
-    if (result != APP_DONE)
-        report_undone(&w, result);
-    for (size_t i = 0; i < w.jobs.count && result == APP_DONE; i++)
-        if (!w.jobs.job[i].refusal && deblur_image(&w, &w.jobs.job[i]) == APP_INTERRUPTED)
+    size_t next = 0;
+    for (; next < w.jobs.count && result == APP_DONE; next++)
+        if (!w.jobs.job[next].refusal && deblur_image(&w, &w.jobs.job[next]) == APP_INTERRUPTED)
             result = APP_INTERRUPTED;
+    if (result != APP_DONE)
+        report_undone(&w, next, result);
     suggest_shrinking(&w);
     if (result == APP_DONE && w.failed)
         result = w.failed == w.jobs.count ? APP_FAILED : APP_SOME_FAILED;

@@ -16,8 +16,8 @@
       .value = "KIND",                                                                             \
       .choices = "hard|linear|gaussian|none",                                                      \
       .help =                                                                                      \
-          "How boxes that overlap become one: Soft-NMS, gaussian or linear, or hard (default: "    \
-          "gaussian)" },                                                                           \
+          "How boxes that overlap become one: Soft-NMS, gaussian or linear, or hard; none keeps "  \
+          "all (default: gaussian)" },                                                             \
         { .name = "iou",                                                                           \
           .kind = APP_REAL,                                                                        \
           .at = APP_AT(iou),                                                                       \

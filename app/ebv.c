@@ -75,6 +75,9 @@ static int ebv(app_session *session, int count, char **operands)
         return app_usage(session->command, "ebv needs --classes N and --dim D");
     if (!values->output)
         return app_usage(session->command, "ebv needs --output FILE.safetensors");
+    app_exit result = app_check_safetensors(session);
+    if (result != APP_DONE)
+        return result;
     const sl_ebv_options options = { .classes = (size_t)values->classes,
                                      .dimension = (size_t)values->dim,
                                      .alpha = values->alpha,

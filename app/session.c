@@ -33,6 +33,17 @@ void app_error(const char *format, ...)
     fprintf(stderr, "softlens: %s\n", text);
 }
 
+app_exit app_check_safetensors(const app_session *session)
+{
+    const char *path = session->values.output, *slash = strrchr(path, '/');
+    const char *dot = strrchr(slash ? slash : path, '.');
+    if (dot && strcmp(dot, ".safetensors") != 0)
+        return app_usage(session->command,
+                         "--output %s: is written as safetensors; end the name in .safetensors",
+                         path);
+    return APP_DONE;
+}
+
 app_exit app_out_of_memory(void)
 {
     app_error("out of memory; name fewer pictures at once");

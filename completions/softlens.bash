@@ -32,11 +32,11 @@ _softlens_value() # option: completes its value; fails when it takes none
         --on-error) _softlens_words skip stop ;;
         --model | --refine) _softlens_files 'safetensors|pth|pt' ;;
         --format)
-            if [[ ${COMP_WORDS[1]} == detect ]]; then
-                _softlens_words json jsonl coco yolo labelme cvat csv
-            else
-                _softlens_words png jpg
-            fi
+            case ${COMP_WORDS[1]} in
+                detect) _softlens_words json jsonl coco yolo labelme cvat csv ;;
+                batch) _softlens_words png jpg json jsonl coco yolo labelme cvat csv ;;
+                *) _softlens_words png jpg ;;
+            esac
             ;;
         --overlay-style) _softlens_words boxes labels blur crop ;;
         --nms) _softlens_words gaussian linear hard none ;;
