@@ -232,8 +232,8 @@ void app_list_options(FILE *file, const app_command *command); // NULL: the prog
 
 // ---- interrupt.c
 
-// From here on the first SIGINT or SIGTERM only raises a flag; the second one kills. A full disk or
-// a closed pipe become errors of write().
+// From here on the first SIGINT, SIGTERM or SIGHUP only raises a flag; the second one kills. A full
+// disk or a closed pipe become errors of write().
 void app_catch_signals(void);
 bool app_interrupted(void);
 

@@ -144,6 +144,7 @@ char *app_detect_out_picture(const app_detect_out *out, const char *path)
 typedef struct place {
     char *path;
     size_t picture; // of app_pictures
+    bool is_folder; // as YOLO's data
 } place;
 
 typedef struct places {
@@ -151,7 +152,7 @@ typedef struct places {
     size_t count, capacity;
 } places;
 
-static app_exit add_place(places *n, char *path, size_t picture)
+static app_exit add_place(places *n, char *path, size_t picture, bool is_folder)
 {
     if (path && n->count == n->capacity) {
         size_t capacity = n->capacity ? 2 * n->capacity : 64;
@@ -165,7 +166,7 @@ static app_exit add_place(places *n, char *path, size_t picture)
         free(path);
         return app_out_of_memory();
     }
-    n->item[n->count++] = (place) { path, picture };
+    n->item[n->count++] = (place) { path, picture, is_folder };
     return APP_DONE;
 }
 
@@ -178,15 +179,15 @@ static app_exit name_all(const app_detect_out *out, const app_pictures *pictures
     for (size_t i = 0; i < pictures->count && result == APP_DONE; i++) {
         const char *path = pictures->path[i];
         if (is_drawn)
-            result = add_place(n, app_detect_out_picture(out, path), i);
+            result = add_place(n, app_detect_out_picture(out, path), i, false);
         for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++)
             if (out->formats[f] && !app_detect_is_for_many(out, f))
-                result =
-                    add_place(n, app_detect_out_name(out, path, app_detect_kinds[f].ending), i);
+                result = add_place(n, app_detect_out_name(out, path, app_detect_kinds[f].ending), i,
+                                   f == SL_DETECT_YOLO);
     }
     for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++)
         if (out->formats[f] && app_detect_is_for_many(out, f))
-            result = add_place(n, app_detect_many_name(out, f), OF_ALL);
+            result = add_place(n, app_detect_many_name(out, f), OF_ALL, f == SL_DETECT_YOLO);
     return result;
 }
 
@@ -195,19 +196,31 @@ static int by_path(const void *a, const void *b)
     return strcmp(((const place *)a)->path, ((const place *)b)->path);
 }
 
-// No two pictures may become one file.
+// No two pictures may become one file, and none a file of all.
 static app_exit check_collisions(const app_detect_out *out, const app_pictures *pictures, places *n)
 {
     if (n->count)
         qsort(n->item, n->count, sizeof(*n->item), by_path);
     for (size_t i = 0; i + 1 < n->count; i++) {
         const place *one = &n->item[i], *other = one + 1;
-        if (strcmp(one->path, other->path) == 0)
-            return app_usage(out->session->command,
-                             "%s and %s would both become %s; softlens batch detect keeps such "
-                             "pictures apart",
-                             pictures->path[one->picture], pictures->path[other->picture],
-                             one->path);
+        if (strcmp(one->path, other->path) != 0)
+            continue;
+        const char *of_one = one->picture == OF_ALL ? NULL : pictures->path[one->picture];
+        const char *of_other = other->picture == OF_ALL ? NULL : pictures->path[other->picture];
+        if (!of_one || !of_other)
+            return app_usage(
+                out->session->command,
+                "%s: would be a file of all pictures and also of %s; leave the picture "
+                "or the format out",
+                one->path,
+                of_one     ? of_one
+                : of_other ? of_other
+                           : "each");
+        return app_usage(
+            out->session->command,
+            "%s and %s would both become %s; softlens batch detect keeps such pictures "
+            "apart",
+            of_one, of_other, one->path);
     }
     return APP_DONE;
 }
@@ -226,12 +239,15 @@ static app_exit check_name(const app_detect_out *out, const app_identities *inpu
         return app_usage(session->command,
                          "%s: is an input and also an output; leave one of them out", n->path);
     char *why = NULL;
-    if (input != SIZE_MAX) {
-        if (asprintf(&why, "%s: is the input itself; name another output", n->path) < 0)
-            return app_out_of_memory();
-    } else {
+    int length = 0;
+    if (input != SIZE_MAX)
+        length = asprintf(&why, "%s: is the input itself; name another output", n->path);
+    else if (!n->is_folder || !app_is_directory(n->path))
         why = app_output_refusal(n->path, session->values.overwrite, out->is_to_be_made);
-    }
+    else if (!session->values.overwrite)
+        length = asprintf(&why, "%s: exists; name another output or add --overwrite", n->path);
+    if (length < 0)
+        return app_out_of_memory();
     if (why && n->picture == OF_ALL) {
         app_error("%s", why);
         result = APP_FAILED;

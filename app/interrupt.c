@@ -8,9 +8,10 @@ static volatile sig_atomic_t interrupted;
 
 static void on_signal(int number)
 {
-    // Both signals get their default action back: the next one of either ends the program.
+    // All get their default action back: the next one of any ends the program.
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
     if (interrupted)
         raise(number);
     interrupted = 1;
@@ -30,6 +31,7 @@ void app_catch_signals(void)
 {
     catch_unless_ignored(SIGINT);
     catch_unless_ignored(SIGTERM);
+    catch_unless_ignored(SIGHUP); // the terminal was closed
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); // past `ulimit -f`, write() says EFBIG instead
 }

@@ -57,13 +57,16 @@ static void draw(app_progress *progress, double now, size_t done, size_t total)
     // The name goes last, cut at the terminal's edge: a line that wraps cannot be wiped.
     int room = terminal_columns() - length - 1;
     fprintf(stderr, "\r\033[K%.*s", terminal_columns() - 1, line);
-    for (const char *at = progress->label; *at && room > 0; at++) {
+    char label[256];
+    snprintf(label, sizeof(label), "%s", progress->label);
+    app_one_line(label);
+    for (const char *at = label; *at && room > 0; at++) {
         unsigned char c = (unsigned char)*at;
         if ((c & 0xc0) != 0x80) { // the first byte of a character
             if (--room == 0)
                 break;
         }
-        fputc(c < 0x20 || c == 0x7f ? '?' : c, stderr);
+        fputc(c, stderr);
     }
     fflush(stderr);
     progress->is_drawn = true;

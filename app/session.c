@@ -10,8 +10,11 @@ void app_one_line(char *text)
 {
     char *end = text;
     for (const char *at = text; *at; at++) {
-        unsigned char c = (unsigned char)*at;
-        if (c == '\n') {
+        unsigned char c = (unsigned char)*at, next = (unsigned char)at[1];
+        if (c == 0xc2 && next >= 0x80 && next < 0xa0) { // U+0080 to U+009F: controls, too
+            *end++ = '?';
+            at++;
+        } else if (c == '\n') {
             *end++ = ' ';
             at += strspn(at + 1, " ");
         } else {

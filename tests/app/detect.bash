@@ -66,6 +66,15 @@ cp a.png b.jpg pics
 accepted detect pics --format coco,csv,jsonl,cvat,yolo -o out/
 exists out/coco.json out/detections.csv out/detections.jsonl out/cvat.xml out/yolo/data.yaml \
     out/yolo/labels/a.txt out/yolo/labels/b.txt out/a.detected.png out/b.detected.jpg
+accepted detect pics --format coco,csv,jsonl,cvat,yolo -o out/ --overwrite
+accepted detect a.png --format yolo --no-overlay -o one.png --overwrite
+run detect a.png --format yolo --no-overlay -o one.png
+[ "$status" = 1 ] && grep -q 'one\.yolo: exists' "$outside/err"
+report $? 'a folder of labels exists'
+cp a.png coco.png
+refused 2 'coco\.json: would be a file of all pictures and also of coco\.png' \
+    detect coco.png --format json,coco -o both/
+rm coco.png
 refused 2 'say where with -o' detect a.png b.jpg --format coco
 refused 2 'none of json, jsonl' detect a.png --format bmp
 refused 2 'both be NAME.json' detect a.png --format json,labelme -o x/

@@ -31,6 +31,7 @@ static void free_class(sl_gallery_class *c)
     free(c->added);
     free(c->label);
     free(c->prototype);
+    free(c->prints);
     free(c->sum);
 }
 
@@ -331,25 +332,6 @@ done:
     return st;
 }
 
-static bool is_same(const float *a, const float *b, size_t count)
-{
-    return count == 0 || memcmp(a, b, count * sizeof(*a)) == 0;
-}
-
-// Whether class i has the very picture. Twice in it, it would count twice, and when each picture is
-// left out in turn to find a threshold, its twin would speak for it.
-static bool has_picture(const sl_gallery *gallery, size_t i, const sl_features *f)
-{
-    for (size_t k = 0; k < gallery->classes[i].count; k++) {
-        sl_features own = sl_gallery_picture(gallery, i, k);
-        if (is_same(own.embedding, f->embedding, f->dimension) &&
-            is_same(own.pool3, f->pool3, f->pool3_size) &&
-            is_same(own.pool4, f->pool4, f->pool4_size))
-            return true;
-    }
-    return false;
-}
-
 sl_status sl_gallery_add(sl_ctx *ctx, sl_gallery *gallery, const char *label,
                          const sl_features *features)
 {
@@ -357,10 +339,12 @@ sl_status sl_gallery_add(sl_ctx *ctx, sl_gallery *gallery, const char *label,
     const bool is_first = gallery->dimension == 0;
     size_t i = 0;
     sl_status st = check_features(ctx, gallery, features);
-    bool is_known = st == SL_OK && sl_gallery_find(gallery, label, &i);
-    if (is_known && has_picture(gallery, i, features))
-        return sl_fail(ctx, SL_ERR_EXISTS, "%s: \"%s\" has this picture already", gallery->path,
-                       label);
+    bool is_known = st == SL_OK && sl_gallery_find(gallery, label, &i), is_there = false;
+    if (is_known)
+        st = sl_gallery_has_picture(ctx, gallery, i, features, &is_there);
+    if (is_there)
+        st = sl_fail(ctx, SL_ERR_EXISTS, "%s: \"%s\" has this picture already", gallery->path,
+                     label);
     if (st == SL_OK && !is_known) {
         st = sl_gallery_append(ctx, gallery, label);
         i = before;
@@ -371,6 +355,8 @@ sl_status sl_gallery_add(sl_ctx *ctx, sl_gallery *gallery, const char *label,
     gallery->pool3_size = features->pool3_size;
     gallery->pool4_size = features->pool4_size;
     st = add_picture(ctx, gallery, i, features);
+    if (st == SL_OK)
+        sl_gallery_note_picture(&gallery->classes[i], features);
     if (st != SL_OK && gallery->count > before) { // no class without a picture
         json_object_del(gallery->index, gallery->classes[before].label);
         free_class(&gallery->classes[before]);
@@ -395,6 +381,8 @@ sl_status sl_gallery_merge(sl_ctx *ctx, sl_gallery *into, const sl_gallery *from
         for (size_t k = 0; k < from->classes[i].count; k++) {
             sl_features f = sl_gallery_picture(from, i, k);
             sl_status st = sl_gallery_add(ctx, into, from->classes[i].label, &f);
+            if ((st == SL_OK || st == SL_ERR_EXISTS) && (k + 1) % 1024 == 0)
+                st = sl_progress(ctx, k + 1, from->classes[i].count);
             if (st != SL_OK && st != SL_ERR_EXISTS)
                 return st;
         }

@@ -18,7 +18,9 @@ typedef struct sl_gallery_class {
     size_t added_room;
     const float *file_prototype; // in the file; NULL: pictures were added since
     float *prototype;            // own; then
-    double *sum;                 // of the embeddings in their order, kept once a picture was added
+    uint64_t *prints;            // hashes of its pictures in order, once one is looked for in it
+    size_t print_count, print_room;
+    double *sum; // of the embeddings in their order, kept once a picture was added
 } sl_gallery_class;
 
 // The tensors of a gallery's file. Rows lie in the file, or in a copy where it is not aligned.
@@ -66,6 +68,14 @@ sl_status sl_gallery_open_for(sl_ctx *ctx, const char *path, const sl_tensor_set
 
 sl_status sl_gallery_threshold_for(sl_ctx *ctx, const sl_gallery *gallery,
                                    const sl_tensor_set *model, float unknown_rate, char **out);
+
+// ---- gallery_twins.c
+
+// Whether class i has the very picture.
+sl_status sl_gallery_has_picture(sl_ctx *ctx, const sl_gallery *gallery, size_t i,
+                                 const sl_features *f, bool *out);
+// Notes what was added to the class, so that the next question is quick, too.
+void sl_gallery_note_picture(sl_gallery_class *c, const sl_features *f);
 
 // ---- hash.c
 
