@@ -3,6 +3,7 @@
 #include "jobs.h"
 #include "pictures.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,7 +62,7 @@ static sl_status open_gallery(work *w)
     sl_status status = sl_gallery_lock(ctx, w->path, &w->hold);
     if (status != SL_OK)
         return status;
-    w->is_new = stat(w->path, &st) != 0;
+    w->is_new = stat(w->path, &st) != 0 && errno == ENOENT;
     status = w->is_new ? sl_gallery_new(ctx, w->model, &w->gallery)
                        : sl_gallery_open(ctx, w->path, w->model, &w->gallery);
     if (status == SL_OK)

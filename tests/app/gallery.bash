@@ -48,6 +48,13 @@ accepted gallery my.gallery merge other.gallery
 says 'other.gallery is merged in; 4 classes, 11 pictures'
 ln -s my.gallery link.gallery
 refused 2 'is the gallery itself' gallery my.gallery merge link.gallery
+accepted gallery link.gallery remove owl
+check 'a link stays a link' test -L link.gallery
+accepted gallery my.gallery
+says '3 classes, 9 pictures'
+accepted gallery link.gallery merge other.gallery
+ln -sf nowhere.gallery link.gallery
+refused 1 'leads nowhere' gallery link.gallery remove owl
 rm link.gallery
 accepted gallery my.gallery remove owl --json
 says '"pictures": 9'

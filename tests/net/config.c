@@ -133,13 +133,18 @@ END_TEST
 
 START_TEST(bad_metadata_is_refused)
 {
-    static const struct {
+    static char many[8 + 3 * 2000]; // {"a":[{},{},...
+    strcpy(many, "{\"a\":[");
+    for (size_t i = 0; i < 1500; i++)
+        strcat(many, "{},");
+    const struct {
         const char *key, *value, *says;
         sl_status status;
     } bad[] = {
         { "architecture", "hourglass", "architecture \"hourglass\"", SL_ERR_UNSUPPORTED },
         { "config", "[1]", "no JSON object", SL_ERR_FORMAT },
         { "config", "{", "no JSON object", SL_ERR_FORMAT },
+        { "config", many, "more than 1024 values", SL_ERR_LIMIT },
         { "config", "{\"embed_dim\": 8}", "as many depths", SL_ERR_FORMAT },
         { "config", "{\"embed_dim\": 8, \"colour\": 1}", "\"colour\"", SL_ERR_FORMAT },
         { "config", "{\"embed_dim\": -8}", "\"embed_dim\"", SL_ERR_FORMAT },

@@ -69,6 +69,12 @@ sl_status sl_gallery_open_for(sl_ctx *ctx, const char *path, const sl_tensor_set
 sl_status sl_gallery_threshold_for(sl_ctx *ctx, const sl_gallery *gallery,
                                    const sl_tensor_set *model, float unknown_rate, char **out);
 
+// ---- gallery_lock.c
+
+// *out, malloc'ed: where the file lies that is meant, through links, so that a link stays one and
+// two names are one gallery; `path` itself where there is nothing yet.
+sl_status sl_gallery_place(sl_ctx *ctx, const char *path, char **out);
+
 // ---- gallery_twins.c
 
 // Whether class i has the very picture.

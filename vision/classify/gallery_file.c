@@ -324,8 +324,10 @@ sl_status sl_gallery_save(sl_ctx *ctx, const sl_gallery *gallery, const char *pa
                               gallery->pool4_size };
     float *data[SL_GALLERY_TENSORS] = { NULL };
     sl_tensor tensors[SL_GALLERY_TENSORS];
-    char *classes = NULL;
+    char *classes = NULL, *place = NULL;
     sl_status st = classes_text(ctx, gallery, &classes);
+    if (st == SL_OK)
+        st = sl_gallery_place(ctx, path, &place);
     for (int t = 0; t < SL_GALLERY_TENSORS && st == SL_OK; t++) {
         size_t rows = t == SL_GALLERY_PROTOTYPES ? n : all, count = 0;
         if (!sl_mul(rows, widths[t], &count)) {
@@ -347,11 +349,12 @@ sl_status sl_gallery_save(sl_ctx *ctx, const sl_gallery *gallery, const char *pa
                                  { "model", gallery->model_name },
                                  { "classes", classes } };
         gather_rows(gallery, data);
-        st = sl_safetensors_write(ctx, path, true, tensors, SL_GALLERY_TENSORS, meta,
+        st = sl_safetensors_write(ctx, place, true, tensors, SL_GALLERY_TENSORS, meta,
                                   SL_ARRAY_LEN(meta));
     }
     for (int t = 0; t < SL_GALLERY_TENSORS; t++)
         free(data[t]);
     free(classes);
+    free(place);
     return st;
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -63,18 +64,41 @@ static sl_status wait_for_lock(sl_ctx *ctx, sl_gallery_hold *hold, const char *p
     }
 }
 
-sl_status sl_gallery_lock(sl_ctx *ctx, const char *path, sl_gallery_hold **out)
+sl_status sl_gallery_place(sl_ctx *ctx, const char *path, char **out)
+{
+    struct stat info;
+    *out = realpath(path, NULL);
+    if (*out)
+        return SL_OK;
+    if (lstat(path, &info) == 0)
+        return sl_fail(ctx, SL_ERR_IO, "%s: is a link that leads nowhere: %s", path,
+                       strerror(errno));
+    *out = sl_strdup(ctx, path);
+    return *out ? SL_OK : SL_ERR_NOMEM;
+}
+
+static sl_status lock_place(sl_ctx *ctx, const char *path, sl_gallery_hold *hold)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    hold->path = sl_format(ctx, "%.*s.%s.lock", (int)(name - path), path, name);
+    return hold->path ? wait_for_lock(ctx, hold, path) : SL_ERR_NOMEM;
+}
+
+sl_status sl_gallery_lock(sl_ctx *ctx, const char *path, sl_gallery_hold **out)
+{
+    char *place = NULL;
+    size_t length = strlen(path);
     *out = NULL;
-    if (!*name)
+    if (length == 0 || path[length - 1] == '/')
         return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: names no file", path);
     sl_gallery_hold *hold = sl_alloc(ctx, 1, sizeof(*hold));
     if (!hold)
         return SL_ERR_NOMEM;
     hold->fd = -1;
-    hold->path = sl_format(ctx, "%.*s.%s.lock", (int)(name - path), path, name);
-    sl_status st = hold->path ? wait_for_lock(ctx, hold, path) : SL_ERR_NOMEM;
+    sl_status st = sl_gallery_place(ctx, path, &place);
+    if (st == SL_OK)
+        st = lock_place(ctx, place, hold);
+    free(place);
     if (st == SL_OK)
         *out = hold;
     else

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // classify/hash.c: which network a gallery belongs to.
 #include "classify/gallery.h"
+#include "tensor/json.h"
 
 #include <jansson.h>
 #include <nettle/sha2.h>
@@ -16,7 +17,8 @@ static void add_views(struct sha256_ctx *hash, const sl_tensor_set *model)
 {
     static const char *const keys[] = { "mirror", "resize", "image" };
     const char *text = sl_tensor_set_meta(model, "config");
-    json_t *config = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *config =
+        text && sl_json_fits(text, SL_CONFIG_VALUES) ? json_loads(text, 0, NULL) : NULL;
     const bool is_mirrored = json_is_true(json_object_get(config, "mirror"));
     for (size_t i = 0; is_mirrored && i < SL_ARRAY_LEN(keys); i++) {
         char number[32];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // net/config.c: numbers in configurations, from files that nobody vouches for.
 #include "net/parts.h"
+#include "tensor/json.h"
 
 bool sl_read_count(const json_t *value, uint32_t least, uint32_t most, uint32_t *out)
 {
@@ -43,6 +44,9 @@ sl_status sl_config_load(sl_ctx *ctx, const sl_tensor_set *set, json_t **out)
     *out = NULL;
     if (!text)
         return SL_OK;
+    if (!sl_json_fits(text, SL_CONFIG_VALUES)) // each takes far more memory than its text
+        return sl_fail(ctx, SL_ERR_LIMIT, "%s: metadata \"config\" holds more than %d values",
+                       sl_tensor_set_path(set), SL_CONFIG_VALUES);
     *out = json_loads(text, JSON_REJECT_DUPLICATES, &error);
     if (json_is_object(*out))
         return SL_OK;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // net/lmd_config.c: the hyper-parameters of an LMD-ViT, from metadata and from the tensors' shapes.
 #include "net/parts.h"
+#include "tensor/json.h"
 
 #define MAX_DEPTH 64
 
@@ -200,6 +201,9 @@ static bool read_key(const char *key, const json_t *value, sl_lmd_config *c, uin
 static sl_status parse(sl_ctx *ctx, const char *path, const char *text, sl_lmd_config *c)
 {
     json_error_t error;
+    if (!sl_json_fits(text, SL_CONFIG_VALUES))
+        return sl_fail(ctx, SL_ERR_LIMIT, "%s: metadata \"config\" holds more than %d values", path,
+                       SL_CONFIG_VALUES);
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
     sl_status st = SL_OK;
     const char *key;

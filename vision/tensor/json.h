@@ -23,5 +23,7 @@ void sl_json_measure(const char *text, size_t size, size_t *deepest, size_t *val
 
 // Whether that are at most so many values.
 bool sl_json_fits(const char *text, size_t most);
+// Values that the metadata "config" of a model may have; the largest of ours has some sixty.
+#define SL_CONFIG_VALUES 1024
 
 #endif

@@ -169,11 +169,15 @@ static sl_status read_tensors(sl_pth *pth, const sl_pickle *dict)
 
 // ---- the names of a detector's classes, as mmdetection keeps them: meta, CLASSES
 
+enum { MOST_NAMES = 65536 }; // a text can stand in a pickle many times and take its bytes once
+
 static const sl_pickle *find_names(const sl_pickle *top)
 {
     const sl_pickle *meta = sl_pickle_get(top, "meta");
     const sl_pickle *names = meta ? sl_pickle_get(meta, "CLASSES") : NULL;
     if (!names || (names->kind != SL_PICKLE_TUPLE && names->kind != SL_PICKLE_LIST))
+        return NULL;
+    if (names->count > MOST_NAMES)
         return NULL;
     for (size_t i = 0; i < names->count; i++)
         if (names->items[i]->kind != SL_PICKLE_TEXT ||
