@@ -2,6 +2,7 @@
 // tests/classify/ebv.c: tables of basis vectors, measured in f64 from the file.
 #include "classify/ebv.h"
 
+#include "../base/comma.h"
 #include "made.h"
 
 #define FILE_NAME "t.safetensors"
@@ -112,6 +113,23 @@ START_TEST(threads_and_seeds)
 }
 END_TEST
 
+START_TEST(metadata_has_points_in_every_locale)
+{
+    static const char *const keys[] = { "alpha", "max_cosine", "mean_cosine", "bound" };
+    sl_tensor_set *set = NULL;
+    double value;
+    bool has_comma = test_set_comma(dir);
+    ck_ok(make_table(&(sl_ebv_options) { .classes = 3, .dimension = 2, .alpha = 0.75f }));
+    setlocale(LC_ALL, "C");
+    ck_ok(sl_tensor_set_open(ctx, in_dir(FILE_NAME), &set));
+    for (size_t i = 0; i < SL_ARRAY_LEN(keys); i++)
+        ck_assert_msg(sl_number_read(sl_tensor_set_meta(set, keys[i]), &value), "%s, comma: %d",
+                      keys[i], has_comma);
+    ck_assert_str_eq(sl_tensor_set_meta(set, "alpha"), "0.75");
+    sl_tensor_set_free(set);
+}
+END_TEST
+
 START_TEST(refused)
 {
     static const sl_ebv_options bad[] = {
@@ -160,6 +178,7 @@ int main(void)
     tcase_add_test(tests, found_by_descent);
     tcase_add_test(tests, below_the_bound);
     tcase_add_test(tests, threads_and_seeds);
+    tcase_add_test(tests, metadata_has_points_in_every_locale);
     tcase_add_test(tests, refused);
     tcase_add_test(tests, cancelled);
     return run_case("classify-ebv", tests);

@@ -73,6 +73,13 @@ void *sl_arena_alloc(sl_ctx *ctx, sl_arena *arena, size_t count, size_t size); /
 char *sl_arena_strdup(sl_ctx *ctx, sl_arena *arena, const char *text);
 void sl_arena_free(sl_arena *arena);
 
+// ---- number.c: numbers in text, with a point whatever the locale
+
+// Of a finite number that printf wrote, alone in `text`: puts a point where the locale has its own.
+void sl_number_point(char *text);
+// *value: the number that is all of `text`. False where it is none, or text is NULL.
+bool sl_number_read(const char *text, double *value);
+
 // ---- utf8.c
 
 #define SL_REPLACEMENT 0xFFFDu // stands for what is no character

@@ -133,6 +133,8 @@ static sl_status write_table(sl_ctx *ctx, const char *path, const sl_ebv_options
         snprintf(text[i], sizeof(text[0]), "%llu", (unsigned long long)whole[i]);
     for (size_t i = 0; i < 4; i++)
         snprintf(text[3 + i], sizeof(text[0]), "%.6g", real[i]);
+        sl_number_point(text[3 + i]);
+    }
     snprintf(text[7], sizeof(text[0]), "%u", r->steps);
     return sl_safetensors_write(ctx, path, o->overwrite, &tensor, 1, meta, SL_ARRAY_LEN(meta));
 }

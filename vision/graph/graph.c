@@ -199,8 +199,11 @@ static int dump_node(const sl_graph *g, size_t i, char *line, size_t size)
         snprintf(outputs + used, sizeof outputs - used, "%s%%%u %s%s", used ? ", " : "",
                  node->out[k], sl_dtype_name(g->values[node->out[k]].dtype), shape);
     }
-    return snprintf(line, size, "%4zu  %-16s %-22s %s <- (%s)  %.3f GMAC\n", i, info->name,
-                    node->label, outputs, inputs, sl_node_macs(g, node) * 1e-9);
+    char gmac[32];
+    snprintf(gmac, sizeof gmac, "%.3f", sl_node_macs(g, node) * 1e-9);
+    sl_number_point(gmac);
+    return snprintf(line, size, "%4zu  %-16s %-22s %s <- (%s)  %s GMAC\n", i, info->name,
+                    node->label, outputs, inputs, gmac);
 }
 
 char *sl_graph_dump(sl_ctx *ctx, const sl_graph *g)

@@ -110,10 +110,10 @@ static sl_status check_options(sl_ctx *ctx, const sl_detect_options *o)
 // From which on the model's makers would show an object.
 static float read_score(const sl_detect *d)
 {
-    const char *text = sl_tensor_set_meta(d->model->set, "score");
-    char *end = NULL;
-    float score = text ? strtof(text, &end) : DEFAULT_SCORE;
-    return score > 0 && score < 1 && (!text || *end == '\0') ? score : DEFAULT_SCORE;
+    double score;
+    if (!sl_number_read(sl_tensor_set_meta(d->model->set, "score"), &score))
+        return DEFAULT_SCORE;
+    return (float)score > 0 && (float)score < 1 ? (float)score : DEFAULT_SCORE;
 }
 
 // The options with the defaults in place of zeros.

@@ -33,12 +33,7 @@ sl_status sl_page_number(sl_ctx *ctx, sl_page *page, const char *before, double 
 {
     char text[48];
     snprintf(text, sizeof(text), "%.7g", value);
-    const size_t digits = strspn(text, "-+0123456789e");
-    if (text[digits]) { // a locale's point may be anything, of several bytes even
-        const size_t rest = digits + strcspn(text + digits, "-+0123456789e");
-        text[digits] = '.';
-        memmove(text + digits + 1, text + rest, strlen(text + rest) + 1);
-    }
+    sl_number_point(text);
     sl_status st = sl_page_put(ctx, page, before);
     if (st == SL_OK)
         st = sl_page_put(ctx, page, text);

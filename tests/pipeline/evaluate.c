@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// tests/pipeline/evaluate.c: a detector that is measured on what it says itself is perfect.
+#include "photo.h"
+#include "pipeline/detect.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+
+static void write_annotations(const char *file, const sl_detections *found)
+{
+    FILE *f = fopen(file, "w");
+    ck_assert_ptr_nonnull(f);
+    fprintf(f,
+            "{\"images\": [{\"id\": 4, \"file_name\": \"a.png\", \"width\": %u, \"height\": %u}],"
+            "\"categories\": [",
+            found->width, found->height);
+    for (size_t i = 0; i < found->label_count; i++)
+        fprintf(f, "%s{\"id\": %zu, \"name\": \"%s\"}", i ? ", " : "", 10 + i, found->labels[i]);
+    fprintf(f, "], \"annotations\": [");
+    for (size_t i = 0; i < found->count; i++) {
+        const sl_detection *o = &found->items[i];
+        double w = (double)(o->x2 - o->x1), h = (double)(o->y2 - o->y1);
+        fprintf(f,
+                "%s{\"id\": %zu, \"image_id\": 4, \"category_id\": %u, \"iscrowd\": 0,"
+                "\"bbox\": [%.9g, %.9g, %.9g, %.9g], \"area\": %.9g}",
+                i ? ", " : "", i + 1, 10 + o->category, (double)o->x1, (double)o->y1, w, h, w * h);
+    }
+    fprintf(f, "]}\n");
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+// The truth is the detector's own best objects: it finds all of them before any other.
+START_TEST(its_own_words_are_perfect)
+{
+    sl_model *model = open_model(GOLDEN("retina-plain"), "soft-retinanet");
+    const sl_detect_options options = { .score = 0.05f, .most = 8, .nms = SL_NMS_HARD };
+    sl_image *image = photo(160, 96, false);
+    sl_detections *found;
+    char dir[] = "/tmp/softlens-detect-XXXXXX";
+    char annotations[64], picture[64], *text;
+    sl_detect *d;
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(annotations, sizeof(annotations), "%s/a.json", dir);
+    snprintf(picture, sizeof(picture), "%s/a.png", dir);
+    const sl_save_options save = { .overwrite = true };
+    ok(sl_image_save(ctx, image, picture, &save));
+    ok(sl_detect_new(ctx, model, &options, &d));
+    ok(sl_detect_run(d, image, &found));
+    write_annotations(annotations, found);
+    ok(sl_detect_evaluate(d, annotations, dir, &text));
+    json_t *report = json_loads(text, 0, NULL);
+    const json_t *hard = json_object_get(report, "hard");
+    ck_assert_ptr_nonnull(hard);
+    ck_assert_ptr_null(json_object_get(report, "gaussian"));
+    ck_assert(fabs(json_number_value(json_object_get(hard, "AP")) - 1) < 1e-9);
+    ck_assert(fabs(json_number_value(json_object_get(hard, "AR100")) - 1) < 1e-9);
+    json_decref(report);
+    free(text);
+    unlink(annotations);
+    says(sl_detect_evaluate(d, annotations, dir, &text), SL_ERR_IO, "a.json");
+    ck_assert_ptr_null(text);
+    unlink(picture);
+    rmdir(dir);
+    sl_detections_free(found);
+    sl_detect_free(d);
+    sl_image_free(image);
+    sl_model_free(model);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("evaluate");
+    Suite *suite = suite_create("pipeline/evaluate");
+    tcase_set_timeout(tests, 0);
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_test(tests, its_own_words_are_perfect);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed > 0;
+}
