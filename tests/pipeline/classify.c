@@ -315,6 +315,30 @@ START_TEST(enrolled_pictures_are_found_again)
 }
 END_TEST
 
+// A classifier's own gallery lies in memory as it was: what grew would be called by other labels.
+START_TEST(the_gallery_that_is_ranked_by_does_not_grow)
+{
+    sl_model *model = open_model(SL_SOFT_HEAD_EBV, 5);
+    sl_classify *teacher = open_classify(model, NULL);
+    sl_image *image = photo(3);
+    sl_gallery *gallery, *other;
+    ck_ok(sl_gallery_new(ctx, model, &gallery));
+    ck_ok(sl_gallery_new(ctx, model, &other));
+    ck_ok(sl_classify_enroll(teacher, gallery, "a", image));
+    sl_classify *classify = open_classify(model, gallery);
+    ck_fails(sl_classify_enroll(classify, gallery, "b", image), SL_ERR_ARGUMENT,
+             "this classifier ranks by");
+    ck_assert_uint_eq(sl_gallery_count(gallery), 1);
+    ck_ok(sl_classify_enroll(classify, other, "b", image));
+    sl_classify_free(classify);
+    sl_classify_free(teacher);
+    sl_gallery_free(other);
+    sl_gallery_free(gallery);
+    sl_image_free(image);
+    sl_model_free(model);
+}
+END_TEST
+
 // The same weights with one view and with two are two models to a gallery.
 START_TEST(a_gallery_belongs_to_the_views)
 {
@@ -405,6 +429,7 @@ int main(void)
     tcase_add_loop_test(tests, unknown_is_said, 0, 2);
     tcase_add_test(tests, a_gallery_may_stand_alone);
     tcase_add_loop_test(tests, enrolled_pictures_are_found_again, 0, 2);
+    tcase_add_test(tests, the_gallery_that_is_ranked_by_does_not_grow);
     tcase_add_test(tests, a_gallery_belongs_to_the_views);
     tcase_add_test(tests, what_does_not_fit_is_refused);
     tcase_add_test(tests, embeddings_are_saved);

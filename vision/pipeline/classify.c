@@ -15,6 +15,7 @@ struct sl_classify {
     sl_ctx *ctx;
     const sl_model *model;
     sl_device *device;
+    const sl_gallery *gallery; // that pictures are ranked by, or NULL
     sl_known *known;
     sl_matcher *matcher; // NULL: there is no class
     sl_graph *graph;
@@ -215,6 +216,10 @@ sl_status sl_classify_enroll(sl_classify *c, sl_gallery *gallery, const char *la
     double traced = sl_trace_start(c->ctx);
     sl_features features;
     sl_status st = sl_gallery_belongs(c->ctx, gallery, c->model);
+    if (gallery == c->gallery) // prototypes and labels are laid out as they were
+        st = sl_fail(c->ctx, SL_ERR_ARGUMENT,
+                     "a picture for the gallery that this classifier ranks by, which must not "
+                     "change meanwhile; enroll with a classifier that was made without it");
     if (st == SL_OK)
         st = look(c, image, &features);
     if (st == SL_OK)
@@ -322,6 +327,7 @@ sl_status sl_classify_new(sl_ctx *ctx, const sl_model *model, const sl_gallery *
         return SL_ERR_NOMEM;
     c->ctx = ctx;
     c->model = model;
+    c->gallery = gallery;
     normalise_levels(c);
     st = prepare(c, gallery, options ? options : &defaults);
     if (st != SL_OK) {
