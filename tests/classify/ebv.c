@@ -144,6 +144,7 @@ START_TEST(refused)
     };
     for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++)
         ck_assert_int_eq(make_table(&bad[i]), SL_ERR_ARGUMENT);
+    ck_fails(make_table(NULL), SL_ERR_ARGUMENT, "give 2 to");
     ck_assert(!sl_file_exists(in_dir(FILE_NAME)));
     ck_ok(sl_file_write(ctx, in_dir(FILE_NAME), false, "x", 1));
     ck_fails(make_table(&(sl_ebv_options) { .classes = 8, .dimension = 4 }), SL_ERR_EXISTS,

@@ -131,7 +131,7 @@ static sl_status write_table(sl_ctx *ctx, const char *path, const sl_ebv_options
     const double real[] = { r->alpha, r->max_cosine, r->mean_cosine, r->bound };
     for (size_t i = 0; i < 3; i++)
         snprintf(text[i], sizeof(text[0]), "%llu", (unsigned long long)whole[i]);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 4; i++) {
         snprintf(text[3 + i], sizeof(text[0]), "%.6g", real[i]);
         sl_number_point(text[3 + i]);
     }
@@ -142,6 +142,8 @@ static sl_status write_table(sl_ctx *ctx, const char *path, const sl_ebv_options
 sl_status sl_ebv_write(sl_ctx *ctx, const char *path, const sl_ebv_options *options,
                        sl_ebv_report *report)
 {
+    static const sl_ebv_options none = { 0 }; // refused: there is no table of a usual size
+    options = options ? options : &none;
     const size_t n = options->classes, d = options->dimension;
     const double started = sl_seconds();
     sl_ebv_report r = { 0 };
