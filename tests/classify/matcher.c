@@ -428,6 +428,13 @@ START_TEST(reports)
     free(text);
     ck_fails(sl_gallery_threshold_for(ctx, g, NULL, -1, &text), SL_ERR_ARGUMENT, "rate");
     ck_fails(sl_gallery_threshold_for(ctx, g, NULL, 1, &text), SL_ERR_ARGUMENT, "rate");
+    // A name of any bytes.
+    ck_ok(sl_gallery_save(ctx, g, in_dir("g\xFF")));
+    sl_gallery_free(g);
+    ck_ok(sl_gallery_open(ctx, in_dir("g\xFF"), NULL, &g));
+    ck_ok(sl_gallery_describe(ctx, g, &text));
+    ck_assert_ptr_nonnull(strstr(text, "/g\xEF\xBF\xBD\""));
+    free(text);
     sl_gallery_free(g);
 }
 END_TEST

@@ -87,6 +87,34 @@ START_TEST(a_share_of_windows_is_a_share_of_work)
 }
 END_TEST
 
+START_TEST(a_file_may_have_any_name)
+{
+    static const char as_text[] = "m\xEF\xBF\xBD.safetensors";
+    const test_model spec = { 1, 1, 1, TEST_KEEPS_RANDOM, 63 };
+    sl_bench_options options = { .width = 16, .height = 16, .repeats = 1 };
+    sl_model *model, *copy;
+    sl_gallery *gallery;
+    char *text;
+    ck_ok(test_model_open(ctx, in_dir("m\xFF.safetensors"), &spec, &model));
+    json_t *root = bench(model, &options);
+    ck_assert_ptr_nonnull(strstr(json_string_value(json_object_get(root, "model")), as_text));
+    json_decref(root);
+    ck_ok(sl_model_describe(ctx, model, 0, 0, false, &text));
+    root = json_loads(text, 0, NULL);
+    ck_assert_ptr_nonnull(strstr(json_string_value(json_object_get(root, "file")), as_text));
+    json_decref(root);
+    free(text);
+    ck_ok(sl_model_convert(ctx, model, in_dir("copy"), NULL));
+    ck_ok(sl_model_open(ctx, in_dir("copy"), &copy));
+    ck_assert_str_eq(sl_tensor_set_meta(copy->set, "converted_from"), as_text);
+    ck_ok(sl_gallery_new(ctx, model, &gallery));
+    ck_ok(sl_gallery_save(ctx, gallery, in_dir("gallery")));
+    sl_gallery_free(gallery);
+    sl_model_free(copy);
+    sl_model_free(model);
+}
+END_TEST
+
 START_TEST(bad_options_are_refused)
 {
     sl_model *model = model_of(1, 1, 1, TEST_KEEPS_RANDOM, 62);
@@ -109,6 +137,7 @@ int main(void)
     TCase *tests = tcase_create("bench");
     tcase_add_test(tests, figures_hang_together);
     tcase_add_test(tests, a_share_of_windows_is_a_share_of_work);
+    tcase_add_test(tests, a_file_may_have_any_name);
     tcase_add_test(tests, bad_options_are_refused);
     return run_case("pipeline/bench", tests);
 }

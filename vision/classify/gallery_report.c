@@ -46,7 +46,8 @@ static json_t *class_json(const sl_gallery *gallery, size_t i, const size_t *nea
                      acos(x) * degrees);
 }
 
-static json_t *describe(const sl_gallery *gallery, const size_t *nearest, const float *cosine)
+static json_t *describe(sl_ctx *ctx, const sl_gallery *gallery, const size_t *nearest,
+                        const float *cosine)
 {
     size_t pictures = 0;
     json_t *list = json_array();
@@ -57,10 +58,8 @@ static json_t *describe(const sl_gallery *gallery, const size_t *nearest, const 
             list = NULL;
         }
     }
-    // JSON has no other names than UTF-8.
-    const bool has_name = sl_utf8_valid(gallery->path, strlen(gallery->path));
-    return json_pack("{s:s?, s:i, s:s, s:s, s:I, s:I, s:o}", "file",
-                     has_name ? gallery->path : NULL, "version", 1, "model", gallery->model_name,
+    return json_pack("{s:o, s:i, s:s, s:s, s:I, s:I, s:o}", "file",
+                     sl_json_path(ctx, gallery->path), "version", 1, "model", gallery->model_name,
                      "backbone", gallery->hash, "dimension", (json_int_t)gallery->dimension,
                      "pictures", (json_int_t)pictures, "classes", list);
 }
@@ -76,7 +75,7 @@ sl_status sl_gallery_describe(sl_ctx *ctx, const sl_gallery *gallery, char **out
     if (st == SL_OK && has_neighbours)
         st = find_neighbours(ctx, gallery, nearest, cosine);
     if (st == SL_OK)
-        st = sl_json_text(ctx, describe(gallery, has_neighbours ? nearest : NULL, cosine),
+        st = sl_json_text(ctx, describe(ctx, gallery, has_neighbours ? nearest : NULL, cosine),
                           JSON_INDENT(2), out);
     free(nearest);
     free(cosine);

@@ -52,10 +52,20 @@ void sl_weights_hash(const sl_tensor_set *model, char out[SL_HASH_TEXT])
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
 
-static const char *model_name(const char *path)
+static const char *model_name(const sl_tensor_set *model)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    return sl_tensor_name_valid(name, strlen(name)) ? name : "a model";
+    const char *path = sl_tensor_set_path(model), *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+// For a gallery's file: UTF-8, and nothing that cannot be printed.
+static char *copy_name(sl_ctx *ctx, const sl_tensor_set *model)
+{
+    char *name = sl_utf8_copy(ctx, model_name(model));
+    if (!name || sl_tensor_name_valid(name, strlen(name)))
+        return name;
+    free(name);
+    return sl_strdup(ctx, "a model");
 }
 
 sl_status sl_gallery_belongs_to(sl_ctx *ctx, const sl_gallery *gallery, const sl_tensor_set *model)
@@ -68,8 +78,7 @@ sl_status sl_gallery_belongs_to(sl_ctx *ctx, const sl_gallery *gallery, const sl
         return sl_fail(ctx, SL_ERR_ARGUMENT,
                        "%s: was made with the model %s (%.12s), not with %s (%.12s); name that "
                        "model, or enroll the pictures anew",
-                       gallery->path, gallery->model_name, gallery->hash,
-                       model_name(sl_tensor_set_path(model)), hash);
+                       gallery->path, gallery->model_name, gallery->hash, model_name(model), hash);
     return SL_OK;
 }
 
@@ -87,7 +96,7 @@ sl_status sl_gallery_new_for(sl_ctx *ctx, const sl_tensor_set *model, sl_gallery
         return st;
     sl_weights_hash(model, gallery->hash);
     gallery->model = model;
-    gallery->model_name = sl_strdup(ctx, model_name(sl_tensor_set_path(model)));
+    gallery->model_name = copy_name(ctx, model);
     if (!gallery->model_name) {
         sl_gallery_free(gallery);
         return SL_ERR_NOMEM;

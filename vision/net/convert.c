@@ -10,6 +10,7 @@ typedef struct conversion {
     void **owned; // data that was converted
     sl_meta *meta;
     size_t meta_count;
+    char *source; // the file's name without folders, as UTF-8
 } conversion;
 
 static bool is_kept(const sl_tensor *t) // index buffers and counters are never stored
@@ -97,7 +98,8 @@ static sl_status collect_meta(sl_ctx *ctx, const sl_model *model, const char *co
     size_t total = sl_tensor_set_meta_count(model->set);
     const char *path = sl_tensor_set_path(model->set), *slash = strrchr(path, '/');
     c->meta = sl_alloc(ctx, total + 4, sizeof *c->meta);
-    if (!c->meta)
+    c->source = sl_utf8_copy(ctx, slash ? slash + 1 : path);
+    if (!c->meta || !c->source)
         return SL_ERR_NOMEM;
     c->meta[c->meta_count++] = (sl_meta) { "architecture", model->architecture };
     c->meta[c->meta_count++] = (sl_meta) { "config", config };
@@ -112,7 +114,7 @@ static sl_status collect_meta(sl_ctx *ctx, const sl_model *model, const char *co
             c->meta[c->meta_count++] = m;
     }
     if (!sl_tensor_set_meta(model->set, "converted_from"))
-        c->meta[c->meta_count++] = (sl_meta) { "converted_from", slash ? slash + 1 : path };
+        c->meta[c->meta_count++] = (sl_meta) { "converted_from", c->source };
     return SL_OK;
 }
 
@@ -139,6 +141,7 @@ sl_status sl_model_convert(sl_ctx *ctx, const sl_model *model, const char *path,
     free(c.owned);
     free(c.tensors);
     free(c.meta);
+    free(c.source);
     free(config);
     free(labels);
     return st;

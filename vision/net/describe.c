@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // net/describe.c: what a model is and what a picture costs, as JSON.
 #include "net/parts.h"
+#include "tensor/json.h"
 
 #define MAX_SIDE (1u << 20)
 
@@ -122,7 +123,7 @@ sl_status sl_model_describe(sl_ctx *ctx, const sl_model *model, uint32_t width, 
                             json_integer(json_integer_value(json_object_get(types, type)) + 1));
     }
     json_t *root = json_object();
-    json_object_set_new(root, "file", json_string(sl_tensor_set_path(set)));
+    json_object_set_new(root, "file", sl_json_path(ctx, sl_tensor_set_path(set)));
     json_object_set_new(root, "format",
                         json_string(sl_tensor_set_is_pth(set) ? "pytorch" : "safetensors"));
     json_object_set_new(root, "architecture", json_string(model->architecture));

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // pipeline/bench.c: how fast a model runs on this machine, and where the time goes.
 #include "pipeline/network.h"
-
-#include <jansson.h>
+#include "tensor/json.h"
 
 #define DEFAULT_SIDE 512
 #define DEFAULT_REPEATS 5
@@ -241,9 +240,9 @@ static sl_status write_json(bench *b, char **out)
     for (size_t i = 0; i < b->family_count; i++)
         json_array_append_new(families, family_json(b, &b->families[i]));
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I, s:I}", "model",
-        sl_tensor_set_path(b->model->set), "architecture", b->model->architecture, "device",
-        n->plan->device, "precision",
+        "{s:o, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I, s:I}", "model",
+        sl_json_path(b->ctx, sl_tensor_set_path(b->model->set)), "architecture",
+        b->model->architecture, "device", n->plan->device, "precision",
         sl_device_precision(b->device) == SL_PRECISION_F16 ? "f16" : "f32", "threads",
         (int)sl_pool_size(b->ctx->pool), "width", (int)b->width, "height", (int)b->height,
         "padded_width", (int)n->width, "padded_height", (int)n->height, "repeats", (int)b->repeats,
@@ -261,9 +260,7 @@ static sl_status write_json(bench *b, char **out)
     json_decref(peak);
     json_decref(families);
     return *out ? SL_OK
-                : sl_fail(b->ctx, SL_ERR_FORMAT,
-                          "%s: the results cannot be written as JSON; is the name UTF-8?",
-                          sl_tensor_set_path(b->model->set));
+                : sl_fail(b->ctx, SL_ERR_NOMEM, "out of memory for the figures of a benchmark");
 }
 
 static sl_status check_options(sl_ctx *ctx, const sl_model *model, const sl_bench_options *o)

@@ -177,7 +177,7 @@ static sl_status report(const evaluation *e, char **out)
     sl_detect *d = e->detect;
     sl_status st = SL_OK;
     json_t *object = json_object();
-    json_object_set_new(object, "model", json_string_nocheck(sl_tensor_set_path(d->model->set)));
+    json_object_set_new(object, "model", sl_json_path(d->ctx, sl_tensor_set_path(d->model->set)));
     json_object_set_new(object, "pictures", json_integer((json_int_t)sl_coco_image_count(e->coco)));
     json_object_set_new(object, "seconds", json_real(e->seconds));
     json_object_set_new(object, "device",

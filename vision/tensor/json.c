@@ -47,6 +47,14 @@ sl_status sl_json_text(sl_ctx *ctx, json_t *value, size_t flags, char **out)
     return st;
 }
 
+json_t *sl_json_path(sl_ctx *ctx, const char *path)
+{
+    char *text = sl_utf8_copy(ctx, path);
+    json_t *value = text ? json_string(text) : NULL;
+    free(text);
+    return value;
+}
+
 void sl_json_measure(const char *text, size_t size, size_t *deepest, size_t *values)
 {
     size_t depth = 0;

@@ -17,6 +17,9 @@ sl_status sl_json_append(sl_ctx *ctx, const json_t *value, size_t flags, const c
 // to make, is SL_ERR_NOMEM.
 sl_status sl_json_text(sl_ctx *ctx, json_t *value, size_t flags, char **out);
 
+// A string of a path, or of any bytes: what is not UTF-8 becomes U+FFFD. NULL: SL_ERR_NOMEM.
+json_t *sl_json_path(sl_ctx *ctx, const char *path);
+
 // How deep a text nests, and about how many values the parser would make of it, before it makes
 // them: brackets and commas outside of strings, of text that need not be JSON.
 void sl_json_measure(const char *text, size_t size, size_t *deepest, size_t *values);
