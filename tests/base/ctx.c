@@ -55,6 +55,8 @@ START_TEST(log_reaches_the_callback)
     ck_assert_str_eq(warning, "3 left");
     sl_log(NULL, SL_LOG_WARNING, "nobody hears");
     ck_assert_int_eq(warnings, 1);
+    sl_log(ctx, SL_LOG_WARNING, "a\nb\x1B[1m\x7F: \xC3\xA9");
+    ck_assert_str_eq(warning, "a b [1m : \xC3\xA9");
 }
 END_TEST
 

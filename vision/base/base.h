@@ -29,6 +29,7 @@ struct sl_ctx {
 
 // Leaves a sentence (what, where, what to do) in the context and returns `status`. ctx may be NULL.
 sl_status sl_fail(sl_ctx *ctx, sl_status status, const char *format, ...) SL_PRINTF(3, 4);
+// Spaces stand for control characters: a path may hold any.
 void sl_log(sl_ctx *ctx, sl_log_level level, const char *format, ...) SL_PRINTF(3, 4);
 
 // Reports progress. SL_ERR_CANCELLED, with its message, when the caller asked to stop.

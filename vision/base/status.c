@@ -27,6 +27,9 @@ void sl_log(sl_ctx *ctx, sl_log_level level, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    for (char *at = text; *at; at++)
+        if ((uint8_t)*at < 0x20 || *at == 0x7F)
+            *at = ' ';
     ctx->options.log(ctx->options.log_user, level, text);
 }
 
