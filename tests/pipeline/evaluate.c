@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tests/pipeline/evaluate.c: a detector that is measured on what it says itself is perfect.
+// tests/pipeline/evaluate.c: a detector that is measured on what it says itself is perfect, and
+// progress counts one thing at a time.
 #include "photo.h"
 #include "pipeline/detect.h"
 
@@ -69,6 +70,75 @@ START_TEST(its_own_words_are_perfect)
 }
 END_TEST
 
+// ---- progress
+
+typedef struct watch {
+    size_t calls, done, total, stop; // stop: at which call; 0: never
+    bool is_one_thing;               // the same total throughout, and never back
+} watch;
+
+static bool see_progress(void *user, size_t done, size_t total)
+{
+    watch *w = user;
+    w->is_one_thing = w->calls == 0 || (w->is_one_thing && total == w->total && done >= w->done);
+    w->done = done;
+    w->total = total;
+    return ++w->calls != w->stop;
+}
+
+static watch watched;
+
+static void watch_from_now(size_t stop)
+{
+    watched = (watch) { .stop = stop };
+    ctx->options.progress = see_progress;
+    ctx->options.progress_user = &watched;
+}
+
+// A picture's tiles, up to the last; in an evaluation pictures alone, which a tile can stop too.
+// The model's file has a name that is not UTF-8.
+START_TEST(progress_counts_one_thing)
+{
+    const sl_detect_options options = { .tile = 64 }; // 3 x 2 of them
+    char folder[] = "/tmp/softlens-progress-XXXXXX", names[3][64], *text;
+    static const char *const files[] = { "a.json", "a.png", "m\xFF.safetensors" };
+    sl_image *image = photo(160, 96, false);
+    sl_detections *found;
+    sl_detect *d;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    for (int i = 0; i < 3; i++)
+        snprintf(names[i], sizeof(names[0]), "%s/%s", folder, files[i]);
+    ck_assert_int_eq(symlink(GOLDEN("retina-plain"), names[2]), 0);
+    ok(sl_image_save(ctx, image, names[1], NULL));
+    sl_model *model = open_model(names[2], "soft-retinanet");
+    ok(sl_detect_new(ctx, model, &options, &d));
+    watch_from_now(0);
+    ok(sl_detect_run(d, image, &found));
+    ck_assert(watched.is_one_thing && watched.total == 6 && watched.done == 6);
+    write_annotations(names[0], found);
+    sl_detections_free(found);
+    watch_from_now(3);
+    says(sl_detect_run(d, image, &found), SL_ERR_CANCELLED, "2 of 6");
+    watch_from_now(0);
+    ok(sl_detect_evaluate(d, names[0], folder, &text));
+    ck_assert(watched.is_one_thing && watched.total == 1 && watched.done == 1);
+    ck_assert_ptr_nonnull(strstr(text, "/m\xEF\xBF\xBD.safetensors\""));
+    free(text);
+    watch_from_now(3);
+    says(sl_detect_evaluate(d, names[0], folder, &text), SL_ERR_CANCELLED, "0 of 1");
+    watch_from_now(0);
+    ok(sl_detect_run(d, image, &found));
+    ck_assert_uint_eq(watched.total, 6);
+    sl_detections_free(found);
+    sl_detect_free(d);
+    sl_image_free(image);
+    sl_model_free(model);
+    for (int i = 0; i < 3; i++)
+        unlink(names[i]);
+    rmdir(folder);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("evaluate");
@@ -76,6 +146,7 @@ int main(void)
     tcase_set_timeout(tests, 0);
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, its_own_words_are_perfect);
+    tcase_add_test(tests, progress_counts_one_thing);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -38,6 +38,7 @@ struct sl_detect {
     sl_scored *boxes;     // candidates of the picture
     size_t count, capacity;
     const sl_detect_plan *last; // that computed
+    size_t done, total;         // what progress tells in place of a picture's tiles; 0: tiles
 };
 
 // detect_look.c: fills boxes with the candidates of a picture, in its pixels, of wanted classes.

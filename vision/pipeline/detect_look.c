@@ -194,6 +194,11 @@ static uint32_t tile_at(uint32_t length, uint32_t tile, uint32_t i, uint32_t cou
     return count == 1 ? 0 : (uint32_t)((uint64_t)(length - tile) * i / (count - 1));
 }
 
+static sl_status tell(const sl_detect *d, size_t tiles, size_t total)
+{
+    return d->total ? sl_progress(d->ctx, d->done, d->total) : sl_progress(d->ctx, tiles, total);
+}
+
 static sl_status look_at_tiles(sl_detect *d, const sl_image *image)
 {
     uint32_t tile = d->options.tile;
@@ -207,11 +212,11 @@ static sl_status look_at_tiles(sl_detect *d, const sl_image *image)
                               .y = tile_at(image->height, tile, (uint32_t)(i / columns), rows) };
         from.width = image->width < tile ? image->width : tile;
         from.height = image->height < tile ? image->height : tile;
-        st = sl_progress(d->ctx, i, total);
+        st = tell(d, i, total);
         if (st == SL_OK)
             st = look_at(d, image, &from, true);
     }
-    return st;
+    return st == SL_OK ? tell(d, total, total) : st;
 }
 
 sl_status sl_detect_look(sl_detect *d, const sl_image *image)

@@ -206,11 +206,13 @@ sl_status sl_detect_evaluate(sl_detect *d, const char *annotations, const char *
     if (st == SL_OK)
         st = match_categories(&e);
     size_t count = st == SL_OK ? sl_coco_image_count(e.coco) : 0;
-    for (size_t i = 0; i < count && st == SL_OK; i++) {
-        st = look_at(&e, i);
+    d->total = count;
+    for (d->done = 0; d->done < count && st == SL_OK;) {
+        st = look_at(&e, d->done);
         if (st == SL_OK)
-            st = sl_progress(d->ctx, i + 1, count);
+            st = sl_progress(d->ctx, ++d->done, count);
     }
+    d->total = 0;
     if (st == SL_OK)
         st = report(&e, out);
     for (int i = 0; i < WAYS; i++)
