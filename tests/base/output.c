@@ -8,13 +8,16 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-// Errors that renameat2 and link are made to fail with; 0: they work.
-static int rename_error, link_error;
+// Errors that renameat2, link and fsync are made to fail with; 0: they work.
+static int rename_error, link_error, sync_error;
+static int syncs;
 
 int __real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 int __real_link(const char *from, const char *to);
 int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 int __wrap_link(const char *from, const char *to);
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
 
 int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
@@ -26,6 +29,13 @@ int __wrap_link(const char *from, const char *to)
 {
     errno = link_error;
     return link_error ? -1 : __real_link(from, to);
+}
+
+int __wrap_fsync(int fd)
+{
+    syncs++;
+    errno = sync_error;
+    return sync_error ? -1 : __real_fsync(fd);
 }
 
 static int files_in_dir(void)
@@ -190,6 +200,27 @@ START_TEST(a_failed_write_is_told_and_leaves_nothing)
 }
 END_TEST
 
+// What is dear is on the disk before it has its name, where the file system can do that.
+START_TEST(synced_before_it_appears)
+{
+    static const int errors[] = { 0, EINVAL, EIO };
+    sl_output *output;
+    for (size_t i = 0; i < SL_ARRAY_LEN(errors); i++) {
+        sync_error = errors[i];
+        ck_ok(sl_output_open(ctx, in_dir("f"), true, &output));
+        ck_ok(sl_output_write(output, "abc", 3));
+        sl_status st = sl_output_sync(output);
+        ck_assert(syncs == (int)i + 1 && (st == SL_OK) == (sync_error != EIO));
+        if (st != SL_OK)
+            ck_fails(sl_output_commit(output), SL_ERR_IO, "f: cannot write");
+        else
+            ck_ok(sl_output_commit(output));
+        check_content("f", "abc");
+        ck_assert_int_eq(files_in_dir(), 1);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("output");
@@ -198,6 +229,7 @@ int main(void)
     tcase_add_test(tests, nothing_is_overwritten_unasked);
     tcase_add_loop_test(tests, poorer_file_systems_do, 0, 3);
     tcase_add_test(tests, a_failed_rename_is_told_and_leaves_nothing);
+    tcase_add_test(tests, synced_before_it_appears);
     tcase_add_test(tests, odd_targets_are_refused);
     tcase_add_test(tests, a_link_is_replaced_and_its_target_kept);
     tcase_add_test(tests, permissions_follow_the_umask);

@@ -131,6 +131,20 @@ sl_status sl_output_write(sl_output *output, const void *data, size_t size)
     return output->failed;
 }
 
+sl_status sl_output_sync(sl_output *output)
+{
+    int error = 0;
+    if (output->failed == SL_OK)
+        do
+            error = fsync(output->fd) == 0 ? 0 : errno;
+        while (error == EINTR);
+    // A file system that cannot is not the file's fault.
+    if (error && error != EINVAL && error != ENOSYS && error != ENOTSUP)
+        output->failed =
+            sl_fail(output->ctx, SL_ERR_IO, "%s: cannot write: %s", output->path, strerror(error));
+    return output->failed;
+}
+
 // Gives the temporary file its name unless the name is taken, without a moment in between where
 // the kernel and the file system can do that. Returns 0 or an errno value.
 static int rename_to_free_name(const char *temp, const char *path)

@@ -103,6 +103,7 @@ static sl_status write_file(sl_ctx *ctx, const char *path, bool overwrite, const
     for (size_t i = 0; i < count; i++)
         if (tensors[i].bytes > 0)
             sl_output_write(output, tensors[i].data, tensors[i].bytes);
+    sl_output_sync(output);
     return sl_output_commit(output);
 }
 
