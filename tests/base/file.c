@@ -72,6 +72,8 @@ START_TEST(unreadable_things_are_named)
     ck_fails(sl_file_map(ctx, in_dir("none"), &mapping), SL_ERR_IO, "No such");
     ck_fails(sl_file_map(ctx, dir, &mapping), SL_ERR_IO, "is a directory");
     ck_fails(sl_file_map(ctx, "/dev/null", &mapping), SL_ERR_IO, "not a regular file");
+    ck_assert_int_eq(mkfifo(in_dir("pipe"), 0600), 0); // that nobody writes to
+    ck_fails(sl_file_map(ctx, in_dir("pipe"), &mapping), SL_ERR_IO, "not a regular file");
     ck_ok(sl_file_write(ctx, in_dir("empty"), false, "", 0));
     ck_fails(sl_file_map(ctx, in_dir("empty"), &mapping), SL_ERR_FORMAT, "empty file");
 }

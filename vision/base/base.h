@@ -99,7 +99,8 @@ sl_status sl_file_read(sl_ctx *ctx, const char *path, size_t max_bytes, sl_blob 
 // Same, of an open file from where it stands to its end; `name` stands in messages.
 sl_status sl_file_read_fd(sl_ctx *ctx, int fd, const char *name, size_t max_bytes, sl_blob *out);
 
-// A file mapped read-only. An empty file is SL_ERR_FORMAT.
+// A file mapped read-only. An empty file is SL_ERR_FORMAT, what is no regular file SL_ERR_IO, said
+// at once: nobody waits for a writer of a pipe.
 typedef struct sl_mapping {
     const uint8_t *data;
     size_t size;

@@ -8,10 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static sl_status open_input(sl_ctx *ctx, const char *path, int *fd, struct stat *info)
+static sl_status open_input(sl_ctx *ctx, const char *path, int flags, int *fd, struct stat *info)
 {
     do
-        *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | flags);
     while (*fd < 0 && errno == EINTR);
     if (*fd < 0)
         return sl_fail(ctx, SL_ERR_IO, "%s: cannot open: %s", path, strerror(errno));
@@ -84,7 +84,7 @@ sl_status sl_file_read(sl_ctx *ctx, const char *path, size_t max_bytes, sl_blob 
     int fd;
     struct stat info;
     *out = (sl_blob) { NULL, 0 };
-    sl_status st = open_input(ctx, path, &fd, &info);
+    sl_status st = open_input(ctx, path, 0, &fd, &info);
     if (st != SL_OK)
         return st;
     st = read_open(ctx, path, fd, &info, max_bytes, out);
@@ -108,7 +108,7 @@ sl_status sl_file_map(sl_ctx *ctx, const char *path, sl_mapping *out)
     int fd;
     struct stat info;
     *out = (sl_mapping) { NULL, 0 };
-    sl_status st = open_input(ctx, path, &fd, &info);
+    sl_status st = open_input(ctx, path, O_NONBLOCK, &fd, &info);
     if (st != SL_OK)
         return st;
     if (!S_ISREG(info.st_mode)) {
