@@ -74,9 +74,9 @@ START_TEST(config_follows_from_shapes)
     ck_assert_uint_eq(seen->retina.tower, stated->retina.tower);
     ck_assert_mem_eq(seen->soft.dims, stated->soft.dims, sizeof stated->soft.dims);
     ck_assert(!seen->soft.has_inverse && seen->retina.image[0] == 1333);
-    says(build(seen, 64, 64), SL_ERR_ARGUMENT, "--inverse soft");
+    says(build(seen, 64, 64), SL_ERR_ARGUMENT, "\"soft\" or \"norm\"");
     sl_convert_options how = { 0 };
-    says(sl_model_convert(ctx, seen, other, &how), SL_ERR_ARGUMENT, "--inverse norm");
+    says(sl_model_convert(ctx, seen, other, &how), SL_ERR_ARGUMENT, "\"soft\" or \"norm\"");
     how.inverse = "norm";
     ck_assert_int_eq(sl_model_convert(ctx, seen, other, &how), SL_OK);
     told = open_model(other, "soft-retinanet");

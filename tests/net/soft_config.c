@@ -86,12 +86,12 @@ START_TEST(inverse_is_never_guessed)
     edit_open(&e, GOLDEN("soft-plain"));
     forget_metadata(&e);
     ck_assert_int_eq(edit_reopen(&e, &model), SL_OK);
-    says(build(model, 64, 64), SL_ERR_ARGUMENT, "--inverse soft");
+    says(build(model, 64, 64), SL_ERR_ARGUMENT, "\"soft\" or \"norm\"");
     ck_assert_int_eq(sl_model_describe(ctx, model, 0, 0, true, &text), SL_OK);
     ck_assert_ptr_null(strstr(text, "\"inverse\""));
     free(text);
     sl_convert_options how = { 0 };
-    says(sl_model_convert(ctx, model, other, &how), SL_ERR_ARGUMENT, "--inverse norm");
+    says(sl_model_convert(ctx, model, other, &how), SL_ERR_ARGUMENT, "\"soft\" or \"norm\"");
     how.inverse = "both";
     says(sl_model_convert(ctx, model, other, &how), SL_ERR_ARGUMENT, "\"both\"");
     how.inverse = "norm";

@@ -203,8 +203,7 @@ static sl_status take_metadata(sl_ctx *ctx, sl_gallery *gallery)
     const char *backbone = sl_tensor_set_meta(gallery->set, "backbone");
     const char *name = sl_tensor_set_meta(gallery->set, "model");
     if (!format || strcmp(format, FORMAT) != 0)
-        return sl_fail(ctx, SL_ERR_FORMAT,
-                       "%s: not a gallery; name a file that softlens enroll has made",
+        return sl_fail(ctx, SL_ERR_FORMAT, "%s: not a gallery; name a file that enrolling has made",
                        gallery->path);
     if (!version || strcmp(version, VERSION) != 0)
         return sl_fail(ctx, SL_ERR_UNSUPPORTED,

@@ -39,7 +39,7 @@ static sl_status to_half(sl_ctx *ctx, sl_tensor *t, void **owned)
         half[i] = sl_f32_to_f16(values[i]);
         if ((half[i] & 0x7c00) == 0x7c00) {
             st = sl_fail(ctx, SL_ERR_FORMAT,
-                         "tensor %s holds %g, which f16 cannot; convert without --half", t->name,
+                         "tensor %s holds %g, which f16 cannot; leave out half precision", t->name,
                          (double)values[i]);
             goto done;
         }

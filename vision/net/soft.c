@@ -145,8 +145,8 @@ sl_status sl_soft_check_inverse(sl_graph *g, const sl_model *model)
         return SL_OK;
     return g->status = sl_fail(g->ctx, SL_ERR_ARGUMENT,
                                "%s: the files of SOFT and SOFT-Norm are alike, and this one does "
-                               "not say which it is; name it once: softlens convert --inverse "
-                               "soft, or norm",
+                               "not say which it is; convert it once, and name its inverse: "
+                               "\"soft\" or \"norm\"",
                                sl_tensor_set_path(model->set));
 }
 
@@ -276,7 +276,7 @@ sl_status sl_soft_tell_inverse(sl_ctx *ctx, const char *path, const char *invers
     if (is_final && !config->has_inverse)
         return sl_fail(ctx, SL_ERR_ARGUMENT,
                        "%s: the files of SOFT and SOFT-Norm are alike, and this one does not say "
-                       "which it is; give --inverse soft, or --inverse norm",
+                       "which it is; name its inverse: \"soft\" or \"norm\"",
                        path);
     return SL_OK;
 }
