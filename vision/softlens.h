@@ -6,6 +6,8 @@
 // (sl_ctx_message). Objects are freed by their _free function, which takes NULL. Strings are UTF-8.
 // One context serves one thread at a time; several contexts work side by side. The library never
 // prints, exits or aborts on input.
+//
+// Until 1.0 a new minor version may change calls, and add members to structs; a patch may not.
 #ifndef SOFTLENS_H
 #define SOFTLENS_H
 
@@ -22,6 +24,11 @@ extern "C" {
 #else
 #define SL_API
 #endif
+
+// Of this header; sl_version() is that of the library.
+#define SL_VERSION_MAJOR 0
+#define SL_VERSION_MINOR 1
+#define SL_VERSION_PATCH 0
 
 typedef enum sl_status {
     SL_OK = 0,

@@ -6,6 +6,7 @@ START_TEST(version_has_three_numbers)
 {
     int a, b, c;
     ck_assert_int_eq(sscanf(sl_version(), "%d.%d.%d", &a, &b, &c), 3);
+    ck_assert(a == SL_VERSION_MAJOR && b == SL_VERSION_MINOR && c == SL_VERSION_PATCH);
 }
 END_TEST
 
