@@ -3,9 +3,19 @@
 // library shares. It includes nothing but the C library and may be included from anywhere.
 //
 // Conventions. Functions that can fail return sl_status and leave a sentence in the context
-// (sl_ctx_message). Objects are freed by their _free function, which takes NULL. Strings are UTF-8.
-// One context serves one thread at a time; several contexts work side by side. The library never
-// prints, exits or aborts on input.
+// (sl_ctx_message); *out is NULL then. All that fail may fail for want of memory: SL_ERR_NOMEM.
+// Objects are freed by their _free function, which takes NULL, malloc'ed text by free(). Options
+// are structs, all zeros (`= {0}`, in C++ `= {}`) and NULL mean the defaults; sl_ebv_options alone
+// has members without one. No other pointer may be NULL unless its comment says so. The library
+// never prints, exits or aborts on input.
+//
+// Text is UTF-8. Paths are the system's, any bytes: in JSON, metadata and files of results each
+// byte of them that is not UTF-8 becomes U+FFFD; messages have them as they are.
+//
+// Threads. A context, with all that was made ready in it (sl_deblur, sl_classify, sl_detect,
+// sl_detect_file), serves one thread at a time; several contexts work side by side. Models, images
+// and galleries belong to no context: they outlive the one that made them, and serve others too, in
+// several threads at once as long as none changes or frees the object.
 //
 // Until 1.0 a new minor version may change calls, and add members to structs; a patch may not.
 #ifndef SOFTLENS_H
@@ -45,16 +55,18 @@ typedef enum sl_status {
 
 typedef enum sl_log_level { SL_LOG_WARNING, SL_LOG_INFO, SL_LOG_DEBUG } sl_log_level;
 
-// Receives one sentence without a newline. Called on the thread that uses the context.
+// Receives one sentence without control characters. Called on the thread that uses the context.
 typedef void (*sl_log_fn)(void *user, sl_log_level level, const char *sentence);
 
 // Receives the units of work done, out of `total`. Returning false stops the work: the running call
-// ends with SL_ERR_CANCELLED and leaves no file. Called on the thread that uses the context.
+// ends with SL_ERR_CANCELLED and leaves no file. Called on the thread that uses the context, by
+// sl_deblur_run (tiles, times views), sl_detect_run (tiles, where there are any),
+// sl_detect_evaluate (pictures), sl_ebv_write (steps), sl_model_bench (runs) and sl_gallery_lock (0
+// of 0: it waits); nothing else can be cancelled. A number may come more than once.
 typedef bool (*sl_progress_fn)(void *user, size_t done, size_t total);
 
-// NULL and all zeros are valid and mean the defaults.
 typedef struct sl_ctx_options {
-    unsigned threads; // 0: one per online processor; at most 256
+    unsigned threads; // 0: one per processor that the process may use; at most 256
     const char *simd; // NULL: best of the machine; or "portable", "avx2", "avx512" at most
     sl_log_fn log;    // NULL: silent
     void *log_user;
@@ -67,12 +79,11 @@ typedef struct sl_ctx sl_ctx;
 // "0.1.0"
 SL_API const char *sl_version(void);
 
-// *out: a new context, NULL on failure (SL_ERR_ARGUMENT, SL_ERR_NOMEM).
+// SL_ERR_ARGUMENT, SL_ERR_NOMEM; there is no sentence then.
 SL_API sl_status sl_ctx_new(const sl_ctx_options *options, sl_ctx **out);
 SL_API void sl_ctx_free(sl_ctx *ctx);
 
-// The sentence of the last failure in this context; "" when there was none. Valid until the next
-// call.
+// The sentence of the last failure in this context, until the next call; "": none, or ctx is NULL.
 SL_API const char *sl_ctx_message(const sl_ctx *ctx);
 
 // ---- devices ------------------------------------------------------------------------------------
@@ -90,8 +101,7 @@ SL_API const char *sl_ctx_message(const sl_ctx *ctx);
 // JSON text (malloc'ed): every device with its name, type, driver, memory, limits and features,
 // whether it is usable, self_test ("passed", "failed", "not yet tested"), and a note why "auto"
 // does not choose it. Graphics cards that were not tested yet are tested now, which takes less than
-// a second each. The processor comes first, and is there always; no_vulkan says why there is no
-// other. SL_ERR_NOMEM.
+// a second each. The processor comes first, and always; no_vulkan says why there is no other.
 SL_API sl_status sl_devices_describe(sl_ctx *ctx, char **out);
 
 // What activations and matrices are kept in while a network runs. Sums, means and scores are f32
@@ -121,21 +131,23 @@ typedef struct sl_save_options {
 
 // Reads PNG or JPEG, told by content. The picture is upright afterwards: EXIF orientation is
 // applied and its tag reset. Palettes become RGB(A), 1/2/4-bit grey becomes 8-bit, CMYK becomes
-// RGB. SL_ERR_IO, SL_ERR_FORMAT, SL_ERR_LIMIT, SL_ERR_UNSUPPORTED, SL_ERR_NOMEM.
+// RGB. SL_ERR_IO, SL_ERR_FORMAT, SL_ERR_LIMIT, SL_ERR_UNSUPPORTED.
 SL_API sl_status sl_image_load(sl_ctx *ctx, const char *path, const sl_load_options *options,
                                sl_image **out);
 
-// Same, from an open file (standard input, a pipe), which is read to its end and stays open. `name`
-// stands in messages.
+// Same, from an open file or pipe, which is read to its end and stays open; messages say `name`.
 SL_API sl_status sl_image_load_fd(sl_ctx *ctx, int fd, const char *name,
                                   const sl_load_options *options, sl_image **out);
 
 // A black picture. channels: 1 grey, 2 grey+alpha, 3 RGB, 4 RGBA; depth: 8 or 16 bits a sample.
+// SL_ERR_ARGUMENT: others, or a side of 0. SL_ERR_LIMIT: larger than memory can be.
 SL_API sl_status sl_image_new(sl_ctx *ctx, uint32_t width, uint32_t height, unsigned channels,
                               unsigned depth, sl_image **out);
 
 // Writes beside `path` and renames into place. Depth, alpha, ICC profile, EXIF and resolution go
-// along as far as the format has them. SL_ERR_EXISTS, SL_ERR_IO, SL_ERR_NOMEM.
+// along as far as the format has them. SL_ERR_ARGUMENT: a quality outside its range, a format that
+// is not that of the path's ending. SL_ERR_UNSUPPORTED: an ending of neither format. SL_ERR_LIMIT:
+// a side beyond the 65500 pixels of a JPEG. SL_ERR_EXISTS, SL_ERR_IO.
 SL_API sl_status sl_image_save(sl_ctx *ctx, const sl_image *image, const char *path,
                                const sl_save_options *options);
 SL_API void sl_image_free(sl_image *image);
@@ -150,27 +162,34 @@ SL_API sl_image_format sl_image_kind(const sl_image *image); // what it was load
 SL_API void *sl_image_row(sl_image *image, uint32_t y);
 SL_API const void *sl_image_row_const(const sl_image *image, uint32_t y);
 
-// Both pictures side by side with a thin gap, 8-bit RGB. Alpha is laid over mid-grey.
+// Both side by side, a thin gap between, 8-bit RGB, alpha over mid-grey. SL_ERR_LIMIT: too wide.
 SL_API sl_status sl_image_compare(sl_ctx *ctx, const sl_image *before, const sl_image *after,
                                   sl_image **out);
 
 // ---- models -------------------------------------------------------------------------------------
 
+// "lmd-vit" deblurs: "Adaptive Window Pruning for Efficient Local Motion Deblurring", ICLR 2024,
+// arXiv 2306.14268. "soft" names: SOFT, NeurIPS 2021, arXiv 2110.11945, and SOFT-Norm, IJCV 2024,
+// arXiv 2207.03341. "soft-retinanet" finds: RetinaNet, arXiv 1708.02002, on a SOFT.
 typedef struct sl_model sl_model;
 
 // Opens a .safetensors model, or a PyTorch checkpoint (.pth, .pt) of a known architecture, told by
-// content. Names, shapes and finite values are checked. The file must stay unchanged while open.
+// content. Names, shapes and finite values are checked. The file must be a regular one, and stay
+// unchanged while open. SL_ERR_IO, SL_ERR_FORMAT: damaged, or no such model. SL_ERR_UNSUPPORTED:
+// another architecture or type. SL_ERR_LIMIT.
 SL_API sl_status sl_model_open(sl_ctx *ctx, const char *path, sl_model **out);
 SL_API void sl_model_free(sl_model *model);
 
-// Where the default model of `architecture` ("lmd-vit", "soft", "soft-retinanet") lies:
-// $SOFTLENS_MODELS, the build tree, the install prefix, XDG data directories. *out is malloc'ed.
-// SL_ERR_IO lists every place tried.
+// Where the default model of `architecture` lies: $SOFTLENS_MODELS, a folder, or a file, which is
+// then taken whatever it holds; ../models and ../../models from the program's own folder, for one
+// in the build tree also the source tree's; the install prefix; XDG data directories. *out is
+// malloc'ed. SL_ERR_ARGUMENT: no such architecture. SL_ERR_IO lists every place tried.
 SL_API sl_status sl_model_find(sl_ctx *ctx, const char *architecture, char **out);
 
 // JSON text (malloc'ed): architecture, config, parameters, file, metadata and, for a picture of
 // width x height (0: the model's usual side), padded size and GMAC by part; in these the inverses
-// of a SOFT stand apart. With `graph`, also the ops as readable lines.
+// of a SOFT stand apart. With `graph`, also the ops as readable lines. SL_ERR_ARGUMENT: a side
+// above 1048576. SL_ERR_LIMIT: one too large for this model.
 SL_API sl_status sl_model_describe(sl_ctx *ctx, const sl_model *model, uint32_t width,
                                    uint32_t height, bool graph, char **out);
 
@@ -183,8 +202,7 @@ typedef struct sl_convert_options {
 
 // Writes the model as safetensors with metadata filled in. SL_ERR_ARGUMENT: the files of SOFT and
 // SOFT-Norm are alike, and neither the file nor the options say which this is, or they contradict;
-// as many labels as classes were not given. SL_ERR_FORMAT: a label that is empty, repeated, or
-// cannot be printed.
+// not a label for every class. SL_ERR_FORMAT: a label that is empty, repeated or unprintable.
 SL_API sl_status sl_model_convert(sl_ctx *ctx, const sl_model *model, const char *path,
                                   const sl_convert_options *options);
 
@@ -195,7 +213,8 @@ typedef struct sl_deblur_options {
     float keep_threshold;  // 0: the model's; else in (0, 1): lower keeps more windows
     bool dense;            // prune nothing
     uint64_t memory_bytes; // what the activations of a tile may take; 0: 512 MiB
-    uint32_t tile;         // side of a tile in pixels; 0: as large as the budget allows
+    uint32_t tile;         // side of a tile in pixels, rounded up to what the model's windows fit
+                           // into, two such units at least; 0: as large as the budget allows
     unsigned views;        // averaged: 1 (or 0) the picture, 2 its mirror image too, 4 both upside
                            // down too; as many times the work
     uint32_t shrink;       // 2 to 16: look at the picture that many times smaller, enlarge what
@@ -219,7 +238,8 @@ typedef struct sl_deblur_report {
 typedef struct sl_deblur sl_deblur;
 
 // Prepares the network; weights are packed here, so that runs only compute. The model and the
-// context must outlive *out.
+// context must outlive *out. SL_ERR_ARGUMENT: an option outside its range, a device that is not
+// there. SL_ERR_UNSUPPORTED: the model is no LMD-ViT. SL_ERR_DEVICE.
 SL_API sl_status sl_deblur_new(sl_ctx *ctx, const sl_model *model, const sl_deblur_options *options,
                                sl_deblur **out);
 SL_API void sl_deblur_free(sl_deblur *deblur);
@@ -229,7 +249,7 @@ SL_API void sl_deblur_free(sl_deblur *deblur);
 // NULL): the windows' blur confidence over the picture, 8-bit RGB. report may be NULL. A device
 // without room for a tile gets smaller ones; where the smallest does not fit, or the device fails,
 // the picture is begun anew on the processor, and those after it stay there. All of that is warned
-// about.
+// about. SL_ERR_LIMIT: a picture too large, or a budget too small for its smallest tile.
 SL_API sl_status sl_deblur_run(sl_deblur *deblur, const sl_image *image, sl_image **out,
                                sl_image **heat, sl_deblur_report *report);
 
@@ -241,13 +261,13 @@ SL_API sl_status sl_deblur_run(sl_deblur *deblur, const sl_image *image, sl_imag
 typedef struct sl_gallery sl_gallery;
 
 // *out: a gallery without classes, for what `model` sees, which must outlive it. Hashes the model's
-// weights. SL_ERR_NOMEM.
+// weights.
 SL_API sl_status sl_gallery_new(sl_ctx *ctx, const sl_model *model, sl_gallery **out);
 
 // *out: the gallery in the file, checked: shapes, counts, labels, finite numbers, unit norms. The
 // file is mapped and may be replaced, but not changed, while open. `model` may be NULL: any; else
 // it must outlive *out, and a gallery of another model is SL_ERR_ARGUMENT, by name. SL_ERR_IO,
-// SL_ERR_FORMAT (damaged), SL_ERR_UNSUPPORTED (a newer version), SL_ERR_NOMEM.
+// SL_ERR_FORMAT (damaged), SL_ERR_UNSUPPORTED (a newer version).
 SL_API sl_status sl_gallery_open(sl_ctx *ctx, const char *path, const sl_model *model,
                                  sl_gallery **out);
 SL_API void sl_gallery_free(sl_gallery *gallery);
@@ -276,17 +296,20 @@ SL_API sl_status sl_gallery_rename(sl_ctx *ctx, sl_gallery *gallery, const char 
 SL_API sl_status sl_gallery_remove(sl_ctx *ctx, sl_gallery *gallery, const char *label);
 
 // Adds every photograph of `from`, another gallery: to the class of that label, or to a new one.
+// Those that the class has already are left out.
 // SL_ERR_ARGUMENT: made with another model.
 SL_API sl_status sl_gallery_merge(sl_ctx *ctx, sl_gallery *into, const sl_gallery *from);
 
 // JSON text (malloc'ed): file, version, model, its hash, dimension, pictures, and of each class
-// label, pictures, and the nearest other class with its angle in degrees. SL_ERR_NOMEM.
+// label, pictures, and the nearest other class with its angle in degrees.
 SL_API sl_status sl_gallery_describe(sl_ctx *ctx, const sl_gallery *gallery, char **out);
 
 // JSON text (malloc'ed): the confidence below which enrolled classes become "unknown" when
 // `unknown_rate` of their own pictures may (0: 0.05), found by leaving out one picture at a time,
 // what the score is, how many pictures it rests on, and the threshold of the trained classes.
 // `model`: whose statistics the score uses; NULL: none, the score is the largest cosine.
+// SL_ERR_ARGUMENT: a rate outside 0 to below 1, a gallery of another model. SL_ERR_UNSUPPORTED: a
+// model whose classes have no directions. SL_ERR_FORMAT: its statistics are damaged.
 SL_API sl_status sl_gallery_threshold(sl_ctx *ctx, const sl_gallery *gallery, const sl_model *model,
                                       float unknown_rate, char **out);
 
@@ -296,7 +319,10 @@ SL_API sl_status sl_gallery_check(sl_ctx *ctx, const sl_gallery *gallery);
 
 // ---- classify -----------------------------------------------------------------------------------
 
-// A network ready to name pictures.
+// A network ready to name pictures: trained classes by its head, enrolled ones by the cosine with
+// their mean direction ("Hyperspherical embedding for novel class classification", arXiv
+// 2102.03243), "unknown" by Mahalanobis distances where the model has the statistics (NeurIPS 2018,
+// arXiv 1807.03888), else by the largest cosine.
 typedef struct sl_classify sl_classify;
 
 typedef struct sl_classify_options {
@@ -330,23 +356,28 @@ typedef struct sl_classification {
 
 SL_API void sl_classification_free(sl_classification *classification); // takes NULL
 
-// Prepares the network and, if there is one, the gallery, which must not change while *out lives.
-// Model, gallery and context must outlive *out. SL_ERR_ARGUMENT: a gallery of another model.
+// Prepares the network and the gallery (NULL: there is none), which must not change while *out
+// lives. Model, gallery and context must outlive *out. SL_ERR_ARGUMENT: a gallery of another model,
+// an option outside its range. SL_ERR_UNSUPPORTED: the model is no SOFT, or its head leaves no room
+// for a gallery. SL_ERR_FORMAT: its statistics are damaged. SL_ERR_DEVICE.
 SL_API sl_status sl_classify_new(sl_ctx *ctx, const sl_model *model, const sl_gallery *gallery,
                                  const sl_classify_options *options, sl_classify **out);
 SL_API void sl_classify_free(sl_classify *classify);
 
-// *out: the `top` best classes (all, if there are fewer) of a picture.
+// *out: the `top` best classes (all, if there are fewer) of a picture. SL_ERR_ARGUMENT: neither
+// model nor gallery has a class. SL_ERR_FORMAT: the network gave what is no number.
 SL_API sl_status sl_classify_run(sl_classify *classify, const sl_image *image, size_t top,
                                  sl_classification **out);
 
-// Writes embeddings of pictures, [count, dimension], as .npy of float32. SL_ERR_EXISTS, SL_ERR_IO,
-// SL_ERR_NOMEM.
+// Writes embeddings of pictures, [count, dimension], as .npy of float32. SL_ERR_LIMIT: more than
+// memory can hold. SL_ERR_EXISTS, SL_ERR_IO.
 SL_API sl_status sl_embeddings_save(sl_ctx *ctx, const char *path, bool overwrite,
                                     const float *embeddings, size_t count, size_t dimension);
 
-// Adds one picture to the class of that label, which is made if it is new. `gallery`: any of this
-// model but the one that `classify` was made with. SL_ERR_EXISTS: the class has the very picture.
+// Adds one picture to the class of that label, which is made if it is new. SL_ERR_ARGUMENT: a label
+// that is none, a gallery of another model, or the very one that `classify` ranks by, a picture
+// that cancels out the others of its class. SL_ERR_EXISTS: the class has the very picture.
+// SL_ERR_FORMAT: the network gave what is no number.
 SL_API sl_status sl_classify_enroll(sl_classify *classify, sl_gallery *gallery, const char *label,
                                     const sl_image *image);
 
@@ -383,26 +414,26 @@ typedef enum sl_overlay_style {
     SL_OVERLAY_BLUR,      // what was found is made unrecognisable, for good
 } sl_overlay_style;
 
-// NULL and all zeros are valid and mean the defaults.
 typedef struct sl_overlay_options {
     sl_overlay_style style;
     const char *font; // a font file; NULL: DejaVu Sans, which is part of the library
 } sl_overlay_options;
 
-// Draws on the picture, in place and in its depth. Every class has a colour of its own, by its
-// index among the detector's labels (refined ones: by their text), from the palette of Okabe and
-// Ito, which colour-blind people can tell apart. Lines and letters are sized by the picture. Grey
-// becomes RGB where something is drawn in colour. Glyphs that the font lacks come from the
-// system's fonts, else a box stands for them. BLUR also covers a margin of a tenth around each box,
-// and takes everything out of EXIF that could hold a picture: thumbnails, maker's notes, XMP.
-// SL_ERR_ARGUMENT: a box as above, a picture of another size, a style that we do not know.
-// SL_ERR_IO, SL_ERR_FORMAT: the font. SL_ERR_NOMEM. A picture is drawn on whole or not at all.
+// Draws on the picture, in place and in its depth. The first 21 classes, by index among the
+// detector's labels (refined ones: by their text), have colours of their own: seven of Okabe and
+// Ito's, which colour-blind people can tell apart, then these lighter, then darker; further classes
+// repeat them. Lines and letters are sized by the picture. Grey becomes RGB where something is
+// drawn in colour. Glyphs that the font lacks come from the system's fonts, else a box stands for
+// them. BLUR also covers a margin of a tenth around each box, and takes everything out of EXIF that
+// could hold a picture: thumbnails, maker's notes, XMP. SL_ERR_ARGUMENT: a box as above, a picture
+// of another size, a style that we do not know. SL_ERR_IO, SL_ERR_FORMAT: the font. A picture is
+// drawn on whole or not at all.
 SL_API sl_status sl_detections_draw(sl_ctx *ctx, sl_image *image, const sl_detections *found,
                                     const sl_overlay_options *options);
 
-// *out: what is inside the box, whole pixels that it touches, with depth, channels and metadata;
-// of EXIF no thumbnail, nor anything else that shows or measures the whole picture.
-// SL_ERR_ARGUMENT: a box outside the picture, or not a box. SL_ERR_NOMEM.
+// *out: what is inside the box, whole pixels that it touches, with depth, channels and metadata; of
+// EXIF no thumbnail, nor anything else that shows or measures the whole picture. SL_ERR_ARGUMENT: a
+// box outside the picture, or not a box.
 SL_API sl_status sl_image_crop(sl_ctx *ctx, const sl_image *image, const sl_detection *found,
                                sl_image **out);
 
@@ -421,7 +452,7 @@ typedef struct sl_detect_file sl_detect_file;
 
 // *out: a file to be, of the detector's labels, which are copied. Nothing has its name before
 // sl_detect_file_finish. SL_ERR_ARGUMENT: no such format. SL_ERR_EXISTS: there is such a file, and
-// `overwrite` is false. SL_ERR_IO, SL_ERR_NOMEM. The context must outlive *out.
+// `overwrite` is false. SL_ERR_IO. The context must outlive *out.
 SL_API sl_status sl_detect_file_new(sl_ctx *ctx, const char *path, sl_detect_format format,
                                     const char *const *labels, size_t label_count, bool overwrite,
                                     sl_detect_file **out);
@@ -430,14 +461,13 @@ SL_API sl_status sl_detect_file_new(sl_ctx *ctx, const char *path, sl_detect_for
 // what is not UTF-8 in it becomes U+FFFD. Labels that refining made up are appended to the
 // categories in order of appearance. SL_ERR_ARGUMENT: a second picture for JSON or LABELME, a box
 // as above, a category beyond the labels. SL_ERR_EXISTS: YOLO names a picture's file by its name
-// without ending, and has one of that name already. After these two the file is as it was before.
-// SL_ERR_IO, SL_ERR_NOMEM.
+// without ending, and has one of that name already. After these the file is as before. SL_ERR_IO.
 SL_API sl_status sl_detect_file_add(sl_detect_file *file, const char *picture,
                                     const sl_detections *found);
 
 // Writes what is left and renames into place. Then only sl_detect_file_free is left to call, and
-// likewise after any other failure. SL_ERR_ARGUMENT: JSON or LABELME without a picture. SL_ERR_IO,
-// SL_ERR_EXISTS, SL_ERR_NOMEM.
+// after any other failure. SL_ERR_ARGUMENT: JSON or LABELME without a picture. SL_ERR_IO,
+// SL_ERR_EXISTS.
 SL_API sl_status sl_detect_file_finish(sl_detect_file *file);
 SL_API void sl_detect_file_free(sl_detect_file *file); // takes NULL; unfinished: leaves nothing
 
@@ -451,7 +481,6 @@ typedef enum sl_nms {
     SL_NMS_NONE,
 } sl_nms;
 
-// NULL and all zeros are valid and mean the defaults.
 typedef struct sl_detect_options {
     const char *device; // NULL: "auto"; see devices, above
     sl_precision precision;
@@ -463,8 +492,8 @@ typedef struct sl_detect_options {
     float sigma;   // of gaussian; 0: 0.5
     uint32_t most; // objects of a picture; 0: 100
     bool flip;     // look a second time, at the mirror image
-    uint32_t tile; // also look at tiles of that side, in pixels of the picture, which overlap by a
-                   // fifth: for small objects in large pictures; 0: at the whole alone
+    uint32_t tile; // also look at tiles of that side, 32 pixels of the picture at least, which
+                   // overlap by a fifth: for small objects in large pictures; 0: the whole alone
     const char *const *classes; // labels, all others are left out; NULL: all
     size_t class_count;
 } sl_detect_options;
@@ -479,6 +508,7 @@ SL_API sl_status sl_detect_new(sl_ctx *ctx, const sl_model *model, const sl_dete
 SL_API void sl_detect_free(sl_detect *detect);
 
 // *out: what is in the picture. SL_ERR_FORMAT: the network gave what is no number, and where.
+// SL_ERR_CANCELLED. Where the device fails or is full the processor computes.
 SL_API sl_status sl_detect_run(sl_detect *detect, const sl_image *image, sl_detections **out);
 SL_API void sl_detections_free(sl_detections *found); // takes NULL
 
@@ -494,8 +524,8 @@ SL_API sl_status sl_detections_refine(sl_classify *classify, const sl_image *ima
 // whose pictures lie in `images`: AP, AP50, AP75, by size and by class, once with the detector's
 // way of joining boxes and once with hard NMS. Of categories those count that both the file and the
 // model have. Every candidate takes part, whatever `score` says. An image may have "labelled", the
-// ids of the categories that were looked for in it: others are not counted there. Progress counts
-// pictures. SL_ERR_IO, SL_ERR_FORMAT: a picture or the file; SL_ERR_ARGUMENT: nothing in common.
+// ids of the categories that were looked for in it: others are not counted there. SL_ERR_IO,
+// SL_ERR_FORMAT: a picture or the file; SL_ERR_ARGUMENT: nothing in common. SL_ERR_CANCELLED.
 SL_API sl_status sl_detect_evaluate(sl_detect *detect, const char *annotations, const char *images,
                                     char **out);
 
@@ -524,9 +554,8 @@ typedef struct sl_ebv_report {
 // writes them as tensor "directions" [N,d] f32 with seed, N, d and what was reached as metadata.
 // Where the steps run out the best set is written, and a warning says so; one about the bound comes
 // first where the request is below it. report may be NULL. Same seed and kind of processor: same
-// bytes, whatever the number of threads. Progress counts steps. SL_ERR_ARGUMENT, SL_ERR_EXISTS,
-// SL_ERR_IO, SL_ERR_NOMEM, SL_ERR_CANCELLED (no file).
-// Source: "Equiangular Basis Vectors", CVPR 2023, arXiv 2303.11637.
+// bytes, whatever the number of threads. SL_ERR_ARGUMENT, SL_ERR_EXISTS, SL_ERR_IO,
+// SL_ERR_CANCELLED (no file). Source: "Equiangular Basis Vectors", CVPR 2023, arXiv 2303.11637.
 SL_API sl_status sl_ebv_write(sl_ctx *ctx, const char *path, const sl_ebv_options *options,
                               sl_ebv_report *report);
 
@@ -556,7 +585,7 @@ SL_API sl_status sl_model_run(sl_ctx *ctx, const sl_model *model, const char *in
 typedef struct sl_bench_options {
     const char *device;
     uint32_t width, height; // 0: 512, or what the model was made for
-    unsigned repeats;       // 0: 5
+    unsigned repeats;       // up to 10000; 0: 5
     float keep_share; // in (0, 1]: this share of windows is kept, evenly; 0: by the predictors
     bool dense;
     sl_precision precision;
@@ -576,8 +605,7 @@ SL_API sl_status sl_model_bench(sl_ctx *ctx, const sl_model *model, const sl_ben
 SL_API sl_status sl_trace_begin(sl_ctx *ctx, const char *path, bool overwrite);
 
 // Ends the trace and writes it, as JSON of Chrome's trace events: ui.perfetto.dev opens it. A
-// context that is freed before has written nothing. SL_ERR_ARGUMENT: none was begun. SL_ERR_IO,
-// SL_ERR_EXISTS, SL_ERR_NOMEM.
+// context freed before writes nothing. SL_ERR_ARGUMENT: none was begun. SL_ERR_IO, SL_ERR_EXISTS.
 SL_API sl_status sl_trace_write(sl_ctx *ctx);
 
 #ifdef __cplusplus
