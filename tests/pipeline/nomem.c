@@ -131,7 +131,9 @@ START_TEST(run_survives)
 }
 END_TEST
 
-// Two pictures enrolled, and one of them found again.
+// Two pictures of one class enrolled, and one of them found again.
+static sl_image *another;
+
 static sl_status classify_once(void *arg)
 {
     const sl_model *soft = arg;
@@ -142,7 +144,7 @@ static sl_status classify_once(void *arg)
     if (st == SL_OK)
         st = sl_classify_new(ctx, soft, NULL, NULL, &teacher);
     for (int i = 0; i < 2 && st == SL_OK; i++)
-        st = sl_classify_enroll(teacher, gallery, "a", image);
+        st = sl_classify_enroll(teacher, gallery, "a", i ? another : image);
     if (st == SL_OK)
         st = sl_classify_new(ctx, soft, gallery, NULL, &classify);
     if (st == SL_OK)
@@ -162,7 +164,9 @@ START_TEST(classify_survives)
     sl_model *soft;
     ck_ok(test_soft_open(ctx, in_dir("soft.safetensors"), &spec, &soft));
     image = scene(70, 90, 4, 16, SCENE_BRIGHT, 72);
+    another = scene(70, 90, 4, 16, SCENE_BRIGHT, 73);
     ck_assert_int_gt(exhaust(classify_once, soft), 50);
+    sl_image_free(another);
     sl_image_free(image);
     sl_model_free(soft);
 }
