@@ -61,8 +61,9 @@ typedef void (*sl_log_fn)(void *user, sl_log_level level, const char *sentence);
 // Receives the units of work done, out of `total`. Returning false stops the work: the running call
 // ends with SL_ERR_CANCELLED and leaves no file. Called on the thread that uses the context, by
 // sl_deblur_run (tiles, times views), sl_detect_run (tiles, where there are any),
-// sl_detect_evaluate (pictures), sl_ebv_write (steps), sl_model_bench (runs) and sl_gallery_lock (0
-// of 0: it waits); nothing else can be cancelled. A number may come more than once.
+// sl_detect_evaluate (pictures), sl_ebv_write (steps), sl_model_bench (runs), sl_gallery_merge (a
+// class's pictures, now and then) and sl_gallery_lock (0 of 0: it waits); nothing else can be
+// cancelled. A number may come more than once.
 typedef bool (*sl_progress_fn)(void *user, size_t done, size_t total);
 
 typedef struct sl_ctx_options {
@@ -296,7 +297,7 @@ SL_API sl_status sl_gallery_rename(sl_ctx *ctx, sl_gallery *gallery, const char 
 SL_API sl_status sl_gallery_remove(sl_ctx *ctx, sl_gallery *gallery, const char *label);
 
 // Adds every photograph of `from`, another gallery: to the class of that label, or to a new one.
-// Those that the class has already are left out.
+// Those that the class has already are left out. Cancelled, it has merged a part.
 // SL_ERR_ARGUMENT: made with another model.
 SL_API sl_status sl_gallery_merge(sl_ctx *ctx, sl_gallery *into, const sl_gallery *from);
 
