@@ -272,6 +272,10 @@ static app_exit look(batch *b, int count, char **operands)
     bool dry = b->session->values.dry_run;
     if (result == APP_DONE && app_interrupted())
         result = app_fail(b->session, SL_ERR_CANCELLED);
+    if (result == APP_DONE)
+        result = batch_check_places(b);
+    if (result == APP_DONE && !dry)
+        result = batch_open_log(b);
     if (result == APP_DONE && !dry && !b->journal)
         result = batch_journal_open(b->journals, &b->shard, &b->journal);
     bool ignore_case = b->session->values.ignore_case || (!dry && batch_ignores_case(b->journals));

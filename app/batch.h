@@ -60,8 +60,15 @@ typedef struct batch_picture {
     bool is_data_ours;
 } batch_picture;
 
+typedef struct batch_file_id {
+    dev_t dev;
+    ino_t ino;
+} batch_file_id;
+
 typedef struct batch_list {
     batch_picture *picture; // by name
+    batch_file_id *id;      // of all pictures, those of other shards too, sorted
+    size_t id_count;
     size_t count, capacity;
     size_t failed;  // folders and names that cannot be read; printed
     size_t skipped; // files that are no pictures
@@ -77,6 +84,7 @@ struct stat;
 // APP_USAGE, APP_FAILED: printed.
 app_exit batch_scan(const app_session *session, int count, char **operands, const char *output,
                     int watch, batch_list *out);
+bool batch_is_input(const batch_list *list, const struct stat *st);
 void batch_list_free(batch_list *list);
 
 typedef struct batch_walk {
@@ -279,6 +287,9 @@ extern const batch_step batch_step_deblur, batch_step_classify, batch_step_detec
 app_exit batch_write_labels(const batch *b, const char *path);
 void batch_name_labels(const batch *b, char *out, size_t size);
 app_exit batch_write_tables(const batch *b); // of all steps
+// Whether tables, report and log may be written where they are to be, by what was scanned and by
+// the journals. APP_FAILED: printed.
+app_exit batch_check_places(const batch *b);
 
 // Parts --format into the pictures' kind, which stays in the values, and the data that detect
 // writes; looks for options of steps that are not there. Needs the steps. APP_USAGE: printed.
@@ -332,7 +343,9 @@ struct batch {
 app_exit batch_setup(batch *b, int count, char **operands);
 app_exit batch_find_places(batch *b); // needs the steps and the shard
 // "a/labels.csv" of shard 3/16: "a/labels.3-of-16.csv"; malloc'ed, NULL: out of memory.
-char *batch_table_name(const batch *b, const char *path);
+char *batch_table_name(const batch_shard *shard, const char *path);
+char *batch_table_path(const batch *b, const batch_step *step); // without the shard; malloc'ed
+app_exit batch_open_log(batch *b);                              // APP_FAILED: printed
 void batch_setup_free(batch *b);
 // Which pictures are done by what the journals say, and which are left: b->todo.
 app_exit batch_plan(batch *b);
@@ -348,7 +361,8 @@ app_exit batch_find_settings(batch *b); // needs steps and models
 
 // Joins what the shards of the batch into `output` did. APP_FAILED: it is not complete; printed.
 app_exit batch_merge(batch *b, const char *output);
-app_exit batch_write_report(batch *b); // --report; APP_DONE where it was not asked for
+app_exit batch_write_report(batch *b);  // --report; APP_DONE where it was not asked for
+bool batch_is_report(const char *path); // whether a batch wrote it
 // A small JPEG of the picture as base64, malloc'ed; NULL: it cannot be made.
 char *batch_thumbnail(sl_ctx *ctx, const char *path, const char *scratch);
 

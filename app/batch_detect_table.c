@@ -49,7 +49,7 @@ static unsigned formats_of_many(const batch *b)
 static char *name_of(const batch *b, size_t format)
 {
     char *whole = batch_join(b->folder, app_detect_kinds[format].many);
-    char *own = whole ? batch_table_name(b, whole) : NULL;
+    char *own = whole ? batch_table_name(&b->shard, whole) : NULL;
     free(whole);
     return own;
 }

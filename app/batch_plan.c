@@ -165,38 +165,10 @@ void batch_judge_records(batch *b)
 
 // ---- what is left
 
-typedef struct file_id {
-    dev_t dev;
-    ino_t ino;
-} file_id;
-
-static int compare_ids(const void *a, const void *b)
-{
-    const file_id *x = a, *y = b;
-    if (x->dev != y->dev)
-        return x->dev < y->dev ? -1 : 1;
-    return x->ino < y->ino ? -1 : x->ino > y->ino;
-}
-
 typedef struct picking {
     batch *b;
-    int folder;   // the mirrored tree; -1: there is none yet
-    file_id *ids; // of all inputs, sorted; NULL: not needed so far
+    int folder; // the mirrored tree; -1: there is none yet
 } picking;
-
-static bool is_input(picking *k, const struct stat *st)
-{
-    const batch_list *list = &k->b->list;
-    file_id key = { st->st_dev, st->st_ino };
-    if (!k->ids) {
-        k->ids = calloc(list->count + 1, sizeof(*k->ids));
-        for (size_t i = 0; k->ids && i < list->count; i++)
-            k->ids[i] = (file_id) { list->picture[i].dev, list->picture[i].ino };
-        if (k->ids)
-            qsort(k->ids, list->count, sizeof(*k->ids), compare_ids);
-    }
-    return !k->ids || bsearch(&key, k->ids, list->count, sizeof(*k->ids), compare_ids);
-}
 
 // Whether the output that the journal tells of is there as it was.
 static bool is_output_there(const picking *k, const batch_picture *p)
@@ -211,13 +183,13 @@ static bool is_output_there(const picking *k, const batch_picture *p)
 }
 
 // A file that stands where the output goes and is none of ours stays, unless we are told.
-static bool may_write(picking *k, const batch_picture *p, const char *name, bool is_ours)
+static bool may_write(const picking *k, const batch_picture *p, const char *name, bool is_ours)
 {
     struct stat st;
     if (!name || k->folder < 0 || is_ours ||
         fstatat(k->folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return true;
-    bool is_own = is_input(k, &st);
+    bool is_own = batch_is_input(&k->b->list, &st);
     if (!is_own && k->b->session->values.overwrite)
         return true;
     app_error(is_own ? "%s/%s: is a picture to work on and also the place of %s's output; name "
@@ -286,6 +258,5 @@ app_exit batch_plan(batch *b)
         pick(&k, i);
     if (k.folder >= 0)
         close(k.folder);
-    free(k.ids);
     return result;
 }

@@ -69,6 +69,34 @@ refused 2 'gives? a gallery|contradict' batch classify in -o x.csv --no-unknown 
 run batch classify in -o x.csv --model s.safetensors --gallery m.safetensors
 check 'a gallery that is none: no success' test "$status" != 0 -a ! -e x.csv
 
+# What the table, the report and the log would take the place of
+mkdir mine
+cp in/a.png mine/x.png
+cp in/b.jpg mine/y.jpg
+cp in/a.png mine/z.png
+refused 1 'mine/y.jpg: is a picture to work on' batch classify mine/x.png mine/y.jpg -o mine/y.jpg \
+    --model s.safetensors
+refused 1 'is a picture' batch classify mine/x.png mine/y.jpg -o mine/y.jpg --overwrite \
+    --model s.safetensors
+refused 1 'mine/z.png: exists' batch classify mine/x.png -o mine/z.png --model s.safetensors
+refused 1 'report mine/x.png: is a picture' batch classify mine -o t.csv --report mine/x.png --overwrite \
+    --model s.safetensors
+refused 1 'report in/a.png: exists' batch classify mine -o t.csv --report in/a.png --model s.safetensors
+refused 1 'log mine/x.png: is a picture' batch classify mine -o t.csv --log mine/x.png --model s.safetensors
+mkdir taken
+echo theirs >taken/labels.csv
+refused 1 'taken/labels.csv: exists' batch classify mine -o taken --model s.safetensors
+refused 1 'taken/labels.csv: exists' batch classify mine -o taken --model s.safetensors --shard 1/2
+refused 1 'taken/labels.csv: exists' batch classify mine -o taken --model s.safetensors --dry-run
+accepted batch classify mine -o taken --model s.safetensors --overwrite --report taken/r.html
+accepted batch classify mine -o taken/ --model s.safetensors --top 1 --report taken/r.html
+check 'until it may go, and then it is ours' grep -q '^x.png,1,' taken/labels.csv
+(cd taken && "$SOFTLENS" batch classify ../mine -o . --model ../s.safetensors --top 2 --quiet)
+check '  from wherever' test "$(grep -c '^x.png' taken/labels.csv)" = 2
+cp in/a.png mine/other.html
+run batch merge taken --report mine/other.html
+check 'nor is a file of another kind a report' test "$status" = 1 -a "$(cmp in/a.png mine/other.html)" = ''
+
 # Shards each have their table
 for shard in 1 2; do
     accepted batch classify in -o parts.csv --model s.safetensors --shard $shard/2
