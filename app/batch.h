@@ -56,8 +56,10 @@ typedef struct batch_picture {
     uint64_t out_size; // of the file that was written then; UINT64_MAX: none was
     int64_t when_ms;   // of that word
     batch_known known;
-    bool is_ours; // what stands at the target was written by a batch
-    bool is_data_ours;
+    // What stands at the target was written by a batch: the picture is done, or was begun by the
+    // journals' last word.
+    bool is_ours, is_data_ours;
+    bool is_begun, is_data_begun;
 } batch_picture;
 
 typedef struct batch_file_id {
@@ -180,12 +182,13 @@ bool batch_hash_fd(int fd, char hash[BATCH_HASH_BYTES]); // from its begin to it
 bool batch_hash_file(const char *path, char hash[BATCH_HASH_BYTES]);
 // Makes the folders above a file. 0 or an errno.
 int batch_make_parents(const char *path);
-// `to` becomes the same file as `from`, or a copy of it; one that is there is replaced. 0 or an
-// errno.
-int batch_link_or_copy(const char *from, const char *to);
-// Opens a file that will be `path`, and gives it its name or takes it away. 0 or an errno.
+// `to` becomes the same file as `from`, or a copy of it. 0 or an errno: EEXIST where another file
+// is there and is not to be replaced.
+int batch_link_or_copy(const char *from, const char *to, bool replace);
+// Opens a file that will be `path`, and gives it its name or takes it away. 0 or an errno, EEXIST
+// as above.
 FILE *batch_file_new(const char *path, char **temporary);
-int batch_file_finish(FILE *file, const char *path, char *temporary);
+int batch_file_finish(FILE *file, const char *path, char *temporary, bool replace);
 // The folder's files with that ending, by name, each malloc'ed; a folder that is not there has
 // none.
 bool batch_find_files(const char *folder, const char *ending, char ***paths, size_t *count);
@@ -400,6 +403,10 @@ void batch_write_item(batch *b, sl_ctx *ctx, batch_item *item);
 // What every record of a picture says, as far as it is known when its output is begun.
 batch_record batch_item_record(const batch *b, const batch_item *item, batch_state state);
 void batch_item_fail(batch_item *item, batch_fault fault, const char *format, ...) APP_PRINTF(3, 4);
+// Same, where a file stands in the way at `path`. The journal learns which of its outputs the
+// picture has nevertheless, so that the next run does not take that file for its own.
+void batch_item_taken(const batch *b, batch_item *item, const char *path, const char *output,
+                      const char *data);
 // Same, for an output: with `error`, an errno, it shows whether the next picture will go better.
 void batch_item_cannot_write(const batch *b, batch_item *item, const char *message, int error);
 

@@ -135,7 +135,8 @@ static int write_sorted(const batch *b, batch_item *item)
         return 0;
     char *path = sorted_path(b, item, item->sort_label);
     int error =
-        path ? batch_link_or_copy(item->output ? item->output : item->picture->path, path) : ENOMEM;
+        path ? batch_link_or_copy(item->output ? item->output : item->picture->path, path, true)
+             : ENOMEM;
     if (!error)
         unsort(b, item);
     free(path);

@@ -95,7 +95,33 @@ FILE *batch_file_new(const char *path, char **temporary)
     return NULL;
 }
 
-int batch_file_finish(FILE *file, const char *path, char *temporary)
+// Where the kernel and the file system can do it without a moment in between, they do.
+static int give_free_name(const char *temporary, const char *path)
+{
+    struct stat st;
+    if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP)
+        return errno;
+    if (link(temporary, path) == 0) {
+        unlink(temporary);
+        return 0;
+    }
+    if (errno != EPERM && errno != ENOSYS && errno != ENOTSUP)
+        return errno;
+    if (lstat(path, &st) == 0) // no links there: looking first is all that is left
+        return EEXIST;
+    return rename(temporary, path) == 0 ? 0 : errno;
+}
+
+static int give_name(const char *temporary, const char *path, bool replace)
+{
+    if (!replace)
+        return give_free_name(temporary, path);
+    return rename(temporary, path) == 0 ? 0 : errno;
+}
+
+int batch_file_finish(FILE *file, const char *path, char *temporary, bool replace)
 {
     errno = 0;
     bool failed = ferror(file) != 0;
@@ -104,8 +130,8 @@ int batch_file_finish(FILE *file, const char *path, char *temporary)
     int error = failed ? (errno ? errno : EIO) : 0;
     if (fclose(file) != 0 && !error)
         error = errno;
-    if (!error && rename(temporary, path) != 0)
-        error = errno;
+    if (!error)
+        error = give_name(temporary, path, replace);
     if (error)
         unlink(temporary);
     free(temporary);
@@ -130,7 +156,7 @@ static int copy_bytes(int from, FILE *to)
     return error;
 }
 
-static int copy(const char *from, const char *to)
+static int copy(const char *from, const char *to, bool replace)
 {
     char *temporary = NULL;
     int fd = open(from, O_RDONLY | O_CLOEXEC);
@@ -141,34 +167,43 @@ static int copy(const char *from, const char *to)
         unlink(temporary);
         free(temporary);
     } else if (file) {
-        error = batch_file_finish(file, to, temporary);
+        error = batch_file_finish(file, to, temporary, replace);
     }
     if (fd >= 0)
         close(fd);
     return error;
 }
 
-int batch_link_or_copy(const char *from, const char *to)
+static int link_over(const char *from, const char *to)
+{
+    char *temporary = temporary_for(to);
+    int error = temporary ? 0 : ENOMEM;
+    if (temporary)
+        unlink(temporary);
+    if (temporary && link(from, temporary) != 0)
+        error = errno;
+    else if (temporary && (error = give_name(temporary, to, true)) != 0)
+        unlink(temporary);
+    free(temporary);
+    return error;
+}
+
+int batch_link_or_copy(const char *from, const char *to, bool replace)
 {
     struct stat a, b;
     char *real = realpath(from, NULL); // a link of a link would dangle elsewhere
-    char *temporary = temporary_for(to);
-    int error = real && temporary ? batch_make_parents(to) : errno;
+    int error = real ? batch_make_parents(to) : errno;
     if (error)
         goto done;
     if (stat(real, &a) == 0 && lstat(to, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
         goto done; // it is that file already; rename would leave both names
-    unlink(temporary);
-    if (link(real, temporary) == 0) {
-        if (rename(temporary, to) != 0) {
-            error = errno;
-            unlink(temporary);
-        }
-    } else {
-        error = copy(real, to);
-    }
+    if (replace)
+        error = link_over(real, to);
+    else if (link(real, to) != 0)
+        error = errno;
+    if (error && (replace || error != EEXIST))
+        error = copy(real, to, replace);
 done:
-    free(temporary);
     free(real);
     return error;
 }

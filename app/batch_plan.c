@@ -105,12 +105,14 @@ static void see(void *user, const batch_record *r, uint64_t where)
         return;
     if (r->when_ms > b->last_ms)
         b->last_ms = r->when_ms;
-    if (p->target && r->state != BATCH_BROKEN && strcmp(r->output, p->target) == 0)
-        p->is_ours = true;
-    if (p->data && r->state != BATCH_BROKEN && strcmp(r->data, p->data) == 0)
-        p->is_data_ours = true;
+    bool is_target = p->target && strcmp(r->output, p->target) == 0;
+    bool is_data = p->data && strcmp(r->data, p->data) == 0;
+    p->is_ours = p->is_ours || (is_target && r->state == BATCH_GOOD);
+    p->is_data_ours = p->is_data_ours || (is_data && r->state == BATCH_GOOD);
     if (r->when_ms < p->when_ms)
         return;
+    p->is_begun = is_target && r->state == BATCH_START;
+    p->is_data_begun = is_data && r->state == BATCH_START;
     p->when_ms = r->when_ms;
     p->known = judge(b, p, r);
     p->out_size = r->out_size;
@@ -124,12 +126,17 @@ app_exit batch_read_history(batch *b)
         p->known = BATCH_NEW;
         p->when_ms = INT64_MIN;
         p->record = 0;
-        p->is_ours = p->is_data_ours = false;
+        p->is_ours = p->is_data_ours = p->is_begun = p->is_data_begun = false;
     }
     b->ended = (batch_record) { .when_ms = INT64_MIN };
     b->last_ms = INT64_MIN;
     batch_history_free(&b->history);
     app_exit result = batch_history_read(b->journals, see, b, &b->history);
+    for (size_t i = 0; i < b->list.count; i++) {
+        batch_picture *p = &b->list.picture[i];
+        p->is_ours = p->is_ours || p->is_begun;
+        p->is_data_ours = p->is_data_ours || p->is_data_begun;
+    }
     if (result == APP_DONE && b->history.damaged && !b->session->values.quiet)
         app_error("warning: %s: %zu damaged %s left out; what they told is done again", b->journals,
                   b->history.damaged, app_plural(b->history.damaged, "line is", "lines are"));

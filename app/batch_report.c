@@ -346,7 +346,7 @@ app_exit batch_write_report(batch *b)
     int error = r.file ? 0 : errno;
     if (r.file) {
         put_page(&r);
-        error = batch_file_finish(r.file, path, temporary);
+        error = batch_file_finish(r.file, path, temporary, true);
     }
     for (size_t i = 0; i < r.label_count; i++)
         free(r.labels[i].label);

@@ -137,6 +137,19 @@ void batch_item_cannot_write(const batch *b, batch_item *item, const char *messa
     batch_item_fail(item, is_hopeless(b, error) ? BATCH_FATAL : BATCH_AGAIN, "%s", message);
 }
 
+void batch_item_taken(const batch *b, batch_item *item, const char *path, const char *output,
+                      const char *data)
+{
+    batch_record record = batch_item_record(b, item, BATCH_START);
+    record.output = output;
+    record.data = data;
+    batch_journal_add(b->journal, &record); // where it fails, so will the next word
+    batch_item_fail(item, BATCH_AGAIN,
+                    "%s: was made by somebody else while the batch ran, so %s is left out; move it "
+                    "away or add --overwrite",
+                    path, item->picture->path);
+}
+
 batch_record batch_item_record(const batch *b, const batch_item *item, batch_state state)
 {
     const batch_picture *p = item->picture;
@@ -158,6 +171,12 @@ static void begin_output(batch *b, batch_item *item)
                         strerror(batch_journal_error(b->journal)));
 }
 
+// What was not there when the batch was planned may be by now, hours later.
+static bool may_replace(const batch *b, const batch_item *item)
+{
+    return b->session->values.overwrite || item->picture->is_ours;
+}
+
 // The file as it is, where its kind is what the output's name says and nothing is to be taken out.
 static bool link_unchanged(const batch *b, batch_item *item)
 {
@@ -171,10 +190,12 @@ static bool link_unchanged(const batch *b, batch_item *item)
         batch_item_fail(item, BATCH_AGAIN, "%s: changed meanwhile; it will be read again", from);
         return true;
     }
-    int error = batch_link_or_copy(from, item->output);
+    int error = batch_link_or_copy(from, item->output, may_replace(b, item));
     char message[1024];
     snprintf(message, sizeof(message), "%s: cannot be written: %s", item->output, strerror(error));
-    if (error)
+    if (error == EEXIST)
+        batch_item_taken(b, item, item->output, NULL, item->picture->data);
+    else if (error)
         batch_item_cannot_write(b, item, message, error);
     return true;
 }
@@ -192,13 +213,14 @@ static void save_picture(const batch *b, sl_ctx *ctx, batch_item *item)
     }
     if (link_unchanged(b, item))
         return;
-    // Whether it may be replaced was decided when the batch was planned.
     sl_save_options options = { .quality = (int)values->quality,
-                                .overwrite = true,
+                                .overwrite = may_replace(b, item),
                                 .strip_metadata = values->strip_metadata };
     errno = 0;
     sl_status status = sl_image_save(ctx, item->image, item->output, &options);
-    if (status != SL_OK)
+    if (status == SL_ERR_EXISTS)
+        batch_item_taken(b, item, item->output, NULL, item->picture->data);
+    else if (status != SL_OK)
         batch_item_cannot_write(b, item, sl_ctx_message(ctx), errno);
 }
 

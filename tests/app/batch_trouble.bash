@@ -154,8 +154,37 @@ check '  named' grep -q 'in/3.png: cannot be read: No such file' "$outside/err"
 cp large.png in/3.png
 rm -rf full
 
-# The output folder is removed while we work
+# What somebody makes meanwhile where a picture will go
 slow=(--dense --tile 128 --threads 1)
+for step in deblur detect; do
+    models=(--model m.safetensors)
+    last=full/9.png
+    if [ $step = detect ]; then
+        models=(--model "$ROOT/tests/data/golden/retina-plain.safetensors")
+        last=full/9.json
+    fi
+    "$SOFTLENS" batch $step in -o full "${models[@]}" --threads 1 --jobs 1 >"$outside/out" \
+        2>"$outside/err" &
+    pid=$!
+    for ((wait = 0; wait < 1000; wait++)); do
+        [ -z "$(find full -maxdepth 1 -type f 2>/dev/null)" ] || break
+        sleep 0.01
+    done
+    echo theirs >"$last"
+    wait "$pid"
+    status=$?
+    check "$step: status 3" test "$status" = 3
+    check '  it is named' grep -qE "$last: (was made by somebody else|exists)" "$outside/err"
+    for again in 1 2; do
+        run batch $step in -o full "${models[@]}"
+        check '  it stays' test "$status" = 3 -a "$(cat "$last")" = theirs
+    done
+    run batch $step in -o full "${models[@]}" --overwrite --json
+    check '  until it may go' test "$status" = 0 -a "$(head -c 6 "$last")" != theirs
+    rm -rf full
+done
+
+# The output folder is removed while we work
 "$SOFTLENS" batch deblur in -o full "${slow[@]}" --json >"$outside/out" 2>"$outside/err" &
 pid=$!
 for ((wait = 0; wait < 1000; wait++)); do

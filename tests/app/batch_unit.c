@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -128,9 +129,9 @@ END_TEST
 
 typedef struct seen {
     size_t count, failed;
-    char name[64];
+    char name[64], output[64];
     uint64_t where;
-    batch_record last;
+    batch_state state;
 } seen;
 
 static void see(void *user, const batch_record *record, uint64_t where)
@@ -139,7 +140,8 @@ static void see(void *user, const batch_record *record, uint64_t where)
     s->count++;
     s->failed += record->state == BATCH_BROKEN;
     s->where = where;
-    s->last = *record;
+    s->state = record->state;
+    snprintf(s->output, sizeof(s->output), "%s", record->output);
     snprintf(s->name, sizeof(s->name), "%s", record->name);
 }
 
@@ -281,20 +283,28 @@ START_TEST(files_are_linked_or_copied)
     put(in_dir("a"), "one");
     ck_assert_int_eq(symlink("a", in_dir("link")), 0);
     put(in_dir("old"), "two");
-    ck_assert_int_eq(batch_link_or_copy(in_dir("link"), in_dir("x/y/new")), 0);
-    ck_assert_int_eq(batch_link_or_copy(in_dir("a"), in_dir("old")), 0);
-    ck_assert_int_eq(batch_link_or_copy(in_dir("a"), in_dir("old")), 0); // it is that file already
+    ck_assert_int_eq(batch_link_or_copy(in_dir("link"), in_dir("x/y/new"), false), 0);
+    ck_assert_int_eq(batch_link_or_copy(in_dir("a"), in_dir("old"), false), EEXIST);
+    ck_assert(holds(in_dir("old"), "two"));
+    ck_assert_int_eq(batch_link_or_copy(in_dir("a"), in_dir("old"), true), 0);
+    for (int replace = 0; replace < 2; replace++) // it is that file already
+        ck_assert_int_eq(batch_link_or_copy(in_dir("a"), in_dir("old"), replace), 0);
     ck_assert_int_eq(stat(in_dir("a"), &a), 0);
     ck_assert_int_eq(lstat(in_dir("x/y/new"), &b), 0);
     ck_assert(a.st_ino == b.st_ino && S_ISREG(b.st_mode));
     ck_assert_int_eq(a.st_nlink, 3); // nothing is left beside them
-    ck_assert_int_eq(batch_link_or_copy(in_dir("none"), in_dir("z")), ENOENT);
-    ck_assert_int_ne(batch_link_or_copy(in_dir("a"), in_dir("a/b")), 0);
+    ck_assert_int_eq(batch_link_or_copy(in_dir("none"), in_dir("z"), false), ENOENT);
+    ck_assert_int_ne(batch_link_or_copy(in_dir("a"), in_dir("a/b"), true), 0);
     // To another file system it is copied.
     char far[64];
     snprintf(far, sizeof(far), "/dev/shm/batch-unit-%ld", (long)getpid());
     if (stat("/dev/shm", &b) == 0 && b.st_dev != a.st_dev && access("/dev/shm", W_OK) == 0) {
-        ck_assert_int_eq(batch_link_or_copy(in_dir("a"), far), 0);
+        ck_assert_int_eq(batch_link_or_copy(in_dir("a"), far, false), 0);
+        ck_assert(holds(far, "one"));
+        put(far, "two");
+        ck_assert_int_eq(batch_link_or_copy(in_dir("a"), far, false), EEXIST);
+        ck_assert(holds(far, "two"));
+        ck_assert_int_eq(batch_link_or_copy(in_dir("a"), far, true), 0);
         ck_assert(holds(far, "one"));
         unlink(far);
     }
@@ -308,7 +318,10 @@ START_TEST(files_appear_whole_or_not_at_all)
     ck_assert_ptr_nonnull(file);
     fputs("table", file);
     ck_assert_int_ne(access(in_dir("t"), F_OK), 0);
-    ck_assert_int_eq(batch_file_finish(file, in_dir("t"), temporary), 0);
+    ck_assert_int_eq(batch_file_finish(file, in_dir("t"), temporary, false), 0);
+    ck_assert(holds(in_dir("t"), "table"));
+    file = batch_file_new(in_dir("t"), &temporary);
+    ck_assert_int_eq(batch_file_finish(file, in_dir("t"), temporary, false), EEXIST);
     ck_assert(holds(in_dir("t"), "table"));
     ck_assert_ptr_null(batch_file_new(in_dir("none/t"), &temporary));
     ck_assert_int_eq(errno, ENOENT);
@@ -375,6 +388,36 @@ START_TEST(changes_are_noticed)
 }
 END_TEST
 
+// A file that appears where a picture goes, after the batch was planned.
+START_TEST(what_appears_meanwhile_stays)
+{
+    app_session session = { .ctx = ctx };
+    batch_shard shard = { 1, 1 };
+    batch b = { .session = &session, .folder = dir, .journals = (char *)in_dir("j") };
+    batch_picture picture = { .path = "p.png", .name = "p.png", .target = "p.png" };
+    batch_history history;
+    seen s = { 0 };
+    ck_assert_int_eq(batch_journal_open(b.journals, &shard, &b.journal), APP_DONE);
+    for (int is_ours = 0; is_ours < 2; is_ours++) {
+        batch_item item = { .picture = &picture, .fd = -1, .found = json_object() };
+        item.output = (char *)in_dir("p.png");
+        ck_ok(sl_image_new(ctx, 4, 3, 3, 8, &item.image));
+        put(item.output, "theirs");
+        picture.is_ours = is_ours;
+        batch_write_item(&b, ctx, &item);
+        ck_assert_int_eq(item.fault, is_ours ? BATCH_FINE : BATCH_AGAIN);
+        ck_assert_int_eq(holds(item.output, "theirs"), !is_ours);
+        ck_assert_int_eq(batch_history_read(b.journals, see, &s, &history), APP_DONE);
+        ck_assert_int_eq(s.state, is_ours ? BATCH_GOOD : BATCH_START);
+        ck_assert_str_eq(s.output, is_ours ? "p.png" : ""); // nothing there is claimed
+        batch_history_free(&history);
+        sl_image_free(item.image);
+        json_decref(item.found);
+    }
+    batch_journal_close(b.journal);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("batch");
@@ -389,5 +432,6 @@ int main(void)
     tcase_add_test(tcase, files_are_linked_or_copied);
     tcase_add_test(tcase, files_appear_whole_or_not_at_all);
     tcase_add_test(tcase, changes_are_noticed);
+    tcase_add_test(tcase, what_appears_meanwhile_stays);
     return run_case("app/batch_unit", tcase);
 }
