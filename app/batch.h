@@ -52,6 +52,8 @@ typedef struct batch_picture {
     dev_t dev;
     ino_t ino;
     uint64_t record;   // where the journals' last word is, plus 1; 0: there is none
+    uint64_t done;     // likewise, the last that says that it is done
+    int64_t done_ms;   // of that one
     uint64_t settings; // then
     uint64_t out_size; // of the file that was written then; UINT64_MAX: none was
     int64_t when_ms;   // of that word
@@ -326,6 +328,8 @@ struct batch {
     uint64_t tile_bytes, item_bytes; // of --memory
     uint64_t settings;
     char *settings_text;
+    uint64_t *sorting; // settings of earlier runs that had the same --sort-into
+    size_t sorting_count;
     batch_list list;
     batch_history history; // what the list's records refer to
     batch_journal *journal;
@@ -353,6 +357,8 @@ void batch_setup_free(batch *b);
 // Which pictures are done by what the journals say, and which are left: b->todo.
 app_exit batch_plan(batch *b);
 app_exit batch_read_history(batch *b); // only what the journals say
+// Whether pictures went into the same --sort-into with these settings.
+bool batch_sorts_alike(const batch *b, uint64_t settings);
 bool batch_is_settled(const batch *b); // nothing happened since this shard ended the last time
 // Without a scan: a picture for every record, which batch_judge_records then holds against
 // b->settings. False: out of memory.

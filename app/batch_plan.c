@@ -91,9 +91,43 @@ bool batch_is_settled(const batch *b)
            b->ended.mtime_ns == (int64_t)b->list.sum;
 }
 
+bool batch_sorts_alike(const batch *b, uint64_t settings)
+{
+    bool is_alike = settings == b->settings;
+    for (size_t i = 0; i < b->sorting_count && !is_alike; i++)
+        is_alike = b->sorting[i] == settings;
+    return is_alike;
+}
+
+static void see_run(batch *b, const batch_record *r)
+{
+    const char *own = b->session->values.sort_into;
+    if (!own || batch_sorts_alike(b, r->settings))
+        return;
+    char *text = app_utf8(own);
+    json_t *root = json_loads(r->detail, 0, NULL), *step;
+    bool is_alike = false;
+    size_t i;
+    json_array_foreach(json_object_get(root, "steps"), i, step)
+    {
+        const char *folder = json_string_value(json_object_get(step, "sort_into"));
+        is_alike = is_alike || (text && folder && strcmp(folder, text) == 0);
+    }
+    uint64_t *grown =
+        is_alike ? reallocarray(b->sorting, b->sorting_count + 1, sizeof(*grown)) : NULL;
+    if (grown) { // else what was sorted then stays where it is
+        b->sorting = grown;
+        grown[b->sorting_count++] = r->settings;
+    }
+    json_decref(root);
+    free(text);
+}
+
 static void see(void *user, const batch_record *r, uint64_t where)
 {
     batch *b = user;
+    if (r->state == BATCH_RUN)
+        see_run(b, r);
     if (r->state == BATCH_END)
         see_end(b, r);
     if (r->state != BATCH_START && r->state != BATCH_GOOD && r->state != BATCH_BROKEN)
@@ -109,6 +143,10 @@ static void see(void *user, const batch_record *r, uint64_t where)
     bool is_data = p->data && strcmp(r->data, p->data) == 0;
     p->is_ours = p->is_ours || (is_target && r->state == BATCH_GOOD);
     p->is_data_ours = p->is_data_ours || (is_data && r->state == BATCH_GOOD);
+    if (r->state == BATCH_GOOD && r->when_ms >= p->done_ms) {
+        p->done = where + 1;
+        p->done_ms = r->when_ms;
+    }
     if (r->when_ms < p->when_ms)
         return;
     p->is_begun = is_target && r->state == BATCH_START;
@@ -124,12 +162,13 @@ app_exit batch_read_history(batch *b)
     for (size_t i = 0; i < b->list.count; i++) {
         batch_picture *p = &b->list.picture[i];
         p->known = BATCH_NEW;
-        p->when_ms = INT64_MIN;
-        p->record = 0;
+        p->when_ms = p->done_ms = INT64_MIN;
+        p->record = p->done = 0;
         p->is_ours = p->is_data_ours = p->is_begun = p->is_data_begun = false;
     }
     b->ended = (batch_record) { .when_ms = INT64_MIN };
     b->last_ms = INT64_MIN;
+    b->sorting_count = 0;
     batch_history_free(&b->history);
     app_exit result = batch_history_read(b->journals, see, b, &b->history);
     for (size_t i = 0; i < b->list.count; i++) {

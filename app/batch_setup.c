@@ -285,6 +285,7 @@ void batch_setup_free(batch *b)
         free(b->model[i]);
     forget_places(b);
     free(b->settings_text);
+    free(b->sorting);
     free(b->refine);
     json_decref(b->notes);
     free(b->todo);

@@ -59,6 +59,61 @@ check 'sorted anew' test "$(find in/sorted -type f | wc -l)" = 4 -a \
     "$(find in/sorted/unknown -type f | wc -l)" = 4
 rm -r in/sorted in/s.csv in/.s.csv.softlens
 
+# What others keep where pictures are sorted to, and journals that were tampered with
+label=$(sed -n 's/^a.png,1,\([^,]*\),.*/\1/p' sorted.csv)
+for how in link copy; do
+    into=kept
+    if [ $how = copy ]; then
+        into=/dev/shm/${work##*/}
+        [ -w /dev/shm ] && [ "$(stat -c %d /dev/shm)" != "$(stat -c %d .)" ] || continue
+    fi
+    mkdir -p "$into/$label"
+    echo theirs >"$into/$label/a.png"
+    run batch classify in -o k.csv --model s.safetensors --sort-into "$into"
+    check "$how: what stands in the way: status 3" test "$status" = 3
+    check '  is named' grep -q "$into/$label/a.png: exists and was not made by a batch" "$outside/err"
+    check '  and stays' test "$(cat "$into/$label/a.png")" = theirs
+    accepted batch classify in -o k.csv --model s.safetensors --sort-into "$into" --overwrite
+    check '  until it may go' cmp in/a.png "$into/$label/a.png"
+    accepted batch classify in -o k.csv --model s.safetensors --sort-into "$into" --top 2
+    accepted batch classify in -o k.csv --model u.safetensors --sort-into "$into"
+    check '  what we sorted moves along' test "$(find "$into" -type f | wc -l)" = 4 -a \
+        "$(find "$into/unknown" -type f | wc -l)" = 4
+    rm "$into/unknown/a.png"
+    echo 'theirs, and longer' >"$into/unknown/a.png"
+    accepted batch classify in -o k.csv --model s.safetensors --sort-into "$into"
+    check '  what is there instead of it stays' grep -q theirs "$into/unknown/a.png"
+    rm -r "$into" k.csv .k.csv.softlens
+done
+tamper() # FROM TO: in the journal of k.csv, with the checksums that it takes
+{
+    while IFS= read -r line; do
+        if [[ $line = *$'\t'* ]]; then
+            line=${line#*$'\t'}
+            line=${line//"$1"/"$2"}
+            printf '%s\t%s\n' "$(printf %s "$line" | gzip -c | tail -c 8 | od -An -tx4 -N 4 | tr -d ' ')" "$line"
+        else
+            printf '%s\n' "$line"
+        fi
+    done <.k.csv.softlens/1-of-1.journal >tampered
+    mv tampered .k.csv.softlens/1-of-1.journal
+}
+for folder in .. . ''; do
+    mkdir -p deep/sorted
+    cp in/a.png in/b.jpg deep
+    accepted batch classify deep -o k.csv --model s.safetensors --sort-into deep/sorted
+    tamper '"sorted":"'"$label" '"sorted":"'"$folder"
+    accepted batch classify deep -o k.csv --model u.safetensors --sort-into deep/sorted
+    check "a journal that says \"$folder\" removes no picture" test -f deep/a.png -a -f deep/b.jpg
+    rm -r deep k.csv .k.csv.softlens
+done
+mkdir -p "deep/$label"
+cp in/a.png "deep/$label"
+accepted batch classify "deep/$label" -o k.csv --model s.safetensors --sort-into deep
+accepted batch classify "deep/$label" -o k.csv --model u.safetensors --sort-into deep
+check 'a picture that lies where it is sorted to stays' test -f "deep/$label/a.png"
+rm -r deep k.csv .k.csv.softlens
+
 # A chain: what is deblurred is what is classified
 accepted batch deblur,classify in -o out --model s.safetensors --model m.safetensors --sort-into s3
 check 'pictures and labels' test -f out/sub/d.jpg -a -f out/labels.csv
