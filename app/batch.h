@@ -180,7 +180,8 @@ void batch_history_free(batch_history *history);
 
 // ---- batch_files.c: files beside those of the library
 
-bool batch_hash_fd(int fd, char hash[BATCH_HASH_BYTES]); // from its begin to its end
+// From its begin to its end. False: it cannot be read, or we were interrupted; the hash is "".
+bool batch_hash_fd(int fd, char hash[BATCH_HASH_BYTES]);
 bool batch_hash_file(const char *path, char hash[BATCH_HASH_BYTES]);
 // Makes the folders above a file. 0 or an errno.
 int batch_make_parents(const char *path);
@@ -401,7 +402,7 @@ void batch_workers_free(batch *b);
 // Does b->todo. APP_DONE: all were dealt with, be it as failures.
 app_exit batch_run(batch *b);
 // Opens, hashes, measures and decodes.
-void batch_open_item(batch_item *item);
+void batch_open_item(const batch *b, batch_item *item);
 uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_extent *extent);
 void batch_decode_item(const batch *b, sl_ctx *ctx, const batch_extent *extent, batch_item *item);
 void batch_compute_item(batch_worker *worker, batch_item *item);

@@ -209,7 +209,10 @@ static int write_sorted(const batch *b, batch_item *item)
     int error = path ? batch_link_or_copy(file, path, may_replace(b, item, path, &before)) : ENOMEM;
     if (error == EEXIST && has_same_bytes(path, file)) // a copy that a killed run left
         error = 0;
-    if (error == EEXIST) {
+    if (error == EEXIST && app_interrupted()) { // before it was known whether they are
+        batch_item_fail(item, BATCH_DROPPED, "interrupted");
+        error = 0;
+    } else if (error == EEXIST) {
         batch_item_fail(item, BATCH_AGAIN,
                         "%s: exists and was not made by a batch, so %s is not sorted there; name "
                         "another --sort-into or add --overwrite",

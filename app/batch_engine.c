@@ -248,7 +248,7 @@ static void prepare_item(engine *e, sl_ctx *ctx, batch_item *item)
     const batch *b = e->b;
     batch_extent extent = { 0 };
     double start = app_seconds();
-    batch_open_item(item);
+    batch_open_item(b, item);
     if (item->fault != BATCH_FINE || is_done_before(b, item)) {
         settle(e, item);
         return;

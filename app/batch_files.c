@@ -24,7 +24,7 @@ bool batch_hash_fd(int fd, char hash[BATCH_HASH_BYTES])
     off_t at = 0;
     ssize_t got = bytes ? 1 : -1;
     sha256_init(&sha);
-    while (got > 0) {
+    while (got > 0 && !app_interrupted()) {
         got = pread(fd, bytes, STEP, at);
         if (got < 0 && errno == EINTR) {
             got = 1;
@@ -35,7 +35,8 @@ bool batch_hash_fd(int fd, char hash[BATCH_HASH_BYTES])
         at += got > 0 ? got : 0;
     }
     sha256_digest(&sha, sizeof(digest), digest);
-    for (size_t i = 0; i < sizeof(digest); i++)
+    *hash = '\0';
+    for (size_t i = 0; i < sizeof(digest) && got == 0; i++)
         snprintf(hash + 2 * i, 3, "%02x", digest[i]);
     free(bytes);
     return got == 0;

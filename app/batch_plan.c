@@ -24,7 +24,9 @@ app_exit batch_find_settings(batch *b)
     for (size_t i = 0; i < b->step_count && result == APP_DONE; i++) {
         char hash[BATCH_HASH_BYTES] = "";
         json_t *step = json_object();
-        if (!batch_hash_file(b->model[i], hash)) {
+        if (!batch_hash_file(b->model[i], hash) && app_interrupted()) {
+            result = app_fail(b->session, SL_ERR_CANCELLED);
+        } else if (!*hash) {
             app_error("%s: cannot be read: %s", b->model[i], strerror(errno));
             result = APP_FAILED;
         }

@@ -14,6 +14,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#define DEFAULT_PIXELS 200000000u
+#define METADATA_BYTES ((uint64_t)64 << 20)
 #define UNKNOWN_PIXELS 4000000u // what a file may hold that does not say
 #define LEAST_SPACE 65536u      // bytes; a disk with less is full
 #define ROWS_SUMMED 1536        // of the floats in which tiles are put together
@@ -34,7 +36,20 @@ static int64_t time_of(const struct stat *st)
     return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
 }
 
-void batch_open_item(batch_item *item)
+static uint64_t most_pixels(const batch *b)
+{
+    const app_values *values = &b->session->values;
+    return values->max_pixels ? values->max_pixels : DEFAULT_PIXELS;
+}
+
+// As the decoder sees it, which a file with more would not get by: reading it takes long.
+static uint64_t most_bytes(const batch *b)
+{
+    uint64_t pixels = most_pixels(b);
+    return pixels < (UINT64_MAX - METADATA_BYTES) / 8 ? 8 * pixels + METADATA_BYTES : UINT64_MAX;
+}
+
+void batch_open_item(const batch *b, batch_item *item)
 {
     const char *path = item->picture->path;
     struct stat st;
@@ -48,14 +63,22 @@ void batch_open_item(batch_item *item)
     item->mtime_ns = time_of(&st);
     if (!S_ISREG(st.st_mode))
         batch_item_fail(item, BATCH_AGAIN, "%s: is no file any more", path);
-    else if (!batch_hash_fd(item->fd, item->hash))
+    else if (item->size > most_bytes(b))
+        batch_item_fail(item, BATCH_BAD,
+                        "%s: %llu MiB are more than a picture of %llu pixels needs; leave it out "
+                        "with --exclude or raise --max-pixels",
+                        path, (unsigned long long)(item->size >> 20),
+                        (unsigned long long)most_pixels(b));
+    else if (!batch_hash_fd(item->fd, item->hash) && app_interrupted())
+        batch_item_fail(item, BATCH_DROPPED, "interrupted");
+    else if (!*item->hash)
         batch_item_fail(item, BATCH_AGAIN, "%s: cannot be read: %s", path, strerror(errno));
 }
 
 // The file, the pixels as read, changed and coded again, and the floats of a row of tiles.
 uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_extent *extent)
 {
-    uint64_t limit = b->session->values.max_pixels ? b->session->values.max_pixels : 200000000u;
+    uint64_t limit = most_pixels(b);
     uint64_t width = extent->width ? extent->width : 2000,
              height = extent->height ? extent->height : 2000;
     uint64_t bytes = extent->pixel_bytes ? extent->pixel_bytes : 8;
@@ -82,7 +105,7 @@ void batch_decode_item(const batch *b, sl_ctx *ctx, const batch_extent *extent, 
 {
     const app_values *values = &b->session->values;
     uint64_t pixels = extent->width ? extent->width * extent->height : UNKNOWN_PIXELS;
-    sl_load_options options = { .max_pixels = values->max_pixels ? values->max_pixels : 200000000u,
+    sl_load_options options = { .max_pixels = most_pixels(b),
                                 .allow_truncated = values->allow_truncated };
     // No more than room was made for.
     if (pixels < options.max_pixels)

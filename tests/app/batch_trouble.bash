@@ -63,6 +63,23 @@ if [ -x /usr/bin/time ] && ! grep -q __asan_init "$SOFTLENS"; then
 fi
 rm -rf in out
 
+# Files that are no pictures by their size alone, and long ones
+mkdir in
+cp p.png in
+if truncate -s 4T in/a.jpg 2>/dev/null; then
+    timeout 60 "$SOFTLENS" batch deblur in -o out --json >"$outside/out" 2>"$outside/err"
+    status=$?
+    check 'a file of 4 TiB is not read: status 3' test "$status" = 3
+    check '  and named' grep -q 'in/a.jpg: 4194304 MiB are more than' "$outside/err"
+    says '"done":1,.*"failed":1,'
+    env --default-signal=INT,TERM timeout -k 60 -s TERM 3 "$SOFTLENS" batch deblur in -o out \
+        --max-pixels 1000000000000 >"$outside/out" 2>"$outside/err"
+    status=$?
+    check 'nor does one that is read hold up the end' test "$status" = 124
+    check '  which is told' grep -q interrupted "$outside/err"
+fi
+rm -rf in out
+
 # Larger than the memory that there is
 make picture big.png 4000x3000
 mkdir in

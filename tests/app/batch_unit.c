@@ -336,8 +336,10 @@ END_TEST
 static void open_picture(batch_picture *picture, batch_item *item)
 {
     *picture = (batch_picture) { .path = in_dir("p.png"), .name = "p.png" };
+    app_session session = { .ctx = ctx };
+    batch b = { .session = &session };
     *item = (batch_item) { .picture = picture, .fd = -1 };
-    batch_open_item(item);
+    batch_open_item(&b, item);
 }
 
 START_TEST(changes_are_noticed)
