@@ -359,6 +359,7 @@ static int run(app_session *session, int count, char **operands)
     if (is_merge && count != 2)
         return app_usage(session->command, "merge takes one name: the output of the batch");
     app_exit result = is_merge ? batch_merge(&b, operands[1]) : work(&b, count, operands);
+    result = batch_close_log(&b, result);
     batch_workers_free(&b);
     batch_journal_close(b.journal);
     batch_history_free(&b.history);

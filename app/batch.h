@@ -335,6 +335,7 @@ struct batch {
     batch_history history; // what the list's records refer to
     batch_journal *journal;
     FILE *log;
+    int log_error;      // errno of the first line that was lost; told
     batch_record ended; // this shard's last BATCH_END, without its strings
     int64_t last_ms;    // of the last word on any picture of the list
     size_t *todo, todo_count;
@@ -354,6 +355,10 @@ app_exit batch_find_places(batch *b); // needs the steps and the shard
 char *batch_table_name(const batch_shard *shard, const char *path);
 char *batch_table_path(const batch *b, const batch_step *step); // without the shard; malloc'ed
 app_exit batch_open_log(batch *b);                              // APP_FAILED: printed
+// Any thread: a line could not be written. Said once.
+void batch_lose_log(batch *b, int error);
+// What the run ends with: a log that is not whole is no success.
+app_exit batch_close_log(batch *b, app_exit result);
 void batch_setup_free(batch *b);
 // Which pictures are done by what the journals say, and which are left: b->todo.
 app_exit batch_plan(batch *b);

@@ -242,6 +242,28 @@ app_exit batch_open_log(batch *b)
     return APP_FAILED;
 }
 
+void batch_lose_log(batch *b, int error)
+{
+    char message[1024];
+    pthread_mutex_lock(&b->print);
+    bool is_first = !b->log_error;
+    if (is_first)
+        b->log_error = error ? error : EIO;
+    pthread_mutex_unlock(&b->print);
+    snprintf(message, sizeof(message), "--log %s: cannot be written: %s; lines of it are missing",
+             b->session->values.log, strerror(b->log_error));
+    if (is_first)
+        batch_say(b, message);
+}
+
+app_exit batch_close_log(batch *b, app_exit result)
+{
+    if (b->log && fclose(b->log) != 0)
+        batch_lose_log(b, errno);
+    b->log = NULL;
+    return b->log_error && result != APP_INTERRUPTED ? APP_FAILED : result;
+}
+
 // A picture to be deblurred keeps all processors busy for long, and is decoded beside it. One to be
 // labelled is as much work to decode as to look at: each gets half of them.
 static void share_processors(batch *b)
@@ -291,6 +313,4 @@ void batch_setup_free(batch *b)
     free(b->todo);
     if (b->watch >= 0)
         close(b->watch);
-    if (b->log)
-        fclose(b->log);
 }

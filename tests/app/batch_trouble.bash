@@ -145,6 +145,15 @@ run batch deblur in -o full
 check '  and without the limit all of it' diff -r -x .softlens calm full
 rm -rf full
 
+# A log that cannot be written
+if [ -w /dev/full ]; then
+    run batch deblur in -o full --json --log /dev/full
+    check 'a log on a full disk: status 1' test "$status" = 1
+    check '  told once' test "$(grep -c -- '--log /dev/full: .*No space' "$outside/err")" = 1
+    says '"done":12,'
+    rm -rf full
+fi
+
 # Starts a batch that waits for names on 3, after the first half of the pictures.
 start()
 {
