@@ -188,6 +188,8 @@ int batch_make_parents(const char *path);
 // `to` becomes the same file as `from`, or a copy of it. 0 or an errno: EEXIST where another file
 // is there and is not to be replaced.
 int batch_link_or_copy(const char *from, const char *to, bool replace);
+// DIR/.NAME.LETTERS.part, another one each time: several processes may write to one name. malloc'ed
+char *batch_temporary(const char *path);
 // Opens a file that will be `path`, and gives it its name or takes it away. 0 or an errno, EEXIST
 // as above.
 FILE *batch_file_new(const char *path, char **temporary);

@@ -8,9 +8,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,24 +67,34 @@ int batch_make_parents(const char *path)
     return error;
 }
 
-// DIR/.NAME.batch.part: always the same, so that the next try writes over what a kill left.
-static char *temporary_for(const char *path)
+// How much of a name goes into that of its temporary file: 200 bytes, and no half character.
+static size_t kept_bytes(const char *name)
+{
+    size_t keep = strlen(name);
+    if (keep > 200)
+        for (keep = 200; keep > 0 && ((unsigned char)name[keep] & 0xC0) == 0x80;)
+            keep--;
+    return keep;
+}
+
+char *batch_temporary(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     char *out = NULL;
-    int keep = strlen(name) > 200 ? 200 : (int)strlen(name);
-    if (asprintf(&out, "%.*s.%.*s.batch.part", (int)(name - path), path, keep, name) < 0)
+    uint64_t number = 0;
+    if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
+        number = (uint64_t)getpid() << 20 ^ (uint64_t)(app_seconds() * 1e9);
+    if (asprintf(&out, "%.*s.%.*s.%016" PRIx64 ".part", (int)(name - path), path,
+                 (int)kept_bytes(name), name, number) < 0)
         return NULL;
     return out;
 }
 
 FILE *batch_file_new(const char *path, char **temporary)
 {
-    *temporary = temporary_for(path);
+    *temporary = batch_temporary(path);
     if (!*temporary)
         return NULL;
-    // A link that somebody laid there is removed, not followed.
-    unlink(*temporary);
     int fd = open(*temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (file)
@@ -177,10 +189,8 @@ static int copy(const char *from, const char *to, bool replace)
 
 static int link_over(const char *from, const char *to)
 {
-    char *temporary = temporary_for(to);
+    char *temporary = batch_temporary(to);
     int error = temporary ? 0 : ENOMEM;
-    if (temporary)
-        unlink(temporary);
     if (temporary && link(from, temporary) != 0)
         error = errno;
     else if (temporary && (error = give_name(temporary, to, true)) != 0)
@@ -248,16 +258,13 @@ bool batch_find_files(const char *folder, const char *ending, char ***paths, siz
     return ok;
 }
 
-// The library writes to DIR/.NAME.XXXXXX.part (NAME cut at 200 bytes), we to .NAME.batch.part.
+// The library's temporary files are called as ours are, with fewer letters.
 void batch_remove_parts(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     char *folder = slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
-    size_t keep = strlen(name), count = 0;
+    size_t keep = kept_bytes(name), count = 0;
     char **parts = NULL;
-    if (keep > 200)
-        for (keep = 200; keep > 0 && ((unsigned char)name[keep] & 0xC0) == 0x80;)
-            keep--;
     if (folder && batch_find_files(folder, ".part", &parts, &count)) {
         for (size_t i = 0; i < count; i++) {
             const char *part = strrchr(parts[i], '/') + 1;

@@ -96,6 +96,7 @@ static void put_picture(const batch *b, FILE *file, const batch_picture *p)
 app_exit batch_write_labels(const batch *b, const char *path)
 {
     char *temporary = NULL;
+    batch_remove_parts(path); // of a run that was killed: the shard's lock is ours
     FILE *file = batch_file_new(path, &temporary);
     int error = file ? 0 : errno;
     if (file) {

@@ -279,12 +279,14 @@ static void put_failures(const report *r)
 
 static void put_image(const report *r, const char *path, const char *what)
 {
-    char *scratch = batch_join(r->b->journals, "thumbnail.jpg");
+    char *place = batch_join(r->b->journals, "thumbnail.jpg");
+    char *scratch = place ? batch_temporary(place) : NULL; // other shards write reports, too
     char *coded = scratch ? batch_thumbnail(r->b->session->ctx, path, scratch) : NULL;
     if (coded)
         fprintf(r->file, "<img alt=\"%s\" src=\"data:image/jpeg;base64,%s\">\n", what, coded);
     free(coded);
     free(scratch);
+    free(place);
 }
 
 static void put_pictures(const report *r)

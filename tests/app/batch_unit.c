@@ -331,6 +331,32 @@ START_TEST(files_appear_whole_or_not_at_all)
 }
 END_TEST
 
+START_TEST(two_writers_of_one_file_stay_apart)
+{
+    static const char *const texts[] = { "first", "second" };
+    FILE *file[2];
+    char *temporary[2];
+    for (int i = 0; i < 2; i++) {
+        file[i] = batch_file_new(in_dir("t"), &temporary[i]);
+        ck_assert_ptr_nonnull(file[i]);
+        fputs(texts[i], file[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(batch_file_finish(file[i], in_dir("t"), temporary[i], true), 0);
+        ck_assert(holds(in_dir("t"), texts[i]));
+    }
+    // What is left of one that was killed goes, also of a name that was cut.
+    char name[256] = "";
+    for (int i = 0; i < 80; i++)
+        strcat(name, "\xe2\x82\xac");
+    file[0] = batch_file_new(in_dir(name), &temporary[0]);
+    ck_assert_ptr_nonnull(file[0]);
+    batch_remove_parts(in_dir(name));
+    ck_assert_int_ne(access(temporary[0], F_OK), 0);
+    ck_assert_int_eq(batch_file_finish(file[0], in_dir(name), temporary[0], true), ENOENT);
+}
+END_TEST
+
 // ---- pictures that change under our hands
 
 static void open_picture(batch_picture *picture, batch_item *item)
@@ -433,6 +459,7 @@ int main(void)
     tcase_add_test(tcase, leftovers_of_a_picture_are_its_own);
     tcase_add_test(tcase, files_are_linked_or_copied);
     tcase_add_test(tcase, files_appear_whole_or_not_at_all);
+    tcase_add_test(tcase, two_writers_of_one_file_stay_apart);
     tcase_add_test(tcase, changes_are_noticed);
     tcase_add_test(tcase, what_appears_meanwhile_stays);
     return run_case("app/batch_unit", tcase);
