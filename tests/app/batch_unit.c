@@ -70,6 +70,67 @@ START_TEST(slices_stay_as_they_are)
 }
 END_TEST
 
+// ---- places in the output
+
+static int without_case(const void *a, const void *b)
+{
+    return strcasecmp(((const batch_picture *)a)->target, ((const batch_picture *)b)->target);
+}
+
+START_TEST(however_many_names_are_alike_they_get_a_number_each)
+{
+    app_session session = { .ctx = ctx };
+    batch_list list = { 0 };
+    const struct stat st = { .st_size = 1 };
+    for (unsigned i = 0; i < 4096; i++) {
+        char name[] = "abcdefghijkl.png";
+        for (unsigned c = 0; c < 12; c++)
+            if (i >> c & 1)
+                name[c] = (char)(name[c] - 'a' + 'A');
+        ck_assert(batch_list_add(&list, name, name, &st));
+    }
+    ck_assert(batch_list_add(&list, "Abcdefghijkl~7.png", "Abcdefghijkl~7.png", &st));
+    ck_assert_int_eq(batch_name_targets(&session, true, &list), APP_DONE);
+    ck_assert_str_eq(list.picture[4096].target, "Abcdefghijkl~7.png"); // its own
+    for (size_t i = 0; i < list.count; i++) {
+        const char *mark = strchr(list.picture[i].target, '~');
+        ck_assert(!mark || !strchr(mark + 1, '~'));
+    }
+    qsort(list.picture, list.count, sizeof(*list.picture), without_case);
+    for (size_t i = 1; i < list.count; i++)
+        ck_assert(without_case(&list.picture[i - 1], &list.picture[i]) != 0);
+    batch_list_free(&list);
+}
+END_TEST
+
+START_TEST(long_names_stay_within_what_is_allowed)
+{
+    app_session session = { .ctx = ctx, .values.format = "png" };
+    batch_list list = { 0 };
+    const struct stat st = { .st_size = 1 };
+    for (char c = '0'; c < '6'; c++) { // 2 + 246 + 5 + 4 bytes; they differ where they are cut
+        char name[300] = "d/";
+        for (int i = 0; i < 82; i++)
+            strcat(name, "\xe2\x82\xac");
+        snprintf(name + strlen(name), 12, "xxxx%c.%s", c, c % 2 ? "JPG" : "jpg");
+        ck_assert(batch_list_add(&list, name, name, &st));
+    }
+    ck_assert_int_eq(batch_name_targets(&session, false, &list), APP_DONE);
+    ck_assert_int_eq(batch_name_data(false, &list), APP_DONE);
+    for (size_t i = 0; i < list.count; i++) {
+        const batch_picture *p = &list.picture[i];
+        ck_assert_uint_le(strlen(p->target + 2), 255);
+        ck_assert_uint_le(strlen(p->data + 2), 255);
+        ck_assert_str_eq(strrchr(p->data, '.'), ".json");
+        for (size_t k = 0; k < i; k++) {
+            ck_assert_str_ne(p->target, list.picture[k].target);
+            ck_assert_str_ne(p->data, list.picture[k].data);
+        }
+    }
+    batch_list_free(&list);
+}
+END_TEST
+
 // ---- heads of pictures
 
 static bool peek(const void *bytes, size_t size, batch_extent *out)
@@ -235,6 +296,33 @@ START_TEST(damage_is_seen)
         batch_history_free(&history);
     }
     close(fd);
+}
+END_TEST
+
+// Sixty thousand shards of a hundred thousand, in any order.
+START_TEST(a_journal_of_many_shards_is_merged_at_once)
+{
+    app_session session = { .ctx = ctx };
+    batch b = { .session = &session, .watch = -1 };
+    batch_shard shard = { 1, 1 };
+    batch_journal *journal = NULL;
+    ck_assert_int_eq(batch_journal_open(in_dir(BATCH_FOLDER), &shard, &journal), APP_DONE);
+    for (unsigned i = 0; i < 60000; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "%u/100000", i * 7919 % 100000 + 1);
+        const batch_record record = { .state = BATCH_RUN,
+                                      .settings = 7,
+                                      .name = name,
+                                      .detail = "{\"steps\":[{\"step\":\"classify\"}]}" };
+        ck_assert(batch_journal_add(journal, &record));
+    }
+    batch_journal_close(journal);
+    clock_t began = clock();
+    ck_assert_int_eq(batch_merge(&b, dir), APP_FAILED); // it is not complete
+    ck_assert((double)(clock() - began) / CLOCKS_PER_SEC < 15);
+    batch_history_free(&b.history);
+    batch_list_free(&b.list);
+    batch_setup_free(&b);
 }
 END_TEST
 
@@ -452,10 +540,13 @@ int main(void)
     tcase_add_test(tcase, any_name_goes_through_a_line);
     tcase_add_test(tcase, malformed_escapes_are_refused);
     tcase_add_test(tcase, slices_stay_as_they_are);
+    tcase_add_test(tcase, however_many_names_are_alike_they_get_a_number_each);
+    tcase_add_test(tcase, long_names_stay_within_what_is_allowed);
     tcase_add_test(tcase, heads_tell_the_size);
     tcase_add_test(tcase, noise_is_no_picture);
     tcase_add_test(tcase, records_come_back);
     tcase_add_test(tcase, damage_is_seen);
+    tcase_add_test(tcase, a_journal_of_many_shards_is_merged_at_once);
     tcase_add_test(tcase, leftovers_of_a_picture_are_its_own);
     tcase_add_test(tcase, files_are_linked_or_copied);
     tcase_add_test(tcase, files_appear_whole_or_not_at_all);
