@@ -104,6 +104,8 @@ typedef struct batch_walk {
     int watch;         // every folder is put on this watch; -1: none
     bool is_unwatched; // where there are more folders than watches
 } batch_walk;
+// Nanoseconds since 1970; of what lies beyond 1677 or 2262, the last that there are.
+int64_t batch_time_ns(const struct timespec *time);
 bool batch_list_add(batch_list *list, const char *path, const char *name, const struct stat *st);
 // A folder's pictures; `prefix` is put before their names ("" or "x/"). False: out of memory.
 bool batch_walk_folder(batch_walk *walk, const char *path, const char *prefix);

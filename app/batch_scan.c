@@ -26,7 +26,7 @@ static app_exit read_newer(const app_session *session, int64_t *out)
     if (!text)
         return APP_DONE;
     if (stat(text, &st) == 0) {
-        *out = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+        *out = batch_time_ns(&st.st_mtim);
         return APP_DONE;
     }
     for (size_t i = 0; i < APP_LEN(forms); i++) {
@@ -34,7 +34,7 @@ static app_exit read_newer(const app_session *session, int64_t *out)
         const char *end = strptime(text, forms[i], &tm);
         time_t seconds = end && !*end ? mktime(&tm) : -1;
         if (seconds != -1) {
-            *out = seconds * INT64_C(1000000000);
+            *out = batch_time_ns(&(struct timespec) { .tv_sec = seconds });
             return APP_DONE;
         }
     }

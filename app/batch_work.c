@@ -31,11 +31,6 @@ void batch_item_fail(batch_item *item, batch_fault fault, const char *format, ..
     va_end(args);
 }
 
-static int64_t time_of(const struct stat *st)
-{
-    return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
-}
-
 static uint64_t most_pixels(const batch *b)
 {
     const app_values *values = &b->session->values;
@@ -60,7 +55,7 @@ void batch_open_item(const batch *b, batch_item *item)
         return;
     }
     item->size = (uint64_t)st.st_size;
-    item->mtime_ns = time_of(&st);
+    item->mtime_ns = batch_time_ns(&st.st_mtim);
     if (!S_ISREG(st.st_mode))
         batch_item_fail(item, BATCH_AGAIN, "%s: is no file any more", path);
     else if (item->size > most_bytes(b))
@@ -96,7 +91,7 @@ static void check_unchanged(batch_item *item)
 {
     struct stat st;
     if (fstat(item->fd, &st) != 0 || (uint64_t)st.st_size != item->size ||
-        time_of(&st) != item->mtime_ns)
+        batch_time_ns(&st.st_mtim) != item->mtime_ns)
         batch_item_fail(item, BATCH_AGAIN, "%s: changed while it was read; it will be read again",
                         item->picture->path);
 }
@@ -209,7 +204,7 @@ static bool link_unchanged(const batch *b, batch_item *item)
         app_format_of_name(item->output) != sl_image_kind(item->image))
         return false;
     if (stat(from, &st) != 0 || (uint64_t)st.st_size != item->size ||
-        time_of(&st) != item->mtime_ns) {
+        batch_time_ns(&st.st_mtim) != item->mtime_ns) {
         batch_item_fail(item, BATCH_AGAIN, "%s: changed meanwhile; it will be read again", from);
         return true;
     }

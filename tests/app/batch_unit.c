@@ -131,6 +131,22 @@ START_TEST(long_names_stay_within_what_is_allowed)
 }
 END_TEST
 
+START_TEST(times_that_have_no_number_are_the_last_that_have_one)
+{
+    static const struct {
+        struct timespec time;
+        int64_t ns;
+    } cases[] = { { { 1, 5 }, 1000000005 },
+                  { { -1, 5 }, -999999995 },
+                  { { 9223372036, 854775807 }, INT64_MAX },
+                  { { 9223372036, 854775808 }, INT64_MAX },
+                  { { 13569465600, 0 }, INT64_MAX }, // 2400
+                  { { -13569465600, 0 }, INT64_MIN + 1 } };
+    for (size_t i = 0; i < APP_LEN(cases); i++)
+        ck_assert_int_eq(batch_time_ns(&cases[i].time), cases[i].ns);
+}
+END_TEST
+
 // ---- heads of pictures
 
 static bool peek(const void *bytes, size_t size, batch_extent *out)
@@ -542,6 +558,7 @@ int main(void)
     tcase_add_test(tcase, slices_stay_as_they_are);
     tcase_add_test(tcase, however_many_names_are_alike_they_get_a_number_each);
     tcase_add_test(tcase, long_names_stay_within_what_is_allowed);
+    tcase_add_test(tcase, times_that_have_no_number_are_the_last_that_have_one);
     tcase_add_test(tcase, heads_tell_the_size);
     tcase_add_test(tcase, noise_is_no_picture);
     tcase_add_test(tcase, records_come_back);
