@@ -264,6 +264,18 @@ static app_exit journal_run(batch *b, batch_state state)
     return APP_FAILED;
 }
 
+// Once, also where --watch looks again.
+static void warn_of_links(const batch *b)
+{
+    const batch_list *list = &b->list;
+    char more[64] = "";
+    if (list->dangling == 0 || b->journal || b->session->values.quiet)
+        return;
+    if (list->dangling > 1)
+        snprintf(more, sizeof(more), ", and so are %zu more", list->dangling - 1);
+    app_error("warning: %s: leads to no file and is left out%s", list->first_dangling, more);
+}
+
 static app_exit look(batch *b, int count, char **operands)
 {
     batch_list_free(&b->list); // of the pass before
@@ -272,6 +284,8 @@ static app_exit look(batch *b, int count, char **operands)
     bool dry = b->session->values.dry_run;
     if (result == APP_DONE && app_interrupted())
         result = app_fail(b->session, SL_ERR_CANCELLED);
+    if (result == APP_DONE)
+        warn_of_links(b);
     if (result == APP_DONE)
         result = batch_check_places(b);
     if (result == APP_DONE && !dry)

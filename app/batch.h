@@ -74,11 +74,13 @@ typedef struct batch_list {
     batch_file_id *id;      // of all pictures, those of other shards too, sorted
     size_t id_count;
     size_t count, capacity;
-    size_t failed;  // folders and names that cannot be read; printed
-    size_t skipped; // files that are no pictures
-    size_t links;   // to folders, not followed
-    uint64_t total; // pictures before this shard's were picked
-    uint64_t sum;   // of all their names' hashes: shards of one tree agree on it
+    size_t failed;              // folders and names that cannot be read; printed
+    size_t skipped;             // files that are no pictures
+    size_t links;               // to folders, not followed
+    size_t dangling;            // of those skipped: links called as pictures are, to no file
+    const char *first_dangling; // path
+    uint64_t total;             // pictures before this shard's were picked
+    uint64_t sum;               // of all their names' hashes: shards of one tree agree on it
     batch_texts texts;
 } batch_list;
 

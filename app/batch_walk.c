@@ -129,6 +129,14 @@ static bool enter(const folder *f, const char *path, const char *name, const str
     return ok;
 }
 
+static bool note_dangling(batch_list *list, const char *path)
+{
+    list->skipped++;
+    if (list->dangling++ == 0)
+        list->first_dangling = batch_texts_add(&list->texts, path);
+    return list->first_dangling != NULL;
+}
+
 static bool see(const folder *f, const char *entry)
 {
     char *path = batch_join(f->path, entry), *name = NULL;
@@ -146,6 +154,8 @@ static bool see(const folder *f, const char *entry)
         bool is_there = !is_link || fstatat(f->fd, entry, &st, 0) == 0;
         if (is_link && is_there && S_ISDIR(st.st_mode))
             f->walk->list->links++;
+        else if (!is_there && batch_walk_wants(f->walk, name, &st))
+            ok = note_dangling(f->walk->list, path);
         else if (!is_there || !S_ISREG(st.st_mode) || !batch_walk_wants(f->walk, name, &st))
             f->walk->list->skipped++;
         else
