@@ -186,7 +186,7 @@ static const app_option rows[] = {
 
 // ---- the sum of it
 
-static void print_summary(const batch *b)
+static void print_summary(const batch *b, bool is_interrupted)
 {
     const batch_counts *c = &b->counts;
     double seconds = b->seconds;
@@ -202,6 +202,7 @@ static void print_summary(const batch *b)
         json_object_set_new(o, "failed_before", json_integer((json_int_t)c->known_failed));
         json_object_set_new(o, "seconds", json_real(seconds));
         json_object_set_new(o, "pictures_per_second", json_real(rate));
+        json_object_set_new(o, "interrupted", json_boolean(is_interrupted));
         char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
         if (text)
             app_put_line(text);
@@ -264,14 +265,34 @@ static app_exit journal_run(batch *b, batch_state state)
     return APP_FAILED;
 }
 
+// Once, also where --watch looks again.
+static void warn_of_links(const batch *b)
+{
+    const batch_list *list = &b->list;
+    char more[64] = "";
+    if (list->dangling == 0 || b->journal || b->session->values.quiet)
+        return;
+    if (list->dangling > 1)
+        snprintf(more, sizeof(more), ", and so are %zu more", list->dangling - 1);
+    app_error("warning: %s: leads to no file and is left out%s", list->first_dangling, more);
+}
+
 static app_exit look(batch *b, int count, char **operands)
 {
-    batch_list_free(&b->list); // of the pass before
+    batch_list_free(&b->list); // of the pass before, as is what was counted
+    b->counts = (batch_counts) { 0 };
+    b->seconds = 0;
     app_exit result = batch_scan(b->session, count, operands, b->writes_pictures ? b->folder : NULL,
                                  b->watch, &b->list);
     bool dry = b->session->values.dry_run;
     if (result == APP_DONE && app_interrupted())
         result = app_fail(b->session, SL_ERR_CANCELLED);
+    if (result == APP_DONE)
+        warn_of_links(b);
+    if (result == APP_DONE)
+        result = batch_check_places(b);
+    if (result == APP_DONE && !dry)
+        result = batch_open_log(b);
     if (result == APP_DONE && !dry && !b->journal)
         result = batch_journal_open(b->journals, &b->shard, &b->journal);
     bool ignore_case = b->session->values.ignore_case || (!dry && batch_ignores_case(b->journals));
@@ -307,14 +328,17 @@ static app_exit conclude(batch *b, app_exit result)
         result = journal_run(b, BATCH_END);
     if (result == APP_INTERRUPTED)
         app_error("interrupted; the same command goes on from here");
-    if (result == APP_DONE || c->done || c->failed)
-        print_summary(b);
+    bool is_cut = result == APP_INTERRUPTED;
+    if (result == APP_DONE || c->done || c->failed || (is_cut && b->session->values.json))
+        print_summary(b, is_cut);
     return result == APP_DONE && (c->failed || c->known_failed) ? APP_SOME_FAILED : result;
 }
 
 static app_exit pass(batch *b, int count, char **operands)
 {
     app_exit result = look(b, count, operands);
+    if (result == APP_INTERRUPTED && b->session->values.json)
+        print_summary(b, true);
     if (result != APP_DONE)
         return result;
     if (b->list.count == 0 && b->list.failed == 0 && b->shard.count == 1 && b->watch < 0) {
@@ -355,6 +379,7 @@ static int run(app_session *session, int count, char **operands)
     if (is_merge && count != 2)
         return app_usage(session->command, "merge takes one name: the output of the batch");
     app_exit result = is_merge ? batch_merge(&b, operands[1]) : work(&b, count, operands);
+    result = batch_close_log(&b, result);
     batch_workers_free(&b);
     batch_journal_close(b.journal);
     batch_history_free(&b.history);

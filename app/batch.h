@@ -52,22 +52,35 @@ typedef struct batch_picture {
     dev_t dev;
     ino_t ino;
     uint64_t record;   // where the journals' last word is, plus 1; 0: there is none
+    uint64_t done;     // likewise, the last that says that it is done
+    int64_t done_ms;   // of that one
     uint64_t settings; // then
     uint64_t out_size; // of the file that was written then; UINT64_MAX: none was
     int64_t when_ms;   // of that word
     batch_known known;
-    bool is_ours; // what stands at the target was written by a batch
-    bool is_data_ours;
+    // What stands at the target was written by a batch: the picture is done, or was begun by the
+    // journals' last word.
+    bool is_ours, is_data_ours;
+    bool is_begun, is_data_begun;
 } batch_picture;
+
+typedef struct batch_file_id {
+    dev_t dev;
+    ino_t ino;
+} batch_file_id;
 
 typedef struct batch_list {
     batch_picture *picture; // by name
+    batch_file_id *id;      // of all pictures, those of other shards too, sorted
+    size_t id_count;
     size_t count, capacity;
-    size_t failed;  // folders and names that cannot be read; printed
-    size_t skipped; // files that are no pictures
-    size_t links;   // to folders, not followed
-    uint64_t total; // pictures before this shard's were picked
-    uint64_t sum;   // of all their names' hashes: shards of one tree agree on it
+    size_t failed;              // folders and names that cannot be read; printed
+    size_t skipped;             // files that are no pictures
+    size_t links;               // to folders, not followed
+    size_t dangling;            // of those skipped: links called as pictures are, to no file
+    const char *first_dangling; // path
+    uint64_t total;             // pictures before this shard's were picked
+    uint64_t sum;               // of all their names' hashes: shards of one tree agree on it
     batch_texts texts;
 } batch_list;
 
@@ -77,6 +90,7 @@ struct stat;
 // APP_USAGE, APP_FAILED: printed.
 app_exit batch_scan(const app_session *session, int count, char **operands, const char *output,
                     int watch, batch_list *out);
+bool batch_is_input(const batch_list *list, const struct stat *st);
 void batch_list_free(batch_list *list);
 
 typedef struct batch_walk {
@@ -92,6 +106,8 @@ typedef struct batch_walk {
     int watch;         // every folder is put on this watch; -1: none
     bool is_unwatched; // where there are more folders than watches
 } batch_walk;
+// Nanoseconds since 1970; of what lies beyond 1677 or 2262, the last that there are.
+int64_t batch_time_ns(const struct timespec *time);
 bool batch_list_add(batch_list *list, const char *path, const char *name, const struct stat *st);
 // A folder's pictures; `prefix` is put before their names ("" or "x/"). False: out of memory.
 bool batch_walk_folder(batch_walk *walk, const char *path, const char *prefix);
@@ -168,16 +184,20 @@ void batch_history_free(batch_history *history);
 
 // ---- batch_files.c: files beside those of the library
 
-bool batch_hash_fd(int fd, char hash[BATCH_HASH_BYTES]); // from its begin to its end
+// From its begin to its end. False: it cannot be read, or we were interrupted; the hash is "".
+bool batch_hash_fd(int fd, char hash[BATCH_HASH_BYTES]);
 bool batch_hash_file(const char *path, char hash[BATCH_HASH_BYTES]);
 // Makes the folders above a file. 0 or an errno.
 int batch_make_parents(const char *path);
-// `to` becomes the same file as `from`, or a copy of it; one that is there is replaced. 0 or an
-// errno.
-int batch_link_or_copy(const char *from, const char *to);
-// Opens a file that will be `path`, and gives it its name or takes it away. 0 or an errno.
+// `to` becomes the same file as `from`, or a copy of it. 0 or an errno: EEXIST where another file
+// is there and is not to be replaced.
+int batch_link_or_copy(const char *from, const char *to, bool replace);
+// DIR/.NAME.LETTERS.part, another one each time: several processes may write to one name. malloc'ed
+char *batch_temporary(const char *path);
+// Opens a file that will be `path`, and gives it its name or takes it away. 0 or an errno, EEXIST
+// as above.
 FILE *batch_file_new(const char *path, char **temporary);
-int batch_file_finish(FILE *file, const char *path, char *temporary);
+int batch_file_finish(FILE *file, const char *path, char *temporary, bool replace);
 // The folder's files with that ending, by name, each malloc'ed; a folder that is not there has
 // none.
 bool batch_find_files(const char *folder, const char *ending, char ***paths, size_t *count);
@@ -279,6 +299,9 @@ extern const batch_step batch_step_deblur, batch_step_classify, batch_step_detec
 app_exit batch_write_labels(const batch *b, const char *path);
 void batch_name_labels(const batch *b, char *out, size_t size);
 app_exit batch_write_tables(const batch *b); // of all steps
+// Whether tables, report and log may be written where they are to be, by what was scanned and by
+// the journals. APP_FAILED: printed.
+app_exit batch_check_places(const batch *b);
 
 // Parts --format into the pictures' kind, which stays in the values, and the data that detect
 // writes; looks for options of steps that are not there. Needs the steps. APP_USAGE: printed.
@@ -312,10 +335,13 @@ struct batch {
     uint64_t tile_bytes, item_bytes; // of --memory
     uint64_t settings;
     char *settings_text;
+    uint64_t *sorting; // settings of earlier runs that had the same --sort-into
+    size_t sorting_count;
     batch_list list;
     batch_history history; // what the list's records refer to
     batch_journal *journal;
     FILE *log;
+    int log_error;      // errno of the first line that was lost; told
     batch_record ended; // this shard's last BATCH_END, without its strings
     int64_t last_ms;    // of the last word on any picture of the list
     size_t *todo, todo_count;
@@ -332,11 +358,19 @@ struct batch {
 app_exit batch_setup(batch *b, int count, char **operands);
 app_exit batch_find_places(batch *b); // needs the steps and the shard
 // "a/labels.csv" of shard 3/16: "a/labels.3-of-16.csv"; malloc'ed, NULL: out of memory.
-char *batch_table_name(const batch *b, const char *path);
+char *batch_table_name(const batch_shard *shard, const char *path);
+char *batch_table_path(const batch *b, const batch_step *step); // without the shard; malloc'ed
+app_exit batch_open_log(batch *b);                              // APP_FAILED: printed
+// Any thread: a line could not be written. Said once.
+void batch_lose_log(batch *b, int error);
+// What the run ends with: a log that is not whole is no success.
+app_exit batch_close_log(batch *b, app_exit result);
 void batch_setup_free(batch *b);
 // Which pictures are done by what the journals say, and which are left: b->todo.
 app_exit batch_plan(batch *b);
 app_exit batch_read_history(batch *b); // only what the journals say
+// Whether pictures went into the same --sort-into with these settings.
+bool batch_sorts_alike(const batch *b, uint64_t settings);
 bool batch_is_settled(const batch *b); // nothing happened since this shard ended the last time
 // Without a scan: a picture for every record, which batch_judge_records then holds against
 // b->settings. False: out of memory.
@@ -348,7 +382,8 @@ app_exit batch_find_settings(batch *b); // needs steps and models
 
 // Joins what the shards of the batch into `output` did. APP_FAILED: it is not complete; printed.
 app_exit batch_merge(batch *b, const char *output);
-app_exit batch_write_report(batch *b); // --report; APP_DONE where it was not asked for
+app_exit batch_write_report(batch *b);  // --report; APP_DONE where it was not asked for
+bool batch_is_report(const char *path); // whether a batch wrote it
 // A small JPEG of the picture as base64, malloc'ed; NULL: it cannot be made.
 char *batch_thumbnail(sl_ctx *ctx, const char *path, const char *scratch);
 
@@ -378,7 +413,7 @@ void batch_workers_free(batch *b);
 // Does b->todo. APP_DONE: all were dealt with, be it as failures.
 app_exit batch_run(batch *b);
 // Opens, hashes, measures and decodes.
-void batch_open_item(batch_item *item);
+void batch_open_item(const batch *b, batch_item *item);
 uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_extent *extent);
 void batch_decode_item(const batch *b, sl_ctx *ctx, const batch_extent *extent, batch_item *item);
 void batch_compute_item(batch_worker *worker, batch_item *item);
@@ -386,6 +421,10 @@ void batch_write_item(batch *b, sl_ctx *ctx, batch_item *item);
 // What every record of a picture says, as far as it is known when its output is begun.
 batch_record batch_item_record(const batch *b, const batch_item *item, batch_state state);
 void batch_item_fail(batch_item *item, batch_fault fault, const char *format, ...) APP_PRINTF(3, 4);
+// Same, where a file stands in the way at `path`. The journal learns which of its outputs the
+// picture has nevertheless, so that the next run does not take that file for its own.
+void batch_item_taken(const batch *b, batch_item *item, const char *path, const char *output,
+                      const char *data);
 // Same, for an output: with `error`, an errno, it shows whether the next picture will go better.
 void batch_item_cannot_write(const batch *b, batch_item *item, const char *message, int error);
 

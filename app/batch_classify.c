@@ -2,11 +2,13 @@
 // app/batch_classify.c: the step classify of a batch: labels, and pictures sorted by them.
 #include "answers.h"
 #include "batch.h"
+#include "jobs.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEFAULT_TOP 5
@@ -106,38 +108,120 @@ static char *sorted_path(const batch *b, const batch_item *item, const char *fol
     return path;
 }
 
-// Where the picture was sorted to before, by another label, it is no more.
-static void unsort(const batch *b, const batch_item *item)
+// Where the journals say that the picture was sorted to before.
+typedef struct sorted {
+    char *folder;  // malloc'ed; NULL: nowhere
+    uint64_t size; // of the file; UINT64_MAX: it went into another --sort-into
+} sorted;
+
+// Journals come from outside: the folder is one that make_folder_name could have made.
+static bool is_folder_name(const char *name)
 {
+    return name && *name && *name != '.' && !strchr(name, '/');
+}
+
+static sorted sorted_before(const batch *b, const batch_item *item)
+{
+    sorted out = { .size = UINT64_MAX };
     batch_record record;
     char *line = NULL;
-    if (!item->picture->record ||
-        !batch_read_record(&b->history, item->picture->record - 1, &record, &line)) {
-        free(line);
-        return;
+    uint64_t done = item->picture->done;
+    if (done && batch_read_record(&b->history, done - 1, &record, &line)) {
+        json_t *root = json_loads(record.detail, 0, NULL);
+        const json_t *found = json_object_get(root, batch_step_classify.name);
+        const char *folder = json_string_value(json_object_get(found, "sorted"));
+        if (is_folder_name(folder))
+            out.folder = strdup(folder);
+        if (batch_sorts_alike(b, record.settings))
+            out.size = record.out_size != UINT64_MAX ? record.out_size : record.size;
+        json_decref(root);
     }
-    json_t *root = json_loads(record.detail, 0, NULL);
-    const json_t *found = json_object_get(root, batch_step_classify.name);
-    const char *before = json_string_value(json_object_get(found, "sorted"));
-    char *path = before && strcmp(before, item->sort_label) != 0 && !strchr(before, '/')
-                     ? sorted_path(b, item, before)
-                     : NULL;
-    if (path)
+    free(line);
+    return out;
+}
+
+// The file that is sorted.
+static const char *sorted_file(const batch_item *item)
+{
+    return item->output ? item->output : item->picture->path;
+}
+
+// What is there is a link to the file, or by its size the one that was put there.
+static bool is_own(const batch *b, const batch_item *item, const char *path, uint64_t size)
+{
+    struct stat there, file;
+    if (lstat(path, &there) != 0 || !S_ISREG(there.st_mode))
+        return false;
+    if (stat(sorted_file(item), &file) == 0 && file.st_dev == there.st_dev &&
+        file.st_ino == there.st_ino)
+        return true;
+    return (uint64_t)there.st_size == size && !batch_is_input(&b->list, &there);
+}
+
+static bool is_same_place(const char *path, const char *other)
+{
+    char *a = app_place(path), *b = app_place(other);
+    bool is_same = !a || !b || strcmp(a, b) == 0;
+    free(a);
+    free(b);
+    return is_same;
+}
+
+// Where the picture was sorted to before, by another label, it is no more.
+static void unsort(const batch *b, const batch_item *item, const sorted *before)
+{
+    if (!before->folder || strcmp(before->folder, item->sort_label) == 0)
+        return;
+    char *path = sorted_path(b, item, before->folder);
+    if (path && is_own(b, item, path, before->size) && !is_same_place(path, item->picture->path) &&
+        !is_same_place(path, sorted_file(item)))
         unlink(path);
     free(path);
-    json_decref(root);
-    free(line);
+}
+
+static bool has_same_bytes(const char *path, const char *other)
+{
+    char a[BATCH_HASH_BYTES], b[BATCH_HASH_BYTES];
+    struct stat x, y;
+    return lstat(path, &x) == 0 && S_ISREG(x.st_mode) && stat(other, &y) == 0 &&
+           x.st_size == y.st_size && batch_hash_file(path, a) && batch_hash_file(other, b) &&
+           strcmp(a, b) == 0;
+}
+
+static bool may_replace(const batch *b, const batch_item *item, const char *path,
+                        const sorted *before)
+{
+    struct stat there;
+    if (lstat(path, &there) == 0 && batch_is_input(&b->list, &there))
+        return false;
+    return b->session->values.overwrite ||
+           (before->folder && strcmp(before->folder, item->sort_label) == 0 &&
+            is_own(b, item, path, before->size));
 }
 
 static int write_sorted(const batch *b, batch_item *item)
 {
     if (!item->sort_label)
         return 0;
+    sorted before = sorted_before(b, item);
     char *path = sorted_path(b, item, item->sort_label);
-    int error =
-        path ? batch_link_or_copy(item->output ? item->output : item->picture->path, path) : ENOMEM;
-    if (!error)
-        unsort(b, item);
+    const char *file = sorted_file(item);
+    int error = path ? batch_link_or_copy(file, path, may_replace(b, item, path, &before)) : ENOMEM;
+    if (error == EEXIST && has_same_bytes(path, file)) // a copy that a killed run left
+        error = 0;
+    if (error == EEXIST && app_interrupted()) { // before it was known whether they are
+        batch_item_fail(item, BATCH_DROPPED, "interrupted");
+        error = 0;
+    } else if (error == EEXIST) {
+        batch_item_fail(item, BATCH_AGAIN,
+                        "%s: exists and was not made by a batch, so %s is not sorted there; name "
+                        "another --sort-into or add --overwrite",
+                        path, item->picture->path);
+        error = 0;
+    } else if (!error) {
+        unsort(b, item, &before);
+    }
+    free(before.folder);
     free(path);
     return error;
 }

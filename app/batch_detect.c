@@ -214,9 +214,15 @@ static void write_data(const batch *b, sl_ctx *ctx, batch_item *item, const sl_d
         batch_item_cannot_write(b, item, message, error);
     }
     errno = 0;
-    // Whether it may be replaced was decided when the batch was planned.
-    if (!error && app_detect_write(ctx, path, is_labelme ? SL_DETECT_LABELME : SL_DETECT_JSON, true,
-                                   item->picture->path, found) != SL_OK)
+    sl_status status =
+        error ? SL_OK
+              : app_detect_write(ctx, path, is_labelme ? SL_DETECT_LABELME : SL_DETECT_JSON,
+                                 b->session->values.overwrite || item->picture->is_data_ours,
+                                 item->picture->path, found);
+    if (status == SL_ERR_EXISTS) // the picture itself is not yet written
+        batch_item_taken(b, item, path, item->picture->is_ours ? item->picture->target : NULL,
+                         NULL);
+    else if (status != SL_OK)
         batch_item_cannot_write(b, item, sl_ctx_message(ctx), errno);
     free(path);
 }

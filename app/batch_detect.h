@@ -27,7 +27,8 @@ struct json_t *batch_found_json(const sl_detections *found); // NULL: out of mem
 // False: malformed, or out of memory.
 bool batch_found_read(const struct json_t *json, const char *const *labels, size_t label_count,
                       sl_detections *out);
-// The detector's labels, a malloc'ed list of texts of b->notes. False: there are none.
+// The detector's labels, a malloc'ed list of texts of b->notes. False: there are none
+// (*count is 0), or out of memory.
 bool batch_found_labels(const batch *b, const char ***labels, size_t *count);
 
 // ---- batch_detect_table.c: files of many pictures

@@ -49,7 +49,7 @@ static unsigned formats_of_many(const batch *b)
 static char *name_of(const batch *b, size_t format)
 {
     char *whole = batch_join(b->folder, app_detect_kinds[format].many);
-    char *own = whole ? batch_table_name(b, whole) : NULL;
+    char *own = whole ? batch_table_name(&b->shard, whole) : NULL;
     free(whole);
     return own;
 }
@@ -213,8 +213,13 @@ app_exit batch_write_detections(const batch *b)
     tables t = { .b = b };
     if (!formats_of_many(b))
         return APP_DONE;
-    if (!batch_found_labels(b, &t.labels, &t.label_count))
-        return out_of_memory();
+    if (!batch_found_labels(b, &t.labels, &t.label_count)) {
+        if (t.label_count)
+            return out_of_memory();
+        app_error("%s: what the last run tells of detect names no labels; run the same batch again",
+                  b->journals);
+        return APP_FAILED;
+    }
     app_exit result = begin(&t);
     for (size_t i = 0; i < b->list.count && result == APP_DONE; i++)
         result = add_picture(&t, &b->list.picture[i]);

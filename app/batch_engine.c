@@ -124,7 +124,7 @@ static void stop(engine *e, app_exit result, const char *message)
 
 // ---- a picture's end
 
-static void log_item(const batch *b, const batch_item *item)
+static void log_item(batch *b, const batch_item *item)
 {
     if (!b->log || item->fault == BATCH_DROPPED)
         return;
@@ -138,9 +138,9 @@ static void log_item(const batch *b, const batch_item *item)
     if (item->found)
         json_object_set(line, "found", item->found);
     char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(7));
-    if (text)
-        fprintf(b->log, "%s\n", text); // one call: lines of threads stay whole
-    fflush(b->log);
+    // One call: lines of threads stay whole.
+    if (!text || fprintf(b->log, "%s\n", text) < 0 || fflush(b->log) != 0)
+        batch_lose_log(b, text ? errno : ENOMEM);
     free(text);
     json_decref(line);
 }
@@ -248,7 +248,7 @@ static void prepare_item(engine *e, sl_ctx *ctx, batch_item *item)
     const batch *b = e->b;
     batch_extent extent = { 0 };
     double start = app_seconds();
-    batch_open_item(item);
+    batch_open_item(b, item);
     if (item->fault != BATCH_FINE || is_done_before(b, item)) {
         settle(e, item);
         return;

@@ -8,9 +8,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,7 +26,7 @@ bool batch_hash_fd(int fd, char hash[BATCH_HASH_BYTES])
     off_t at = 0;
     ssize_t got = bytes ? 1 : -1;
     sha256_init(&sha);
-    while (got > 0) {
+    while (got > 0 && !app_interrupted()) {
         got = pread(fd, bytes, STEP, at);
         if (got < 0 && errno == EINTR) {
             got = 1;
@@ -35,7 +37,8 @@ bool batch_hash_fd(int fd, char hash[BATCH_HASH_BYTES])
         at += got > 0 ? got : 0;
     }
     sha256_digest(&sha, sizeof(digest), digest);
-    for (size_t i = 0; i < sizeof(digest); i++)
+    *hash = '\0';
+    for (size_t i = 0; i < sizeof(digest) && got == 0; i++)
         snprintf(hash + 2 * i, 3, "%02x", digest[i]);
     free(bytes);
     return got == 0;
@@ -64,24 +67,34 @@ int batch_make_parents(const char *path)
     return error;
 }
 
-// DIR/.NAME.batch.part: always the same, so that the next try writes over what a kill left.
-static char *temporary_for(const char *path)
+// How much of a name goes into that of its temporary file: 200 bytes, and no half character.
+static size_t kept_bytes(const char *name)
+{
+    size_t keep = strlen(name);
+    if (keep > 200)
+        for (keep = 200; keep > 0 && ((unsigned char)name[keep] & 0xC0) == 0x80;)
+            keep--;
+    return keep;
+}
+
+char *batch_temporary(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     char *out = NULL;
-    int keep = strlen(name) > 200 ? 200 : (int)strlen(name);
-    if (asprintf(&out, "%.*s.%.*s.batch.part", (int)(name - path), path, keep, name) < 0)
+    uint64_t number = 0;
+    if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
+        number = (uint64_t)getpid() << 20 ^ (uint64_t)(app_seconds() * 1e9);
+    if (asprintf(&out, "%.*s.%.*s.%016" PRIx64 ".part", (int)(name - path), path,
+                 (int)kept_bytes(name), name, number) < 0)
         return NULL;
     return out;
 }
 
 FILE *batch_file_new(const char *path, char **temporary)
 {
-    *temporary = temporary_for(path);
+    *temporary = batch_temporary(path);
     if (!*temporary)
         return NULL;
-    // A link that somebody laid there is removed, not followed.
-    unlink(*temporary);
     int fd = open(*temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (file)
@@ -95,7 +108,33 @@ FILE *batch_file_new(const char *path, char **temporary)
     return NULL;
 }
 
-int batch_file_finish(FILE *file, const char *path, char *temporary)
+// Where the kernel and the file system can do it without a moment in between, they do.
+static int give_free_name(const char *temporary, const char *path)
+{
+    struct stat st;
+    if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP)
+        return errno;
+    if (link(temporary, path) == 0) {
+        unlink(temporary);
+        return 0;
+    }
+    if (errno != EPERM && errno != ENOSYS && errno != ENOTSUP)
+        return errno;
+    if (lstat(path, &st) == 0) // no links there: looking first is all that is left
+        return EEXIST;
+    return rename(temporary, path) == 0 ? 0 : errno;
+}
+
+static int give_name(const char *temporary, const char *path, bool replace)
+{
+    if (!replace)
+        return give_free_name(temporary, path);
+    return rename(temporary, path) == 0 ? 0 : errno;
+}
+
+int batch_file_finish(FILE *file, const char *path, char *temporary, bool replace)
 {
     errno = 0;
     bool failed = ferror(file) != 0;
@@ -104,8 +143,8 @@ int batch_file_finish(FILE *file, const char *path, char *temporary)
     int error = failed ? (errno ? errno : EIO) : 0;
     if (fclose(file) != 0 && !error)
         error = errno;
-    if (!error && rename(temporary, path) != 0)
-        error = errno;
+    if (!error)
+        error = give_name(temporary, path, replace);
     if (error)
         unlink(temporary);
     free(temporary);
@@ -130,7 +169,7 @@ static int copy_bytes(int from, FILE *to)
     return error;
 }
 
-static int copy(const char *from, const char *to)
+static int copy(const char *from, const char *to, bool replace)
 {
     char *temporary = NULL;
     int fd = open(from, O_RDONLY | O_CLOEXEC);
@@ -141,34 +180,41 @@ static int copy(const char *from, const char *to)
         unlink(temporary);
         free(temporary);
     } else if (file) {
-        error = batch_file_finish(file, to, temporary);
+        error = batch_file_finish(file, to, temporary, replace);
     }
     if (fd >= 0)
         close(fd);
     return error;
 }
 
-int batch_link_or_copy(const char *from, const char *to)
+static int link_over(const char *from, const char *to)
+{
+    char *temporary = batch_temporary(to);
+    int error = temporary ? 0 : ENOMEM;
+    if (temporary && link(from, temporary) != 0)
+        error = errno;
+    else if (temporary && (error = give_name(temporary, to, true)) != 0)
+        unlink(temporary);
+    free(temporary);
+    return error;
+}
+
+int batch_link_or_copy(const char *from, const char *to, bool replace)
 {
     struct stat a, b;
     char *real = realpath(from, NULL); // a link of a link would dangle elsewhere
-    char *temporary = temporary_for(to);
-    int error = real && temporary ? batch_make_parents(to) : errno;
+    int error = real ? batch_make_parents(to) : errno;
     if (error)
         goto done;
     if (stat(real, &a) == 0 && lstat(to, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
         goto done; // it is that file already; rename would leave both names
-    unlink(temporary);
-    if (link(real, temporary) == 0) {
-        if (rename(temporary, to) != 0) {
-            error = errno;
-            unlink(temporary);
-        }
-    } else {
-        error = copy(real, to);
-    }
+    if (replace)
+        error = link_over(real, to);
+    else if (link(real, to) != 0)
+        error = errno;
+    if (error && (replace || error != EEXIST))
+        error = copy(real, to, replace);
 done:
-    free(temporary);
     free(real);
     return error;
 }
@@ -212,16 +258,13 @@ bool batch_find_files(const char *folder, const char *ending, char ***paths, siz
     return ok;
 }
 
-// The library writes to DIR/.NAME.XXXXXX.part (NAME cut at 200 bytes), we to .NAME.batch.part.
+// The library's temporary files are called as ours are, with fewer letters.
 void batch_remove_parts(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     char *folder = slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
-    size_t keep = strlen(name), count = 0;
+    size_t keep = kept_bytes(name), count = 0;
     char **parts = NULL;
-    if (keep > 200)
-        for (keep = 200; keep > 0 && ((unsigned char)name[keep] & 0xC0) == 0x80;)
-            keep--;
     if (folder && batch_find_files(folder, ".part", &parts, &count)) {
         for (size_t i = 0; i < count; i++) {
             const char *part = strrchr(parts[i], '/') + 1;

@@ -96,6 +96,7 @@ static void put_picture(const batch *b, FILE *file, const batch_picture *p)
 app_exit batch_write_labels(const batch *b, const char *path)
 {
     char *temporary = NULL;
+    batch_remove_parts(path); // of a run that was killed: the shard's lock is ours
     FILE *file = batch_file_new(path, &temporary);
     int error = file ? 0 : errno;
     if (file) {
@@ -106,7 +107,7 @@ app_exit batch_write_labels(const batch *b, const char *path)
         for (size_t i = 0; i < b->list.count; i++)
             if (b->list.picture[i].known == BATCH_DONE || b->list.picture[i].known == BATCH_FAILED)
                 put_picture(b, file, &b->list.picture[i]);
-        error = batch_file_finish(file, path, temporary);
+        error = batch_file_finish(file, path, temporary, true);
     }
     if (error)
         app_error("%s: cannot be written: %s; run the same again when it can", path,

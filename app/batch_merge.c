@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,30 +20,44 @@ typedef struct shard_words {
 
 typedef struct merge {
     batch *b;
-    shard_words *shard;
-    size_t count;
-    int64_t when_ms; // of the last run that began
-    uint64_t shards; // of how many it was
+    void *shards_seen; // tree of shard_words, by number and index
+    int64_t when_ms;   // of the last run that began
+    uint64_t shards;   // of how many it was
     char *settings_text;
     bool is_jsonl, ran_out;
 } merge;
 
+static int by_shard(const void *a, const void *b)
+{
+    const batch_shard *x = &((const shard_words *)a)->shard, *y = &((const shard_words *)b)->shard;
+    if (x->count != y->count)
+        return x->count < y->count ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+// NULL: no record of it.
+static const shard_words *known_shard(const merge *m, uint64_t index, uint64_t count)
+{
+    const shard_words key = { .shard = { index, count } };
+    shard_words *const *found = tfind(&key, &m->shards_seen, by_shard);
+    return found ? *found : NULL;
+}
+
 static shard_words *find_shard(merge *m, const char *name)
 {
-    batch_shard s = { 0 };
-    if (sscanf(name, "%" SCNu64 "/%" SCNu64, &s.index, &s.count) != 2 || s.index == 0 ||
-        s.index > s.count || s.count > BATCH_MAX_SHARDS)
+    shard_words key = { .begun_ms = INT64_MIN, .ended_ms = INT64_MIN };
+    batch_shard *s = &key.shard;
+    if (sscanf(name, "%" SCNu64 "/%" SCNu64, &s->index, &s->count) != 2 || s->index == 0 ||
+        s->index > s->count || s->count > BATCH_MAX_SHARDS)
         return NULL;
-    for (size_t i = 0; i < m->count; i++)
-        if (m->shard[i].shard.index == s.index && m->shard[i].shard.count == s.count)
-            return &m->shard[i];
-    shard_words *grown = reallocarray(m->shard, m->count + 1, sizeof(*grown));
-    m->ran_out = m->ran_out || !grown;
-    if (!grown)
-        return NULL;
-    m->shard = grown;
-    grown[m->count] = (shard_words) { .shard = s, .begun_ms = INT64_MIN, .ended_ms = INT64_MIN };
-    return &grown[m->count++];
+    shard_words *made = malloc(sizeof(*made));
+    if (made)
+        *made = key;
+    shard_words **found = made ? tsearch(made, &m->shards_seen, by_shard) : NULL;
+    if (!found || *found != made)
+        free(made);
+    m->ran_out = m->ran_out || !found;
+    return found ? *found : NULL;
 }
 
 static void see_run(merge *m, const batch_record *r)
@@ -152,10 +167,7 @@ static size_t check_shards(const merge *m)
     size_t faults = 0;
     const shard_words *first = NULL;
     for (uint64_t index = 1; index <= m->shards; index++) {
-        const shard_words *s = NULL;
-        for (size_t i = 0; i < m->count; i++)
-            if (m->shard[i].shard.count == m->shards && m->shard[i].shard.index == index)
-                s = &m->shard[i];
+        const shard_words *s = known_shard(m, index, m->shards);
         if (!s || s->begun_ms == INT64_MIN)
             complain(&faults, "never ran", index, m->shards);
         else if (s->settings != m->b->settings)
@@ -194,7 +206,9 @@ static app_exit conclude(const merge *m, app_exit result)
 
 static app_exit write_all(batch *b)
 {
-    app_exit result = batch_write_tables(b);
+    app_exit result = batch_check_places(b);
+    if (result == APP_DONE)
+        result = batch_write_tables(b);
     return result == APP_DONE ? batch_write_report(b) : result;
 }
 
@@ -224,6 +238,6 @@ app_exit batch_merge(batch *b, const char *output)
         result = conclude(&m, write_all(b));
     }
     free(m.settings_text);
-    free(m.shard);
+    tdestroy(m.shards_seen, free);
     return result;
 }

@@ -5,7 +5,9 @@
 
 #include "jobs.h"
 
+#include <limits.h>
 #include <locale.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -13,7 +15,7 @@
 #include <wctype.h>
 
 #define UTF8_BYTES 6u
-#define MAX_ROUNDS 1000 // of numbers behind names that still collide
+#define MOST_OF_ENDING 16 // bytes behind a name's last dot; with more it is none
 
 typedef struct place {
     char *folded; // by which names are compared; the target itself, or in lower case
@@ -73,15 +75,27 @@ static const char *ending_of(sl_image_format format)
     return format == SL_IMAGE_JPEG ? ".jpg" : ".png";
 }
 
+// The first `stem` bytes of the name with that ending; the last part is cut, at a character, so
+// that file systems take it.
+static char *with_ending(const char *name, size_t stem, const char *ending)
+{
+    const char *slash = strrchr(name, '/');
+    size_t last = slash ? (size_t)(slash + 1 - name) : 0, room = NAME_MAX - strlen(ending);
+    char *out = NULL;
+    if (stem - last > room)
+        for (stem = last + room; stem > last && ((unsigned char)name[stem] & 0xC0) == 0x80;)
+            stem--;
+    return asprintf(&out, "%.*s%s", (int)stem, name, ending) < 0 ? NULL : out;
+}
+
 // The name with the ending of its format; with `whole`, behind the ending that it has.
 static char *name_for(const naming *n, const batch_picture *p, bool whole)
 {
     sl_image_format kind = app_format_of_name(p->name), want = n->format;
-    char *out = NULL;
     if (n->is_data) {
         whole = whole || kind == SL_IMAGE_SAME || is_table(p->name);
         size_t length = whole ? strlen(p->name) : (size_t)(strrchr(p->name, '.') - p->name);
-        return asprintf(&out, "%.*s.json", (int)length, p->name) < 0 ? NULL : out;
+        return with_ending(p->name, length, ".json");
     }
     if (want == SL_IMAGE_SAME)
         want = kind != SL_IMAGE_SAME ? kind : app_format_of_file(p->path);
@@ -92,7 +106,7 @@ static char *name_for(const naming *n, const batch_picture *p, bool whole)
     size_t stem = strlen(p->name);
     if (kind != SL_IMAGE_SAME && !whole)
         stem = (size_t)(strrchr(p->name, '.') - p->name);
-    return asprintf(&out, "%.*s%s", (int)stem, p->name, ending_of(want)) < 0 ? NULL : out;
+    return with_ending(p->name, stem, ending_of(want));
 }
 
 // Takes `name`, malloc'ed or NULL.
@@ -129,55 +143,110 @@ static bool sort_places(naming *n)
 }
 
 // "a/b.png" with 2: "a/b~2.png".
-static char *numbered(const char *target, unsigned number)
+static char *numbered(const char *target, size_t number)
 {
     const char *dot = strrchr(target, '.');
-    char *out = NULL;
-    size_t stem = dot ? (size_t)(dot - target) : strlen(target);
-    if (asprintf(&out, "%.*s~%u%s", (int)stem, target, number, dot ? dot : "") < 0)
-        return NULL;
-    return out;
+    char ending[MOST_OF_ENDING + 32];
+    if (!dot || strchr(dot, '/') || strlen(dot) > MOST_OF_ENDING)
+        dot = target + strlen(target);
+    snprintf(ending, sizeof(ending), "~%zu%s", number, dot);
+    return with_ending(target, (size_t)(dot - target), ending);
 }
 
-// First those whose ending changed get their whole name, then numbers tell apart what is left. Of
-// pictures with one target, the first by name whose ending stays keeps it.
-static bool part(naming *n, size_t first, size_t end, unsigned round)
+// Where the places [first, end) of one name end.
+static size_t end_of_group(const naming *n, size_t first)
 {
-    const batch_picture *pictures = n->list->picture;
-    size_t keeper = first;
-    for (size_t i = end; i-- > first;)
-        if (*place_of(n, n->places[i].index) == pictures[n->places[i].index].name)
-            keeper = i;
-    for (size_t i = first; i < end; i++) {
-        size_t index = n->places[i].index;
-        const batch_picture *p = &pictures[index];
-        const char *before = *place_of(n, index);
-        if (round == 1 && before != p->name && !set_place(n, index, name_for(n, p, true)))
-            return false;
-        if (round > 1 && i != keeper && !set_place(n, index, numbered(before, round)))
-            return false;
+    size_t end = first + 1;
+    while (end < n->list->count && strcmp(n->places[first].folded, n->places[end].folded) == 0)
+        end++;
+    return end;
+}
+
+// Those whose ending changed get their whole name. *any: whether there were two of one name.
+static bool name_wholly(naming *n, bool *any)
+{
+    *any = false;
+    for (size_t first = 0, end; first < n->list->count; first = end) {
+        end = end_of_group(n, first);
+        *any = *any || end - first > 1;
+        for (size_t i = first; i < end && end - first > 1; i++) {
+            size_t index = n->places[i].index;
+            const batch_picture *p = &n->list->picture[index];
+            if (*place_of(n, index) != p->name && !set_place(n, index, name_for(n, p, true)))
+                return false;
+        }
     }
     return true;
 }
 
+// Of pictures with one target, the first by name whose ending stays keeps it.
+static size_t keeper_of(const naming *n, size_t first, size_t end)
+{
+    for (size_t i = first; i < end; i++)
+        if (*place_of(n, n->places[i].index) == n->list->picture[n->places[i].index].name)
+            return i;
+    return first;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+// Gives the place its name with the next number that makes it another than all that are taken.
+static bool number(naming *n, void **taken, place *p, size_t *next)
+{
+    for (;;) {
+        char *name = numbered(*place_of(n, p->index), (*next)++);
+        char *folded = name ? fold(n, name) : NULL;
+        char **found = folded ? tsearch(folded, taken, by_text) : NULL;
+        if (found && *found == folded) {
+            free(p->folded);
+            p->folded = folded;
+            return set_place(n, p->index, name);
+        }
+        free(name);
+        free(folded);
+        if (!found)
+            return false;
+    }
+}
+
+static bool number_groups(naming *n, void **taken)
+{
+    size_t count = n->list->count, end;
+    for (size_t first = 0; first < count; first = end) {
+        end = end_of_group(n, first);
+        if (!tsearch(n->places[keeper_of(n, first, end)].folded, taken, by_text))
+            return false;
+    }
+    for (size_t first = 0; first < count; first = end) {
+        end = end_of_group(n, first); // before the places in it change
+        size_t keeper = keeper_of(n, first, end), next = 2;
+        for (size_t i = first; i < end; i++)
+            if (i != keeper && !number(n, taken, &n->places[i], &next))
+                return false;
+    }
+    return true;
+}
+
+static void keep(void *text)
+{
+    (void)text; // it belongs to the places
+}
+
+// First whole names, then numbers tell apart what is left.
 static bool part_all(naming *n)
 {
-    for (unsigned round = 1; round < MAX_ROUNDS; round++) {
-        bool any = false;
-        if (!sort_places(n))
-            return false;
-        for (size_t first = 0, end; first < n->list->count; first = end) {
-            for (end = first + 1; end < n->list->count; end++)
-                if (strcmp(n->places[first].folded, n->places[end].folded) != 0)
-                    break;
-            if (end - first > 1 && !part(n, first, end, round))
-                return false;
-            any = any || end - first > 1;
-        }
-        if (!any)
-            return true;
-    }
-    return false;
+    bool any = false;
+    void *taken = NULL;
+    if (!sort_places(n) || !name_wholly(n, &any))
+        return false;
+    if (!any)
+        return true;
+    bool ok = sort_places(n) && number_groups(n, &taken);
+    tdestroy(taken, keep);
+    return ok;
 }
 
 static app_exit name_all(naming *n, bool ignore_case)
@@ -196,7 +265,7 @@ static app_exit name_all(naming *n, bool ignore_case)
     if (n->lower)
         freelocale(n->lower);
     if (!ok)
-        app_error("the pictures' places in the output cannot be told apart, or memory ran out");
+        app_error("out of memory for the pictures' places; split them with --shard or --include");
     return ok ? APP_DONE : APP_FAILED;
 }
 

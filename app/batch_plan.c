@@ -24,7 +24,9 @@ app_exit batch_find_settings(batch *b)
     for (size_t i = 0; i < b->step_count && result == APP_DONE; i++) {
         char hash[BATCH_HASH_BYTES] = "";
         json_t *step = json_object();
-        if (!batch_hash_file(b->model[i], hash)) {
+        if (!batch_hash_file(b->model[i], hash) && app_interrupted()) {
+            result = app_fail(b->session, SL_ERR_CANCELLED);
+        } else if (!*hash) {
             app_error("%s: cannot be read: %s", b->model[i], strerror(errno));
             result = APP_FAILED;
         }
@@ -91,9 +93,43 @@ bool batch_is_settled(const batch *b)
            b->ended.mtime_ns == (int64_t)b->list.sum;
 }
 
+bool batch_sorts_alike(const batch *b, uint64_t settings)
+{
+    bool is_alike = settings == b->settings;
+    for (size_t i = 0; i < b->sorting_count && !is_alike; i++)
+        is_alike = b->sorting[i] == settings;
+    return is_alike;
+}
+
+static void see_run(batch *b, const batch_record *r)
+{
+    const char *own = b->session->values.sort_into;
+    if (!own || batch_sorts_alike(b, r->settings))
+        return;
+    char *text = app_utf8(own);
+    json_t *root = json_loads(r->detail, 0, NULL), *step;
+    bool is_alike = false;
+    size_t i;
+    json_array_foreach(json_object_get(root, "steps"), i, step)
+    {
+        const char *folder = json_string_value(json_object_get(step, "sort_into"));
+        is_alike = is_alike || (text && folder && strcmp(folder, text) == 0);
+    }
+    uint64_t *grown =
+        is_alike ? reallocarray(b->sorting, b->sorting_count + 1, sizeof(*grown)) : NULL;
+    if (grown) { // else what was sorted then stays where it is
+        b->sorting = grown;
+        grown[b->sorting_count++] = r->settings;
+    }
+    json_decref(root);
+    free(text);
+}
+
 static void see(void *user, const batch_record *r, uint64_t where)
 {
     batch *b = user;
+    if (r->state == BATCH_RUN)
+        see_run(b, r);
     if (r->state == BATCH_END)
         see_end(b, r);
     if (r->state != BATCH_START && r->state != BATCH_GOOD && r->state != BATCH_BROKEN)
@@ -105,12 +141,18 @@ static void see(void *user, const batch_record *r, uint64_t where)
         return;
     if (r->when_ms > b->last_ms)
         b->last_ms = r->when_ms;
-    if (p->target && r->state != BATCH_BROKEN && strcmp(r->output, p->target) == 0)
-        p->is_ours = true;
-    if (p->data && r->state != BATCH_BROKEN && strcmp(r->data, p->data) == 0)
-        p->is_data_ours = true;
+    bool is_target = p->target && strcmp(r->output, p->target) == 0;
+    bool is_data = p->data && strcmp(r->data, p->data) == 0;
+    p->is_ours = p->is_ours || (is_target && r->state == BATCH_GOOD);
+    p->is_data_ours = p->is_data_ours || (is_data && r->state == BATCH_GOOD);
+    if (r->state == BATCH_GOOD && r->when_ms >= p->done_ms) {
+        p->done = where + 1;
+        p->done_ms = r->when_ms;
+    }
     if (r->when_ms < p->when_ms)
         return;
+    p->is_begun = is_target && r->state == BATCH_START;
+    p->is_data_begun = is_data && r->state == BATCH_START;
     p->when_ms = r->when_ms;
     p->known = judge(b, p, r);
     p->out_size = r->out_size;
@@ -122,14 +164,20 @@ app_exit batch_read_history(batch *b)
     for (size_t i = 0; i < b->list.count; i++) {
         batch_picture *p = &b->list.picture[i];
         p->known = BATCH_NEW;
-        p->when_ms = INT64_MIN;
-        p->record = 0;
-        p->is_ours = p->is_data_ours = false;
+        p->when_ms = p->done_ms = INT64_MIN;
+        p->record = p->done = 0;
+        p->is_ours = p->is_data_ours = p->is_begun = p->is_data_begun = false;
     }
     b->ended = (batch_record) { .when_ms = INT64_MIN };
     b->last_ms = INT64_MIN;
+    b->sorting_count = 0;
     batch_history_free(&b->history);
     app_exit result = batch_history_read(b->journals, see, b, &b->history);
+    for (size_t i = 0; i < b->list.count; i++) {
+        batch_picture *p = &b->list.picture[i];
+        p->is_ours = p->is_ours || p->is_begun;
+        p->is_data_ours = p->is_data_ours || p->is_data_begun;
+    }
     if (result == APP_DONE && b->history.damaged && !b->session->values.quiet)
         app_error("warning: %s: %zu damaged %s left out; what they told is done again", b->journals,
                   b->history.damaged, app_plural(b->history.damaged, "line is", "lines are"));
@@ -165,38 +213,10 @@ void batch_judge_records(batch *b)
 
 // ---- what is left
 
-typedef struct file_id {
-    dev_t dev;
-    ino_t ino;
-} file_id;
-
-static int compare_ids(const void *a, const void *b)
-{
-    const file_id *x = a, *y = b;
-    if (x->dev != y->dev)
-        return x->dev < y->dev ? -1 : 1;
-    return x->ino < y->ino ? -1 : x->ino > y->ino;
-}
-
 typedef struct picking {
     batch *b;
-    int folder;   // the mirrored tree; -1: there is none yet
-    file_id *ids; // of all inputs, sorted; NULL: not needed so far
+    int folder; // the mirrored tree; -1: there is none yet
 } picking;
-
-static bool is_input(picking *k, const struct stat *st)
-{
-    const batch_list *list = &k->b->list;
-    file_id key = { st->st_dev, st->st_ino };
-    if (!k->ids) {
-        k->ids = calloc(list->count + 1, sizeof(*k->ids));
-        for (size_t i = 0; k->ids && i < list->count; i++)
-            k->ids[i] = (file_id) { list->picture[i].dev, list->picture[i].ino };
-        if (k->ids)
-            qsort(k->ids, list->count, sizeof(*k->ids), compare_ids);
-    }
-    return !k->ids || bsearch(&key, k->ids, list->count, sizeof(*k->ids), compare_ids);
-}
 
 // Whether the output that the journal tells of is there as it was.
 static bool is_output_there(const picking *k, const batch_picture *p)
@@ -211,13 +231,13 @@ static bool is_output_there(const picking *k, const batch_picture *p)
 }
 
 // A file that stands where the output goes and is none of ours stays, unless we are told.
-static bool may_write(picking *k, const batch_picture *p, const char *name, bool is_ours)
+static bool may_write(const picking *k, const batch_picture *p, const char *name, bool is_ours)
 {
     struct stat st;
     if (!name || k->folder < 0 || is_ours ||
         fstatat(k->folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return true;
-    bool is_own = is_input(k, &st);
+    bool is_own = batch_is_input(&k->b->list, &st);
     if (!is_own && k->b->session->values.overwrite)
         return true;
     app_error(is_own ? "%s/%s: is a picture to work on and also the place of %s's output; name "
@@ -286,6 +306,5 @@ app_exit batch_plan(batch *b)
         pick(&k, i);
     if (k.folder >= 0)
         close(k.folder);
-    free(k.ids);
     return result;
 }

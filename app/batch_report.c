@@ -7,12 +7,19 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define SHOWN_PICTURES 12
 #define SHOWN_FAILURES 1000
 #define SHOWN_LABELS 100
 #define MAX_LABELS 65536
 #define BARS 16
+// What every page begins with, and is told by.
+#define HEAD                                                                                       \
+    "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"                              \
+    "<meta name=\"viewport\" content=\"width=device-width\">\n"                                    \
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "                  \
+    "style-src 'unsafe-inline'; img-src data:\">\n<title>softlens batch: "
 
 typedef struct shown {
     double share; // of the picture that was changed
@@ -148,11 +155,7 @@ static void put_text(FILE *file, const char *text)
 static void put_head(const report *r)
 {
     const char *place = r->b->session->values.output;
-    fputs("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
-          "<meta name=\"viewport\" content=\"width=device-width\">\n"
-          "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
-          "style-src 'unsafe-inline'; img-src data:\">\n<title>softlens batch: ",
-          r->file);
+    fputs(HEAD, r->file);
     put_text(r->file, place);
     fputs("</title>\n<style>\n"
           ":root{color-scheme:light dark}\n"
@@ -276,12 +279,14 @@ static void put_failures(const report *r)
 
 static void put_image(const report *r, const char *path, const char *what)
 {
-    char *scratch = batch_join(r->b->journals, "thumbnail.jpg");
+    char *place = batch_join(r->b->journals, "thumbnail.jpg");
+    char *scratch = place ? batch_temporary(place) : NULL; // other shards write reports, too
     char *coded = scratch ? batch_thumbnail(r->b->session->ctx, path, scratch) : NULL;
     if (coded)
         fprintf(r->file, "<img alt=\"%s\" src=\"data:image/jpeg;base64,%s\">\n", what, coded);
     free(coded);
     free(scratch);
+    free(place);
 }
 
 static void put_pictures(const report *r)
@@ -317,6 +322,19 @@ static void put_page(const report *r)
     fputs("</code></p>\n</html>\n", r->file);
 }
 
+bool batch_is_report(const char *path)
+{
+    char bytes[sizeof(HEAD) - 1];
+    struct stat st;
+    // A pipe in its place must not hold us.
+    FILE *file = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? fopen(path, "re") : NULL;
+    bool is_ours = file && fread(bytes, 1, sizeof(bytes), file) == sizeof(bytes) &&
+                   memcmp(bytes, HEAD, sizeof(bytes)) == 0;
+    if (file)
+        fclose(file);
+    return is_ours;
+}
+
 app_exit batch_write_report(batch *b)
 {
     const char *path = b->session->values.report;
@@ -330,7 +348,7 @@ app_exit batch_write_report(batch *b)
     int error = r.file ? 0 : errno;
     if (r.file) {
         put_page(&r);
-        error = batch_file_finish(r.file, path, temporary);
+        error = batch_file_finish(r.file, path, temporary, true);
     }
     for (size_t i = 0; i < r.label_count; i++)
         free(r.labels[i].label);

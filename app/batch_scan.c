@@ -26,7 +26,7 @@ static app_exit read_newer(const app_session *session, int64_t *out)
     if (!text)
         return APP_DONE;
     if (stat(text, &st) == 0) {
-        *out = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+        *out = batch_time_ns(&st.st_mtim);
         return APP_DONE;
     }
     for (size_t i = 0; i < APP_LEN(forms); i++) {
@@ -34,7 +34,7 @@ static app_exit read_newer(const app_session *session, int64_t *out)
         const char *end = strptime(text, forms[i], &tm);
         time_t seconds = end && !*end ? mktime(&tm) : -1;
         if (seconds != -1) {
-            *out = seconds * INT64_C(1000000000);
+            *out = batch_time_ns(&(struct timespec) { .tv_sec = seconds });
             return APP_DONE;
         }
     }
@@ -159,6 +159,32 @@ static void drop_doubles(batch_list *list)
     list->count = kept;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    const batch_file_id *x = a, *y = b;
+    if (x->dev != y->dev)
+        return x->dev < y->dev ? -1 : 1;
+    return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+static bool keep_ids(batch_list *list)
+{
+    list->id = calloc(list->count + 1, sizeof(*list->id));
+    if (!list->id)
+        return false;
+    for (size_t i = 0; i < list->count; i++)
+        list->id[i] = (batch_file_id) { list->picture[i].dev, list->picture[i].ino };
+    list->id_count = list->count;
+    qsort(list->id, list->id_count, sizeof(*list->id), by_id);
+    return true;
+}
+
+bool batch_is_input(const batch_list *list, const struct stat *st)
+{
+    batch_file_id key = { st->st_dev, st->st_ino };
+    return list->id_count && bsearch(&key, list->id, list->id_count, sizeof(key), by_id);
+}
+
 static void leave_out(batch_walk *walk, const char *folder)
 {
     struct stat st;
@@ -189,6 +215,8 @@ app_exit batch_scan(const app_session *session, int count, char **operands, cons
             "--watch: more folders than the system watches; raise fs.inotify.max_user_watches");
         result = APP_FAILED;
     }
+    if (result == APP_DONE && !keep_ids(out))
+        result = out_of_memory();
     if (result != APP_DONE) {
         batch_list_free(out);
         return result;
@@ -202,6 +230,7 @@ app_exit batch_scan(const app_session *session, int count, char **operands, cons
 void batch_list_free(batch_list *list)
 {
     free(list->picture);
+    free(list->id);
     batch_texts_free(&list->texts);
     *list = (batch_list) { 0 };
 }

@@ -44,17 +44,24 @@ static app_exit check_values(batch *b, int count)
 
 // ---- places
 
-char *batch_table_name(const batch *b, const char *path)
+char *batch_table_name(const batch_shard *shard, const char *path)
 {
     const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
     size_t stem = dot && dot != path ? (size_t)(dot - path) : strlen(path);
     char *out = NULL;
-    if (b->shard.count == 1)
+    if (shard->count == 1)
         return strdup(path);
-    if (asprintf(&out, "%.*s.%" PRIu64 "-of-%" PRIu64 "%s", (int)stem, path, b->shard.index,
-                 b->shard.count, path + stem) < 0)
+    if (asprintf(&out, "%.*s.%" PRIu64 "-of-%" PRIu64 "%s", (int)stem, path, shard->index,
+                 shard->count, path + stem) < 0)
         return NULL;
     return out;
+}
+
+char *batch_table_path(const batch *b, const batch_step *step)
+{
+    char name[64];
+    step->table_name(b, name, sizeof(name));
+    return b->folder ? batch_join(b->folder, name) : strdup(b->session->values.output);
 }
 
 // One table for each step that makes one: in the folder, or the file that -o names.
@@ -63,7 +70,6 @@ static app_exit name_tables(batch *b)
     const char *first = NULL;
     for (size_t i = 0; i < b->step_count; i++) {
         const batch_step *step = b->step[i];
-        char name[64];
         if (!step->table)
             continue;
         if (!b->folder && first)
@@ -71,9 +77,8 @@ static app_exit name_tables(batch *b)
                              "-o %s: %s and %s each write a table; name a folder, ending in /",
                              b->session->values.output, first, step->name);
         first = step->name;
-        step->table_name(b, name, sizeof(name));
-        char *path = b->folder ? batch_join(b->folder, name) : strdup(b->session->values.output);
-        b->table[i] = path ? batch_table_name(b, path) : NULL;
+        char *path = batch_table_path(b, step);
+        b->table[i] = path ? batch_table_name(&b->shard, path) : NULL;
         free(path);
         if (!b->table[i])
             return out_of_memory();
@@ -223,16 +228,40 @@ static app_exit share_memory(batch *b)
     return APP_DONE;
 }
 
-static app_exit open_log(batch *b)
+app_exit batch_open_log(batch *b)
 {
     const char *path = b->session->values.log;
-    int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
+    if (!path || b->log)
+        return APP_DONE;
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd >= 0)
         b->log = fdopen(fd, "a");
-    if (!path || b->log)
+    if (b->log)
         return APP_DONE;
     app_error("--log %s: cannot be written: %s", path, strerror(errno));
     return APP_FAILED;
+}
+
+void batch_lose_log(batch *b, int error)
+{
+    char message[1024];
+    pthread_mutex_lock(&b->print);
+    bool is_first = !b->log_error;
+    if (is_first)
+        b->log_error = error ? error : EIO;
+    pthread_mutex_unlock(&b->print);
+    snprintf(message, sizeof(message), "--log %s: cannot be written: %s; lines of it are missing",
+             b->session->values.log, strerror(b->log_error));
+    if (is_first)
+        batch_say(b, message);
+}
+
+app_exit batch_close_log(batch *b, app_exit result)
+{
+    if (b->log && fclose(b->log) != 0)
+        batch_lose_log(b, errno);
+    b->log = NULL;
+    return b->log_error && result != APP_INTERRUPTED ? APP_FAILED : result;
 }
 
 // A picture to be deblurred keeps all processors busy for long, and is decoded beside it. One to be
@@ -268,8 +297,6 @@ app_exit batch_setup(batch *b, int count, char **operands)
         result = share_memory(b);
     if (result == APP_DONE)
         result = batch_find_settings(b);
-    if (result == APP_DONE && !b->session->values.dry_run)
-        result = open_log(b);
     share_processors(b);
     return result;
 }
@@ -280,11 +307,10 @@ void batch_setup_free(batch *b)
         free(b->model[i]);
     forget_places(b);
     free(b->settings_text);
+    free(b->sorting);
     free(b->refine);
     json_decref(b->notes);
     free(b->todo);
     if (b->watch >= 0)
         close(b->watch);
-    if (b->log)
-        fclose(b->log);
 }

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT
-// app/batch_steps.c: the table of what a batch can do with a picture, and chains of it.
+// app/batch_steps.c: the table of what a batch can do with a picture, and chains of it; the files
+// that are made of all pictures.
 #include "batch.h"
 
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const batch_step *const steps[] = { &batch_step_deblur, &batch_step_classify,
                                            &batch_step_detect };
@@ -64,4 +69,101 @@ app_exit batch_read_steps(batch *b, const char *text)
             return APP_DONE;
         text += length + 1;
     }
+}
+
+// ---- what stands where tables, report and log go
+
+typedef struct owner {
+    const char *name; // of a file beside the journals
+    bool is_ours;
+} owner;
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+// A run's own table, and the one into which merge joins those of shards.
+static void see_run(void *user, const batch_record *r, uint64_t where)
+{
+    owner *o = user;
+    batch_shard shard = { 1, 1 };
+    (void)where;
+    if (r->state != BATCH_RUN || o->is_ours)
+        return;
+    if (sscanf(r->name, "%" SCNu64 "/%" SCNu64, &shard.index, &shard.count) != 2)
+        shard = (batch_shard) { 1, 1 };
+    char *part = batch_table_name(&shard, o->name);
+    const char *table = last_part(r->output);
+    o->is_ours = strcmp(table, o->name) == 0 || (part && strcmp(table, part) == 0);
+    free(part);
+}
+
+static bool is_own_table(const batch *b, const char *path)
+{
+    owner o = { .name = last_part(path) };
+    batch_history history;
+    if (batch_history_read(b->journals, see_run, &o, &history) == APP_DONE)
+        batch_history_free(&history);
+    return o.is_ours;
+}
+
+static bool is_there(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+
+// A picture, or a link to one.
+static bool is_picture(const batch *b, const char *path)
+{
+    struct stat st;
+    return (lstat(path, &st) == 0 && batch_is_input(&b->list, &st)) ||
+           (stat(path, &st) == 0 && batch_is_input(&b->list, &st));
+}
+
+static app_exit refuse_place(const char *option, const char *path, bool is_input)
+{
+    app_error(is_input ? "%s%s: is a picture to work on; name another file"
+                       : "%s%s: exists and was not made by this batch; name another file or add "
+                         "--overwrite",
+              option, path);
+    return APP_FAILED;
+}
+
+static app_exit check_table(const batch *b, const char *path)
+{
+    bool is_input = is_picture(b, path);
+    if (!is_input && (b->session->values.overwrite || !is_there(path) || is_own_table(b, path)))
+        return APP_DONE;
+    return refuse_place("", path, is_input);
+}
+
+// Where a shard's table goes and where merge will put that of all.
+static app_exit check_tables(const batch *b, size_t step)
+{
+    char *whole = batch_table_path(b, b->step[step]);
+    app_exit result = check_table(b, b->table[step]);
+    if (result == APP_DONE && whole && b->shard.count > 1)
+        result = check_table(b, whole);
+    free(whole);
+    return result;
+}
+
+app_exit batch_check_places(const batch *b)
+{
+    const app_values *values = &b->session->values;
+    app_exit result = APP_DONE;
+    for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
+        if (b->table[i])
+            result = check_tables(b, i);
+    if (result == APP_DONE && values->log && is_picture(b, values->log))
+        result = refuse_place("--log ", values->log, true);
+    if (result != APP_DONE || !values->report || !is_there(values->report))
+        return result;
+    bool is_input = is_picture(b, values->report);
+    if (is_input || (!values->overwrite && !batch_is_report(values->report)))
+        result = refuse_place("--report ", values->report, is_input);
+    return result;
 }

@@ -16,6 +16,15 @@
 
 #define MAX_DEPTH 128 // one open folder each
 
+int64_t batch_time_ns(const struct timespec *time)
+{
+    int64_t ns;
+    if (__builtin_mul_overflow(time->tv_sec, INT64_C(1000000000), &ns) ||
+        __builtin_add_overflow(ns, time->tv_nsec, &ns))
+        return time->tv_sec < 0 ? INT64_MIN + 1 : INT64_MAX; // INT64_MIN is no time
+    return ns;
+}
+
 bool batch_list_add(batch_list *list, const char *path, const char *name, const struct stat *st)
 {
     if (list->count == list->capacity) {
@@ -29,8 +38,7 @@ bool batch_list_add(batch_list *list, const char *path, const char *name, const 
     batch_picture *p = &list->picture[list->count];
     *p = (batch_picture) { .path = batch_texts_add(&list->texts, path),
                            .size = (uint64_t)st->st_size,
-                           .mtime_ns =
-                               st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec,
+                           .mtime_ns = batch_time_ns(&st->st_mtim),
                            .dev = st->st_dev,
                            .ino = st->st_ino };
     if (!p->path)
@@ -63,7 +71,7 @@ static bool matches_any(const app_values_list *patterns, const char *name)
 bool batch_walk_wants(const batch_walk *walk, const char *name, const struct stat *st)
 {
     const app_values *values = &walk->session->values;
-    int64_t time = st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
+    int64_t time = batch_time_ns(&st->st_mtim);
     if (matches_any(&values->exclude, name) || time <= walk->newer_ns)
         return false;
     return values->include.count ? matches_any(&values->include, name)
@@ -121,6 +129,14 @@ static bool enter(const folder *f, const char *path, const char *name, const str
     return ok;
 }
 
+static bool note_dangling(batch_list *list, const char *path)
+{
+    list->skipped++;
+    if (list->dangling++ == 0)
+        list->first_dangling = batch_texts_add(&list->texts, path);
+    return list->first_dangling != NULL;
+}
+
 static bool see(const folder *f, const char *entry)
 {
     char *path = batch_join(f->path, entry), *name = NULL;
@@ -138,6 +154,8 @@ static bool see(const folder *f, const char *entry)
         bool is_there = !is_link || fstatat(f->fd, entry, &st, 0) == 0;
         if (is_link && is_there && S_ISDIR(st.st_mode))
             f->walk->list->links++;
+        else if (!is_there && batch_walk_wants(f->walk, name, &st))
+            ok = note_dangling(f->walk->list, path);
         else if (!is_there || !S_ISREG(st.st_mode) || !batch_walk_wants(f->walk, name, &st))
             f->walk->list->skipped++;
         else

@@ -14,6 +14,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#define DEFAULT_PIXELS 200000000u
+#define METADATA_BYTES ((uint64_t)64 << 20)
 #define UNKNOWN_PIXELS 4000000u // what a file may hold that does not say
 #define LEAST_SPACE 65536u      // bytes; a disk with less is full
 #define ROWS_SUMMED 1536        // of the floats in which tiles are put together
@@ -29,12 +31,20 @@ void batch_item_fail(batch_item *item, batch_fault fault, const char *format, ..
     va_end(args);
 }
 
-static int64_t time_of(const struct stat *st)
+static uint64_t most_pixels(const batch *b)
 {
-    return st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
+    const app_values *values = &b->session->values;
+    return values->max_pixels ? values->max_pixels : DEFAULT_PIXELS;
 }
 
-void batch_open_item(batch_item *item)
+// As the decoder sees it, which a file with more would not get by: reading it takes long.
+static uint64_t most_bytes(const batch *b)
+{
+    uint64_t pixels = most_pixels(b);
+    return pixels < (UINT64_MAX - METADATA_BYTES) / 8 ? 8 * pixels + METADATA_BYTES : UINT64_MAX;
+}
+
+void batch_open_item(const batch *b, batch_item *item)
 {
     const char *path = item->picture->path;
     struct stat st;
@@ -45,17 +55,25 @@ void batch_open_item(batch_item *item)
         return;
     }
     item->size = (uint64_t)st.st_size;
-    item->mtime_ns = time_of(&st);
+    item->mtime_ns = batch_time_ns(&st.st_mtim);
     if (!S_ISREG(st.st_mode))
         batch_item_fail(item, BATCH_AGAIN, "%s: is no file any more", path);
-    else if (!batch_hash_fd(item->fd, item->hash))
+    else if (item->size > most_bytes(b))
+        batch_item_fail(item, BATCH_BAD,
+                        "%s: %llu MiB are more than a picture of %llu pixels needs; leave it out "
+                        "with --exclude or raise --max-pixels",
+                        path, (unsigned long long)(item->size >> 20),
+                        (unsigned long long)most_pixels(b));
+    else if (!batch_hash_fd(item->fd, item->hash) && app_interrupted())
+        batch_item_fail(item, BATCH_DROPPED, "interrupted");
+    else if (!*item->hash)
         batch_item_fail(item, BATCH_AGAIN, "%s: cannot be read: %s", path, strerror(errno));
 }
 
 // The file, the pixels as read, changed and coded again, and the floats of a row of tiles.
 uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_extent *extent)
 {
-    uint64_t limit = b->session->values.max_pixels ? b->session->values.max_pixels : 200000000u;
+    uint64_t limit = most_pixels(b);
     uint64_t width = extent->width ? extent->width : 2000,
              height = extent->height ? extent->height : 2000;
     uint64_t bytes = extent->pixel_bytes ? extent->pixel_bytes : 8;
@@ -73,7 +91,7 @@ static void check_unchanged(batch_item *item)
 {
     struct stat st;
     if (fstat(item->fd, &st) != 0 || (uint64_t)st.st_size != item->size ||
-        time_of(&st) != item->mtime_ns)
+        batch_time_ns(&st.st_mtim) != item->mtime_ns)
         batch_item_fail(item, BATCH_AGAIN, "%s: changed while it was read; it will be read again",
                         item->picture->path);
 }
@@ -82,7 +100,7 @@ void batch_decode_item(const batch *b, sl_ctx *ctx, const batch_extent *extent, 
 {
     const app_values *values = &b->session->values;
     uint64_t pixels = extent->width ? extent->width * extent->height : UNKNOWN_PIXELS;
-    sl_load_options options = { .max_pixels = values->max_pixels ? values->max_pixels : 200000000u,
+    sl_load_options options = { .max_pixels = most_pixels(b),
                                 .allow_truncated = values->allow_truncated };
     // No more than room was made for.
     if (pixels < options.max_pixels)
@@ -137,6 +155,19 @@ void batch_item_cannot_write(const batch *b, batch_item *item, const char *messa
     batch_item_fail(item, is_hopeless(b, error) ? BATCH_FATAL : BATCH_AGAIN, "%s", message);
 }
 
+void batch_item_taken(const batch *b, batch_item *item, const char *path, const char *output,
+                      const char *data)
+{
+    batch_record record = batch_item_record(b, item, BATCH_START);
+    record.output = output;
+    record.data = data;
+    batch_journal_add(b->journal, &record); // where it fails, so will the next word
+    batch_item_fail(item, BATCH_AGAIN,
+                    "%s: was made by somebody else while the batch ran, so %s is left out; move it "
+                    "away or add --overwrite",
+                    path, item->picture->path);
+}
+
 batch_record batch_item_record(const batch *b, const batch_item *item, batch_state state)
 {
     const batch_picture *p = item->picture;
@@ -158,6 +189,12 @@ static void begin_output(batch *b, batch_item *item)
                         strerror(batch_journal_error(b->journal)));
 }
 
+// What was not there when the batch was planned may be by now, hours later.
+static bool may_replace(const batch *b, const batch_item *item)
+{
+    return b->session->values.overwrite || item->picture->is_ours;
+}
+
 // The file as it is, where its kind is what the output's name says and nothing is to be taken out.
 static bool link_unchanged(const batch *b, batch_item *item)
 {
@@ -167,14 +204,16 @@ static bool link_unchanged(const batch *b, batch_item *item)
         app_format_of_name(item->output) != sl_image_kind(item->image))
         return false;
     if (stat(from, &st) != 0 || (uint64_t)st.st_size != item->size ||
-        time_of(&st) != item->mtime_ns) {
+        batch_time_ns(&st.st_mtim) != item->mtime_ns) {
         batch_item_fail(item, BATCH_AGAIN, "%s: changed meanwhile; it will be read again", from);
         return true;
     }
-    int error = batch_link_or_copy(from, item->output);
+    int error = batch_link_or_copy(from, item->output, may_replace(b, item));
     char message[1024];
     snprintf(message, sizeof(message), "%s: cannot be written: %s", item->output, strerror(error));
-    if (error)
+    if (error == EEXIST)
+        batch_item_taken(b, item, item->output, NULL, item->picture->data);
+    else if (error)
         batch_item_cannot_write(b, item, message, error);
     return true;
 }
@@ -192,13 +231,14 @@ static void save_picture(const batch *b, sl_ctx *ctx, batch_item *item)
     }
     if (link_unchanged(b, item))
         return;
-    // Whether it may be replaced was decided when the batch was planned.
     sl_save_options options = { .quality = (int)values->quality,
-                                .overwrite = true,
+                                .overwrite = may_replace(b, item),
                                 .strip_metadata = values->strip_metadata };
     errno = 0;
     sl_status status = sl_image_save(ctx, item->image, item->output, &options);
-    if (status != SL_OK)
+    if (status == SL_ERR_EXISTS)
+        batch_item_taken(b, item, item->output, NULL, item->picture->data);
+    else if (status != SL_OK)
         batch_item_cannot_write(b, item, sl_ctx_message(ctx), errno);
 }
 

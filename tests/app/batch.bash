@@ -152,6 +152,10 @@ rm -rf out
 run batch deblur in -o out --json
 did 2 0 0 0 0
 holds 'links to pictures, not to folders' out a/b/c.png linked.png
+check 'links to nothing are told' grep -q 'warning: in/dangling.png: leads to no file' "$outside/err"
+check '  on one line' one_line
+run batch deblur in -o out --json --quiet
+check '  but for --quiet' test ! -s "$outside/err"
 rm -rf out
 mkdir in/locked
 cp one.png in/locked/x.png

@@ -252,4 +252,18 @@ refused 2 'need [0-9]+ MiB before' batch detect in -o x --memory 256M --size 409
 refused 2 'is a file' batch detect in -o in/a.png
 accepted batch detect in -o x --dry-run
 says '^in/sub/c\.png -> x/sub/c\.json$'
+# A journal that names no labels
+accepted batch detect in -o bare --format coco --quiet
+while IFS= read -r line; do
+    if [[ $line = *$'\tS\t'* ]]; then
+        line=${line#*$'\t'}
+        line=${line//'"labels"'/'"lost"'}
+        printf '%s\t' "$(printf %s "$line" | gzip -c | tail -c 8 | od -An -tx4 -N 4 | tr -d ' ')"
+    fi
+    printf '%s\n' "$line"
+done <bare/.softlens/1-of-1.journal >tampered
+mv tampered bare/.softlens/1-of-1.journal
+run batch merge bare
+check 'no labels: status 1' test "$status" = 1
+check '  is told as it is' grep -q 'bare/.softlens: .* names no labels' "$outside/err"
 finish

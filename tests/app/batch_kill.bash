@@ -96,6 +96,24 @@ for signal in INT TERM; do
     check '  goes on to the same end' diff calm.sums <(digest soft)
 done
 
+# Interrupted before the first picture is done
+rm -rf soft
+mkfifo names
+env --default-signal=INT,TERM "$SOFTLENS" batch "${steps[@]}" --files0-from names -o soft --json \
+    >"$outside/out" 2>"$outside/err" </dev/null &
+pid=$!
+exec 8>names
+printf 'in/a/bad.png\0' >&8
+sleep 0.5
+kill -INT "$pid"
+exec 8>&-
+wait "$pid"
+status=$?
+check 'interrupted while it lists pictures: status 130' test "$status" = 130
+check '  tells so as JSON' grep -qE '"done":0,.*"interrupted":true' "$outside/out"
+run batch "${steps[@]}" -o soft --json
+check '  and what is not, too' grep -q '"interrupted":false' "$outside/out"
+
 # Two at once
 mkdir -p twice/.softlens
 exec 9>twice/.softlens/1-of-1.journal

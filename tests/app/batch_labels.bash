@@ -59,6 +59,61 @@ check 'sorted anew' test "$(find in/sorted -type f | wc -l)" = 4 -a \
     "$(find in/sorted/unknown -type f | wc -l)" = 4
 rm -r in/sorted in/s.csv in/.s.csv.softlens
 
+# What others keep where pictures are sorted to, and journals that were tampered with
+label=$(sed -n 's/^a.png,1,\([^,]*\),.*/\1/p' sorted.csv)
+for how in link copy; do
+    into=kept
+    if [ $how = copy ]; then
+        into=/dev/shm/${work##*/}
+        [ -w /dev/shm ] && [ "$(stat -c %d /dev/shm)" != "$(stat -c %d .)" ] || continue
+    fi
+    mkdir -p "$into/$label"
+    echo theirs >"$into/$label/a.png"
+    run batch classify in -o k.csv --model s.safetensors --sort-into "$into"
+    check "$how: what stands in the way: status 3" test "$status" = 3
+    check '  is named' grep -q "$into/$label/a.png: exists and was not made by a batch" "$outside/err"
+    check '  and stays' test "$(cat "$into/$label/a.png")" = theirs
+    accepted batch classify in -o k.csv --model s.safetensors --sort-into "$into" --overwrite
+    check '  until it may go' cmp in/a.png "$into/$label/a.png"
+    accepted batch classify in -o k.csv --model s.safetensors --sort-into "$into" --top 2
+    accepted batch classify in -o k.csv --model u.safetensors --sort-into "$into"
+    check '  what we sorted moves along' test "$(find "$into" -type f | wc -l)" = 4 -a \
+        "$(find "$into/unknown" -type f | wc -l)" = 4
+    rm "$into/unknown/a.png"
+    echo 'theirs, and longer' >"$into/unknown/a.png"
+    accepted batch classify in -o k.csv --model s.safetensors --sort-into "$into"
+    check '  what is there instead of it stays' grep -q theirs "$into/unknown/a.png"
+    rm -r "$into" k.csv .k.csv.softlens
+done
+tamper() # FROM TO: in the journal of k.csv, with the checksums that it takes
+{
+    while IFS= read -r line; do
+        if [[ $line = *$'\t'* ]]; then
+            line=${line#*$'\t'}
+            line=${line//"$1"/"$2"}
+            printf '%s\t%s\n' "$(printf %s "$line" | gzip -c | tail -c 8 | od -An -tx4 -N 4 | tr -d ' ')" "$line"
+        else
+            printf '%s\n' "$line"
+        fi
+    done <.k.csv.softlens/1-of-1.journal >tampered
+    mv tampered .k.csv.softlens/1-of-1.journal
+}
+for folder in .. . ''; do
+    mkdir -p deep/sorted
+    cp in/a.png in/b.jpg deep
+    accepted batch classify deep -o k.csv --model s.safetensors --sort-into deep/sorted
+    tamper '"sorted":"'"$label" '"sorted":"'"$folder"
+    accepted batch classify deep -o k.csv --model u.safetensors --sort-into deep/sorted
+    check "a journal that says \"$folder\" removes no picture" test -f deep/a.png -a -f deep/b.jpg
+    rm -r deep k.csv .k.csv.softlens
+done
+mkdir -p "deep/$label"
+cp in/a.png "deep/$label"
+accepted batch classify "deep/$label" -o k.csv --model s.safetensors --sort-into deep
+accepted batch classify "deep/$label" -o k.csv --model u.safetensors --sort-into deep
+check 'a picture that lies where it is sorted to stays' test -f "deep/$label/a.png"
+rm -r deep k.csv .k.csv.softlens
+
 # A chain: what is deblurred is what is classified
 accepted batch deblur,classify in -o out --model s.safetensors --model m.safetensors --sort-into s3
 check 'pictures and labels' test -f out/sub/d.jpg -a -f out/labels.csv
@@ -68,6 +123,34 @@ refused 2 'gives? a gallery|contradict' batch classify in -o x.csv --no-unknown 
     --model s.safetensors
 run batch classify in -o x.csv --model s.safetensors --gallery m.safetensors
 check 'a gallery that is none: no success' test "$status" != 0 -a ! -e x.csv
+
+# What the table, the report and the log would take the place of
+mkdir mine
+cp in/a.png mine/x.png
+cp in/b.jpg mine/y.jpg
+cp in/a.png mine/z.png
+refused 1 'mine/y.jpg: is a picture to work on' batch classify mine/x.png mine/y.jpg -o mine/y.jpg \
+    --model s.safetensors
+refused 1 'is a picture' batch classify mine/x.png mine/y.jpg -o mine/y.jpg --overwrite \
+    --model s.safetensors
+refused 1 'mine/z.png: exists' batch classify mine/x.png -o mine/z.png --model s.safetensors
+refused 1 'report mine/x.png: is a picture' batch classify mine -o t.csv --report mine/x.png --overwrite \
+    --model s.safetensors
+refused 1 'report in/a.png: exists' batch classify mine -o t.csv --report in/a.png --model s.safetensors
+refused 1 'log mine/x.png: is a picture' batch classify mine -o t.csv --log mine/x.png --model s.safetensors
+mkdir taken
+echo theirs >taken/labels.csv
+refused 1 'taken/labels.csv: exists' batch classify mine -o taken --model s.safetensors
+refused 1 'taken/labels.csv: exists' batch classify mine -o taken --model s.safetensors --shard 1/2
+refused 1 'taken/labels.csv: exists' batch classify mine -o taken --model s.safetensors --dry-run
+accepted batch classify mine -o taken --model s.safetensors --overwrite --report taken/r.html
+accepted batch classify mine -o taken/ --model s.safetensors --top 1 --report taken/r.html
+check 'until it may go, and then it is ours' grep -q '^x.png,1,' taken/labels.csv
+(cd taken && "$SOFTLENS" batch classify ../mine -o . --model ../s.safetensors --top 2 --quiet)
+check '  from wherever' test "$(grep -c '^x.png' taken/labels.csv)" = 2
+cp in/a.png mine/other.html
+run batch merge taken --report mine/other.html
+check 'nor is a file of another kind a report' test "$status" = 1 -a "$(cmp in/a.png mine/other.html)" = ''
 
 # Shards each have their table
 for shard in 1 2; do

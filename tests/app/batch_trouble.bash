@@ -63,6 +63,31 @@ if [ -x /usr/bin/time ] && ! grep -q __asan_init "$SOFTLENS"; then
 fi
 rm -rf in out
 
+# Files that are no pictures by their size alone, and long ones
+mkdir in
+cp p.png in
+if truncate -s 4T in/a.jpg 2>/dev/null; then
+    timeout 60 "$SOFTLENS" batch deblur in -o out --json >"$outside/out" 2>"$outside/err"
+    status=$?
+    check 'a file of 4 TiB is not read: status 3' test "$status" = 3
+    check '  and named' grep -q 'in/a.jpg: 4194304 MiB are more than' "$outside/err"
+    says '"done":1,.*"failed":1,'
+    env --default-signal=INT,TERM "$SOFTLENS" batch deblur in -o long --jobs 1 \
+        --max-pixels 1000000000000 >"$outside/out" 2>"$outside/err" </dev/null &
+    pid=$!
+    for ((wait = 0; wait < 1000; wait++)); do # until it has begun
+        ! grep -q $'\tS\t' long/.softlens/1-of-1.journal 2>/dev/null || break
+        sleep 0.02
+    done
+    sleep 0.5
+    kill -TERM "$pid"
+    wait "$pid"
+    status=$?
+    check 'nor does one that is read hold up the end: status 130' test "$status" = 130
+    check '  which is told' grep -q interrupted "$outside/err"
+fi
+rm -rf in out long
+
 # Larger than the memory that there is
 make picture big.png 4000x3000
 mkdir in
@@ -128,6 +153,15 @@ run batch deblur in -o full
 check '  and without the limit all of it' diff -r -x .softlens calm full
 rm -rf full
 
+# A log that cannot be written
+if [ -w /dev/full ]; then
+    run batch deblur in -o full --json --log /dev/full
+    check 'a log on a full disk: status 1' test "$status" = 1
+    check '  told once' test "$(grep -c -- '--log /dev/full: .*No space' "$outside/err")" = 1
+    says '"done":12,'
+    rm -rf full
+fi
+
 # Starts a batch that waits for names on 3, after the first half of the pictures.
 start()
 {
@@ -154,8 +188,53 @@ check '  named' grep -q 'in/3.png: cannot be read: No such file' "$outside/err"
 cp large.png in/3.png
 rm -rf full
 
-# The output folder is removed while we work
+# What somebody makes meanwhile where a picture will go
 slow=(--dense --tile 128 --threads 1)
+mkdir plenty # for what is fast
+for ((i = 0; i < 300; i++)); do ln in/0.png plenty/$i.png; done
+for step in deblur detect; do
+    from=in
+    models=(--model m.safetensors)
+    last=full/9.png
+    if [ $step = detect ]; then
+        from=plenty
+        models=(--model "$ROOT/tests/data/golden/retina-plain.safetensors")
+        last=full/99.json
+    fi
+    "$SOFTLENS" batch $step $from -o full "${models[@]}" --threads 1 --jobs 1 >"$outside/out" \
+        2>"$outside/err" &
+    pid=$!
+    for ((wait = 0; wait < 1000; wait++)); do
+        ! compgen -G 'full/*.*' >/dev/null || break
+        sleep 0.01
+    done
+    kill -STOP "$pid"
+    is_early=0
+    if [ ! -e "$last" ]; then
+        is_early=1
+        echo theirs >"$last"
+    fi
+    kill -CONT "$pid"
+    wait "$pid"
+    status=$?
+    if [ $is_early = 0 ]; then
+        echo "# $step had ended by then"
+        rm -rf full
+        continue
+    fi
+    check "$step: status 3" test "$status" = 3
+    check '  it is named' grep -qE "$last: (was made by somebody else|exists)" "$outside/err"
+    for again in 1 2; do
+        run batch $step $from -o full "${models[@]}"
+        check "  it stays, time $again" test "$status" = 3 -a "$(cat "$last")" = theirs
+    done
+    run batch $step $from -o full "${models[@]}" --overwrite --json
+    check '  until it may go' test "$status" = 0 -a "$(head -c 6 "$last" | tr -d '\0')" != theirs
+    rm -rf full
+done
+rm -rf plenty
+
+# The output folder is removed while we work
 "$SOFTLENS" batch deblur in -o full "${slow[@]}" --json >"$outside/out" 2>"$outside/err" &
 pid=$!
 for ((wait = 0; wait < 1000; wait++)); do

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -69,6 +70,83 @@ START_TEST(slices_stay_as_they_are)
 }
 END_TEST
 
+// ---- places in the output
+
+static int without_case(const void *a, const void *b)
+{
+    return strcasecmp(((const batch_picture *)a)->target, ((const batch_picture *)b)->target);
+}
+
+START_TEST(however_many_names_are_alike_they_get_a_number_each)
+{
+    app_session session = { .ctx = ctx };
+    batch_list list = { 0 };
+    const struct stat st = { .st_size = 1 };
+    for (unsigned i = 0; i < 4096; i++) {
+        char name[] = "abcdefghijkl.png";
+        for (unsigned c = 0; c < 12; c++)
+            if (i >> c & 1)
+                name[c] = (char)(name[c] - 'a' + 'A');
+        ck_assert(batch_list_add(&list, name, name, &st));
+    }
+    ck_assert(batch_list_add(&list, "Abcdefghijkl~7.png", "Abcdefghijkl~7.png", &st));
+    ck_assert_int_eq(batch_name_targets(&session, true, &list), APP_DONE);
+    ck_assert_str_eq(list.picture[4096].target, "Abcdefghijkl~7.png"); // its own
+    for (size_t i = 0; i < list.count; i++) {
+        const char *mark = strchr(list.picture[i].target, '~');
+        ck_assert(!mark || !strchr(mark + 1, '~'));
+    }
+    qsort(list.picture, list.count, sizeof(*list.picture), without_case);
+    for (size_t i = 1; i < list.count; i++)
+        ck_assert(without_case(&list.picture[i - 1], &list.picture[i]) != 0);
+    batch_list_free(&list);
+}
+END_TEST
+
+START_TEST(long_names_stay_within_what_is_allowed)
+{
+    app_session session = { .ctx = ctx, .values.format = "png" };
+    batch_list list = { 0 };
+    const struct stat st = { .st_size = 1 };
+    for (char c = '0'; c < '6'; c++) { // 2 + 246 + 5 + 4 bytes; they differ where they are cut
+        char name[300] = "d/";
+        for (int i = 0; i < 82; i++)
+            strcat(name, "\xe2\x82\xac");
+        snprintf(name + strlen(name), 12, "xxxx%c.%s", c, c % 2 ? "JPG" : "jpg");
+        ck_assert(batch_list_add(&list, name, name, &st));
+    }
+    ck_assert_int_eq(batch_name_targets(&session, false, &list), APP_DONE);
+    ck_assert_int_eq(batch_name_data(false, &list), APP_DONE);
+    for (size_t i = 0; i < list.count; i++) {
+        const batch_picture *p = &list.picture[i];
+        ck_assert_uint_le(strlen(p->target + 2), 255);
+        ck_assert_uint_le(strlen(p->data + 2), 255);
+        ck_assert_str_eq(strrchr(p->data, '.'), ".json");
+        for (size_t k = 0; k < i; k++) {
+            ck_assert_str_ne(p->target, list.picture[k].target);
+            ck_assert_str_ne(p->data, list.picture[k].data);
+        }
+    }
+    batch_list_free(&list);
+}
+END_TEST
+
+START_TEST(times_that_have_no_number_are_the_last_that_have_one)
+{
+    static const struct {
+        struct timespec time;
+        int64_t ns;
+    } cases[] = { { { 1, 5 }, 1000000005 },
+                  { { -1, 5 }, -999999995 },
+                  { { 9223372036, 854775807 }, INT64_MAX },
+                  { { 9223372036, 854775808 }, INT64_MAX },
+                  { { 13569465600, 0 }, INT64_MAX }, // 2400
+                  { { -13569465600, 0 }, INT64_MIN + 1 } };
+    for (size_t i = 0; i < APP_LEN(cases); i++)
+        ck_assert_int_eq(batch_time_ns(&cases[i].time), cases[i].ns);
+}
+END_TEST
+
 // ---- heads of pictures
 
 static bool peek(const void *bytes, size_t size, batch_extent *out)
@@ -128,9 +206,9 @@ END_TEST
 
 typedef struct seen {
     size_t count, failed;
-    char name[64];
+    char name[64], output[64];
     uint64_t where;
-    batch_record last;
+    batch_state state;
 } seen;
 
 static void see(void *user, const batch_record *record, uint64_t where)
@@ -139,7 +217,8 @@ static void see(void *user, const batch_record *record, uint64_t where)
     s->count++;
     s->failed += record->state == BATCH_BROKEN;
     s->where = where;
-    s->last = *record;
+    s->state = record->state;
+    snprintf(s->output, sizeof(s->output), "%s", record->output);
     snprintf(s->name, sizeof(s->name), "%s", record->name);
 }
 
@@ -236,6 +315,33 @@ START_TEST(damage_is_seen)
 }
 END_TEST
 
+// Sixty thousand shards of a hundred thousand, in any order.
+START_TEST(a_journal_of_many_shards_is_merged_at_once)
+{
+    app_session session = { .ctx = ctx };
+    batch b = { .session = &session, .watch = -1 };
+    batch_shard shard = { 1, 1 };
+    batch_journal *journal = NULL;
+    ck_assert_int_eq(batch_journal_open(in_dir(BATCH_FOLDER), &shard, &journal), APP_DONE);
+    for (unsigned i = 0; i < 60000; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "%u/100000", i * 7919 % 100000 + 1);
+        const batch_record record = { .state = BATCH_RUN,
+                                      .settings = 7,
+                                      .name = name,
+                                      .detail = "{\"steps\":[{\"step\":\"classify\"}]}" };
+        ck_assert(batch_journal_add(journal, &record));
+    }
+    batch_journal_close(journal);
+    clock_t began = clock();
+    ck_assert_int_eq(batch_merge(&b, dir), APP_FAILED); // it is not complete
+    ck_assert((double)(clock() - began) / CLOCKS_PER_SEC < 15);
+    batch_history_free(&b.history);
+    batch_list_free(&b.list);
+    batch_setup_free(&b);
+}
+END_TEST
+
 // ---- files
 
 static void put(const char *path, const char *text)
@@ -281,20 +387,28 @@ START_TEST(files_are_linked_or_copied)
     put(in_dir("a"), "one");
     ck_assert_int_eq(symlink("a", in_dir("link")), 0);
     put(in_dir("old"), "two");
-    ck_assert_int_eq(batch_link_or_copy(in_dir("link"), in_dir("x/y/new")), 0);
-    ck_assert_int_eq(batch_link_or_copy(in_dir("a"), in_dir("old")), 0);
-    ck_assert_int_eq(batch_link_or_copy(in_dir("a"), in_dir("old")), 0); // it is that file already
+    ck_assert_int_eq(batch_link_or_copy(in_dir("link"), in_dir("x/y/new"), false), 0);
+    ck_assert_int_eq(batch_link_or_copy(in_dir("a"), in_dir("old"), false), EEXIST);
+    ck_assert(holds(in_dir("old"), "two"));
+    ck_assert_int_eq(batch_link_or_copy(in_dir("a"), in_dir("old"), true), 0);
+    for (int replace = 0; replace < 2; replace++) // it is that file already
+        ck_assert_int_eq(batch_link_or_copy(in_dir("a"), in_dir("old"), replace), 0);
     ck_assert_int_eq(stat(in_dir("a"), &a), 0);
     ck_assert_int_eq(lstat(in_dir("x/y/new"), &b), 0);
     ck_assert(a.st_ino == b.st_ino && S_ISREG(b.st_mode));
     ck_assert_int_eq(a.st_nlink, 3); // nothing is left beside them
-    ck_assert_int_eq(batch_link_or_copy(in_dir("none"), in_dir("z")), ENOENT);
-    ck_assert_int_ne(batch_link_or_copy(in_dir("a"), in_dir("a/b")), 0);
+    ck_assert_int_eq(batch_link_or_copy(in_dir("none"), in_dir("z"), false), ENOENT);
+    ck_assert_int_ne(batch_link_or_copy(in_dir("a"), in_dir("a/b"), true), 0);
     // To another file system it is copied.
     char far[64];
     snprintf(far, sizeof(far), "/dev/shm/batch-unit-%ld", (long)getpid());
     if (stat("/dev/shm", &b) == 0 && b.st_dev != a.st_dev && access("/dev/shm", W_OK) == 0) {
-        ck_assert_int_eq(batch_link_or_copy(in_dir("a"), far), 0);
+        ck_assert_int_eq(batch_link_or_copy(in_dir("a"), far, false), 0);
+        ck_assert(holds(far, "one"));
+        put(far, "two");
+        ck_assert_int_eq(batch_link_or_copy(in_dir("a"), far, false), EEXIST);
+        ck_assert(holds(far, "two"));
+        ck_assert_int_eq(batch_link_or_copy(in_dir("a"), far, true), 0);
         ck_assert(holds(far, "one"));
         unlink(far);
     }
@@ -308,7 +422,10 @@ START_TEST(files_appear_whole_or_not_at_all)
     ck_assert_ptr_nonnull(file);
     fputs("table", file);
     ck_assert_int_ne(access(in_dir("t"), F_OK), 0);
-    ck_assert_int_eq(batch_file_finish(file, in_dir("t"), temporary), 0);
+    ck_assert_int_eq(batch_file_finish(file, in_dir("t"), temporary, false), 0);
+    ck_assert(holds(in_dir("t"), "table"));
+    file = batch_file_new(in_dir("t"), &temporary);
+    ck_assert_int_eq(batch_file_finish(file, in_dir("t"), temporary, false), EEXIST);
     ck_assert(holds(in_dir("t"), "table"));
     ck_assert_ptr_null(batch_file_new(in_dir("none/t"), &temporary));
     ck_assert_int_eq(errno, ENOENT);
@@ -318,13 +435,41 @@ START_TEST(files_appear_whole_or_not_at_all)
 }
 END_TEST
 
+START_TEST(two_writers_of_one_file_stay_apart)
+{
+    static const char *const texts[] = { "first", "second" };
+    FILE *file[2];
+    char *temporary[2];
+    for (int i = 0; i < 2; i++) {
+        file[i] = batch_file_new(in_dir("t"), &temporary[i]);
+        ck_assert_ptr_nonnull(file[i]);
+        fputs(texts[i], file[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(batch_file_finish(file[i], in_dir("t"), temporary[i], true), 0);
+        ck_assert(holds(in_dir("t"), texts[i]));
+    }
+    // What is left of one that was killed goes, also of a name that was cut.
+    char name[256] = "";
+    for (int i = 0; i < 80; i++)
+        strcat(name, "\xe2\x82\xac");
+    file[0] = batch_file_new(in_dir(name), &temporary[0]);
+    ck_assert_ptr_nonnull(file[0]);
+    batch_remove_parts(in_dir(name));
+    ck_assert_int_ne(access(temporary[0], F_OK), 0);
+    ck_assert_int_eq(batch_file_finish(file[0], in_dir(name), temporary[0], true), ENOENT);
+}
+END_TEST
+
 // ---- pictures that change under our hands
 
 static void open_picture(batch_picture *picture, batch_item *item)
 {
     *picture = (batch_picture) { .path = in_dir("p.png"), .name = "p.png" };
+    app_session session = { .ctx = ctx };
+    batch b = { .session = &session };
     *item = (batch_item) { .picture = picture, .fd = -1 };
-    batch_open_item(item);
+    batch_open_item(&b, item);
 }
 
 START_TEST(changes_are_noticed)
@@ -375,19 +520,55 @@ START_TEST(changes_are_noticed)
 }
 END_TEST
 
+// A file that appears where a picture goes, after the batch was planned.
+START_TEST(what_appears_meanwhile_stays)
+{
+    app_session session = { .ctx = ctx };
+    batch_shard shard = { 1, 1 };
+    batch b = { .session = &session, .folder = dir, .journals = (char *)in_dir("j") };
+    batch_picture picture = { .path = "p.png", .name = "p.png", .target = "p.png" };
+    batch_history history;
+    seen s = { 0 };
+    ck_assert_int_eq(batch_journal_open(b.journals, &shard, &b.journal), APP_DONE);
+    for (int is_ours = 0; is_ours < 2; is_ours++) {
+        batch_item item = { .picture = &picture, .fd = -1, .found = json_object() };
+        item.output = (char *)in_dir("p.png");
+        ck_ok(sl_image_new(ctx, 4, 3, 3, 8, &item.image));
+        put(item.output, "theirs");
+        picture.is_ours = is_ours;
+        batch_write_item(&b, ctx, &item);
+        ck_assert_int_eq(item.fault, is_ours ? BATCH_FINE : BATCH_AGAIN);
+        ck_assert_int_eq(holds(item.output, "theirs"), !is_ours);
+        ck_assert_int_eq(batch_history_read(b.journals, see, &s, &history), APP_DONE);
+        ck_assert_int_eq(s.state, is_ours ? BATCH_GOOD : BATCH_START);
+        ck_assert_str_eq(s.output, is_ours ? "p.png" : ""); // nothing there is claimed
+        batch_history_free(&history);
+        sl_image_free(item.image);
+        json_decref(item.found);
+    }
+    batch_journal_close(b.journal);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("batch");
     tcase_add_test(tcase, any_name_goes_through_a_line);
     tcase_add_test(tcase, malformed_escapes_are_refused);
     tcase_add_test(tcase, slices_stay_as_they_are);
+    tcase_add_test(tcase, however_many_names_are_alike_they_get_a_number_each);
+    tcase_add_test(tcase, long_names_stay_within_what_is_allowed);
+    tcase_add_test(tcase, times_that_have_no_number_are_the_last_that_have_one);
     tcase_add_test(tcase, heads_tell_the_size);
     tcase_add_test(tcase, noise_is_no_picture);
     tcase_add_test(tcase, records_come_back);
     tcase_add_test(tcase, damage_is_seen);
+    tcase_add_test(tcase, a_journal_of_many_shards_is_merged_at_once);
     tcase_add_test(tcase, leftovers_of_a_picture_are_its_own);
     tcase_add_test(tcase, files_are_linked_or_copied);
     tcase_add_test(tcase, files_appear_whole_or_not_at_all);
+    tcase_add_test(tcase, two_writers_of_one_file_stay_apart);
     tcase_add_test(tcase, changes_are_noticed);
+    tcase_add_test(tcase, what_appears_meanwhile_stays);
     return run_case("app/batch_unit", tcase);
 }
