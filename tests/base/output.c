@@ -162,6 +162,10 @@ START_TEST(permissions_follow_the_umask)
     ck_ok(sl_file_write(ctx, in_dir("f"), false, "x", 1));
     ck_assert_int_eq(stat(in_dir("f"), &info), 0);
     ck_assert_int_eq(info.st_mode & 0777, 0640);
+    ck_assert_int_eq(chmod(in_dir("f"), 0600), 0);
+    ck_ok(sl_file_write(ctx, in_dir("f"), true, "y", 1)); // unless there is something to follow
+    ck_assert_int_eq(stat(in_dir("f"), &info), 0);
+    ck_assert_int_eq(info.st_mode & 0777, 0600);
 }
 END_TEST
 

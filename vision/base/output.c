@@ -90,6 +90,17 @@ static sl_status create_temp(sl_output *output)
     return SL_ERR_IO;
 }
 
+// What was shut to others stays so when it is replaced.
+static void keep_mode(const sl_output *output)
+{
+    struct stat old, made;
+    if (lstat(output->path, &old) != 0 || !S_ISREG(old.st_mode) || fstat(output->fd, &made) != 0)
+        return;
+    if (((old.st_mode ^ made.st_mode) & 0777) != 0 && fchmod(output->fd, old.st_mode & 0777) != 0)
+        sl_log(output->ctx, SL_LOG_WARNING, "%s: its permissions cannot be kept: %s", output->path,
+               strerror(errno));
+}
+
 sl_status sl_output_open(sl_ctx *ctx, const char *path, bool overwrite, sl_output **out)
 {
     *out = NULL;
@@ -104,6 +115,8 @@ sl_status sl_output_open(sl_ctx *ctx, const char *path, bool overwrite, sl_outpu
     output->fd = -1;
     output->path = sl_strdup(ctx, path);
     st = output->path ? create_temp(output) : SL_ERR_NOMEM;
+    if (st == SL_OK)
+        keep_mode(output);
     if (st != SL_OK)
         sl_output_discard(output);
     else
