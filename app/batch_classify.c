@@ -146,18 +146,6 @@ static const char *sorted_file(const batch_item *item)
     return item->output ? item->output : item->picture->path;
 }
 
-// What is there is a link to the file, or by its size the one that was put there.
-static bool is_own(const batch *b, const batch_item *item, const char *path, uint64_t size)
-{
-    struct stat there, file;
-    if (lstat(path, &there) != 0 || !S_ISREG(there.st_mode))
-        return false;
-    if (stat(sorted_file(item), &file) == 0 && file.st_dev == there.st_dev &&
-        file.st_ino == there.st_ino)
-        return true;
-    return (uint64_t)there.st_size == size && !batch_is_input(&b->list, &there);
-}
-
 static bool is_same_place(const char *path, const char *other)
 {
     char *a = app_place(path), *b = app_place(other);
@@ -167,14 +155,35 @@ static bool is_same_place(const char *path, const char *other)
     return is_same;
 }
 
+// Another name of the picture or of its output, which may have been the same file when it was
+// sorted.
+static bool is_link(const batch_item *item, const char *path, const struct stat *there)
+{
+    const batch_picture *p = item->picture;
+    struct stat file;
+    bool is_it = (there->st_dev == p->dev && there->st_ino == p->ino) ||
+                 (stat(sorted_file(item), &file) == 0 && file.st_dev == there->st_dev &&
+                  file.st_ino == there->st_ino);
+    return is_it && !is_same_place(path, p->path) && !is_same_place(path, sorted_file(item));
+}
+
+// What is there is a link to the picture, or by its size the file that was put there.
+static bool is_own(const batch *b, const batch_item *item, const char *path, uint64_t size)
+{
+    struct stat there;
+    if (lstat(path, &there) != 0 || !S_ISREG(there.st_mode))
+        return false;
+    return is_link(item, path, &there) ||
+           ((uint64_t)there.st_size == size && !batch_is_input(&b->list, &there));
+}
+
 // Where the picture was sorted to before, by another label, it is no more.
 static void unsort(const batch *b, const batch_item *item, const sorted *before)
 {
     if (!before->folder || strcmp(before->folder, item->sort_label) == 0)
         return;
     char *path = sorted_path(b, item, before->folder);
-    if (path && is_own(b, item, path, before->size) && !is_same_place(path, item->picture->path) &&
-        !is_same_place(path, sorted_file(item)))
+    if (path && is_own(b, item, path, before->size))
         unlink(path);
     free(path);
 }
@@ -192,7 +201,8 @@ static bool may_replace(const batch *b, const batch_item *item, const char *path
                         const sorted *before)
 {
     struct stat there;
-    if (lstat(path, &there) == 0 && batch_is_input(&b->list, &there))
+    if (lstat(path, &there) != 0 ||
+        (batch_is_input(&b->list, &there) && !is_link(item, path, &there)))
         return false;
     return b->session->values.overwrite ||
            (before->folder && strcmp(before->folder, item->sort_label) == 0 &&

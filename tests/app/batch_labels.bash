@@ -65,7 +65,9 @@ for how in link copy; do
     into=kept
     if [ $how = copy ]; then
         into=/dev/shm/${work##*/}
-        [ -w /dev/shm ] && [ "$(stat -c %d /dev/shm)" != "$(stat -c %d .)" ] || continue
+        if [ ! -w /dev/shm ] || [ "$(stat -c %d /dev/shm)" = "$(stat -c %d .)" ]; then
+            continue
+        fi
     fi
     mkdir -p "$into/$label"
     echo theirs >"$into/$label/a.png"
@@ -118,6 +120,11 @@ rm -r deep k.csv .k.csv.softlens
 accepted batch deblur,classify in -o out --model s.safetensors --model m.safetensors --sort-into s3
 check 'pictures and labels' test -f out/sub/d.jpg -a -f out/labels.csv
 check 'what is sorted is what came out' test "$(find out -name a.png)" -ef "$(find s3 -name a.png)"
+accepted batch deblur,classify in -o o5 --model s.safetensors --model m.safetensors --sort-into s5 \
+    --min-blur 0.99
+accepted batch deblur,classify in -o o5 --model s.safetensors --model m.safetensors --sort-into s5
+check 'what was sorted as it was follows, too' test "$(find s5 -type f | wc -l)" = 4 -a \
+    "$(find o5 -name a.png)" -ef "$(find s5 -name a.png)"
 refused 2 'another already' batch deblur in -o o4 --model m.safetensors --model m.safetensors
 refused 2 'gives? a gallery|contradict' batch classify in -o x.csv --no-unknown --unknown-rate 0.1 \
     --model s.safetensors

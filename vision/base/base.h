@@ -117,7 +117,7 @@ sl_status sl_output_open(sl_ctx *ctx, const char *path, bool overwrite, sl_outpu
 sl_status sl_output_write(sl_output *output, const void *data, size_t size);
 // Waits until what was written is on the disk: else a power cut soon after the commit may leave an
 // empty file under the name. For what is dear, models and galleries: it takes 7 to 10 ms on an ext4
-// disk, which for every small picture of a batch would be a fifth of its time.
+// disk, which a batch would pay for every picture, box and label.
 sl_status sl_output_sync(sl_output *output);
 sl_status sl_output_commit(sl_output *output); // frees, whatever the result
 void sl_output_discard(sl_output *output);     // frees and leaves nothing; takes NULL
