@@ -241,7 +241,7 @@ START_TEST(bar_is_drawn_when_it_helps)
     ck_assert_str_eq(drawn, "");
     draw_bar(false, 60, "photo.png", drawn, sizeof(drawn)); // no terminal, or --quiet
     ck_assert_str_eq(drawn, "");
-    draw_bar(true, 20, "ph\noto.png", drawn, sizeof(drawn));
+    draw_bar(true, 20, "ph\x1boto.png", drawn, sizeof(drawn));
     ck_assert_ptr_nonnull(strstr(drawn, "[######......"));
     ck_assert_ptr_nonnull(strstr(drawn, "3 of 12, 1:00 left"));
     ck_assert_ptr_nonnull(strstr(drawn, "ph?oto.png"));
