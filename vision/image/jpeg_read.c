@@ -57,6 +57,12 @@ static void on_error(j_common_ptr jpeg)
         r->status = sl_fail(r->ctx, SL_ERR_UNSUPPORTED,
                             "%s: a rare kind of JPEG; convert it first (%s)", name, text);
         break;
+    case JWRN_JPEG_EOF:
+        r->status = sl_fail(r->ctx, SL_ERR_FORMAT,
+                            "%s: damaged JPEG: %s; what is there can be had if truncated ones are "
+                            "allowed",
+                            name, text);
+        break;
     default:
         r->status = sl_fail(r->ctx, SL_ERR_FORMAT, "%s: damaged JPEG: %s", name, text);
     }
