@@ -8,6 +8,7 @@
 #define SL_APP_BATCH_H
 
 #include "app.h"
+#include "identities.h"
 
 #include <pthread.h>
 #include <sys/types.h>
@@ -64,15 +65,9 @@ typedef struct batch_picture {
     bool is_begun, is_data_begun;
 } batch_picture;
 
-typedef struct batch_file_id {
-    dev_t dev;
-    ino_t ino;
-} batch_file_id;
-
 typedef struct batch_list {
     batch_picture *picture; // by name
-    batch_file_id *id;      // of all pictures, those of other shards too, sorted
-    size_t id_count;
+    app_identities inputs;  // all pictures, those of other shards too
     size_t count, capacity;
     size_t failed;              // folders and names that cannot be read; printed
     size_t skipped;             // files that are no pictures

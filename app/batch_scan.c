@@ -159,30 +159,19 @@ static void drop_doubles(batch_list *list)
     list->count = kept;
 }
 
-static int by_id(const void *a, const void *b)
-{
-    const batch_file_id *x = a, *y = b;
-    if (x->dev != y->dev)
-        return x->dev < y->dev ? -1 : 1;
-    return x->ino < y->ino ? -1 : x->ino > y->ino;
-}
-
 static bool keep_ids(batch_list *list)
 {
-    list->id = calloc(list->count + 1, sizeof(*list->id));
-    if (!list->id)
+    if (!app_identities_new(list->count, &list->inputs))
         return false;
     for (size_t i = 0; i < list->count; i++)
-        list->id[i] = (batch_file_id) { list->picture[i].dev, list->picture[i].ino };
-    list->id_count = list->count;
-    qsort(list->id, list->id_count, sizeof(*list->id), by_id);
+        app_identities_add(&list->inputs, list->picture[i].dev, list->picture[i].ino, i);
+    app_identities_sort(&list->inputs);
     return true;
 }
 
 bool batch_is_input(const batch_list *list, const struct stat *st)
 {
-    batch_file_id key = { st->st_dev, st->st_ino };
-    return list->id_count && bsearch(&key, list->id, list->id_count, sizeof(key), by_id);
+    return app_identities_find(&list->inputs, st) != SIZE_MAX;
 }
 
 static void leave_out(batch_walk *walk, const char *folder)
@@ -230,7 +219,7 @@ app_exit batch_scan(const app_session *session, int count, char **operands, cons
 void batch_list_free(batch_list *list)
 {
     free(list->picture);
-    free(list->id);
+    app_identities_free(&list->inputs);
     batch_texts_free(&list->texts);
     *list = (batch_list) { 0 };
 }

@@ -205,7 +205,7 @@ static app_exit check_inputs(const work *w)
     if (!path)
         return APP_DONE;
     app_exit result = app_identities_of(&w->pictures, &inputs);
-    if (result == APP_DONE && app_identities_find(&inputs, path) != SIZE_MAX)
+    if (result == APP_DONE && app_identities_at(&inputs, path) != SIZE_MAX)
         result = app_usage(w->session->command, "--embedding %s: is a picture to classify", path);
     app_identities_free(&inputs);
     return result;

@@ -129,9 +129,7 @@ static sl_status compute(const work *w, const app_job *job, pictures *p, sl_debl
     sl_load_options load = { .max_pixels = values->max_pixels,
                              .allow_truncated = values->allow_truncated };
     sl_ctx *ctx = w->session->ctx;
-    sl_status status = app_is_stdin(job->input)
-                           ? sl_image_load_fd(ctx, STDIN_FILENO, "standard input", &load, &p->input)
-                           : sl_image_load(ctx, job->input, &load, &p->input);
+    sl_status status = app_load(ctx, job->input, &load, &p->input);
     if (status == SL_OK)
         status = sl_deblur_run(w->deblur, p->input, &p->output[APP_PICTURE],
                                job->output[APP_HEAT] ? &p->output[APP_HEAT] : NULL, report);

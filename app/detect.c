@@ -320,7 +320,7 @@ static void print_json(const work *w, const char *path, const sl_detections *fou
     json_decref(picture);
 }
 
-// " -> a.detected.jpg, a.json", and of many files the first two.
+// " -> a.detected.jpg, a.json", and of many files the first ones.
 static void say_written(const app_detect_out *out, char *text, size_t size)
 {
     size_t count = out->written_count, used = 0;

@@ -231,7 +231,7 @@ static app_exit check_name(const app_detect_out *out, const app_identities *inpu
                            char **refusals)
 {
     const app_session *session = out->session;
-    size_t input = app_identities_find(inputs, n->path);
+    size_t input = app_identities_at(inputs, n->path);
     app_exit result = app_check_profile(session, n->path);
     if (result != APP_DONE)
         return result;

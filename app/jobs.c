@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // app/jobs.c: pairs every image with its outputs and refuses before the work what would fail after.
 #include "jobs.h"
+#include "identities.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -56,7 +57,7 @@ static app_exit check_value(const app_session *session, int target, const char *
     if (!file)
         return APP_DONE;
     const char *option = option_names[target];
-    if (strcmp(file, "-") == 0)
+    if (app_is_stdin(file))
         return app_usage(session->command, APP_NO_STDOUT, option);
     if (count > 1)
         return app_usage(session->command,
@@ -137,28 +138,18 @@ static app_exit check_collisions(const app_session *session, const app_jobs *job
     return result;
 }
 
-static int compare_inputs(const void *a, const void *b)
-{
-    const app_job *x = *(app_job *const *)a, *y = *(app_job *const *)b;
-    if (x->dev != y->dev)
-        return x->dev < y->dev ? -1 : 1;
-    return x->ino < y->ino ? -1 : x->ino > y->ino;
-}
-
 // Can the output be written? Refuses the job when not. `value`: of the option that names it.
 static void check_output(const app_session *session, app_job *job, int target, const char *value,
-                         app_job **inputs, size_t input_count, app_exit *result)
+                         const app_identities *inputs, app_exit *result)
 {
     const char *path = job->output[target];
     bool is_made = value && app_ends_in_slash(value) && !app_is_directory(value);
     struct stat st = { 0 };
     job->existed[target] = lstat(path, &st) == 0;
     bool is_there = job->existed[target] && stat(path, &st) == 0; // through links
-    app_job key = { .dev = st.st_dev, .ino = st.st_ino }, *key_at = &key;
-    app_job **found =
-        is_there ? bsearch(&key_at, inputs, input_count, sizeof(*inputs), compare_inputs) : NULL;
+    bool is_input = is_there && app_identities_find(inputs, &st) != SIZE_MAX;
     bool is_own = is_there && job->is_there && job->dev == st.st_dev && job->ino == st.st_ino;
-    if (found && !is_own)
+    if (is_input && !is_own)
         *result = app_usage(session->command,
                             "%s: is an input and also the output of %s; leave one of them out",
                             path, job->input);
@@ -172,37 +163,31 @@ static app_exit check_outputs(const app_session *session, const app_jobs *jobs,
                               const char *const values[APP_TARGETS])
 {
     app_exit result = APP_DONE;
-    size_t there = 0;
-    app_job **inputs = calloc(jobs->count, sizeof(app_job *));
-    if (!inputs)
+    app_identities inputs;
+    if (!app_identities_new(jobs->count, &inputs))
         return app_out_of_memory();
     for (size_t i = 0; i < jobs->count; i++)
         if (jobs->job[i].is_there)
-            inputs[there++] = &jobs->job[i];
-    qsort(inputs, there, sizeof(app_job *), compare_inputs);
+            app_identities_add(&inputs, jobs->job[i].dev, jobs->job[i].ino, i);
+    app_identities_sort(&inputs);
     for (size_t i = 0; i < jobs->count && result == APP_DONE; i++) {
-        for (int t = 0; t < APP_TARGETS && result == APP_DONE; t++) {
-            if (!jobs->job[i].output[t])
-                continue;
-            check_output(session, &jobs->job[i], t, values[t], inputs, there, &result);
-        }
+        for (int t = 0; t < APP_TARGETS && result == APP_DONE; t++)
+            if (jobs->job[i].output[t])
+                check_output(session, &jobs->job[i], t, values[t], &inputs, &result);
     }
-    free(inputs);
+    app_identities_free(&inputs);
     return result;
 }
 
-// Standard input is one picture, without a name from which one could be made.
+// Standard input has no name from which one could be made.
 static app_exit check_stdin(const app_session *session, int count, char **images)
 {
-    int piped = 0;
-    for (int i = 0; i < count; i++)
-        piped += app_is_stdin(images[i]);
-    if (piped > 1)
-        return app_usage(session->command, "- is named twice, but standard input is one picture");
-    if (piped && !file_named(session->values.output))
-        return app_usage(session->command,
-                         "- has no name of its own; name the result with -o FILE");
-    return APP_DONE;
+    app_exit result = app_check_stdin(session, count, images);
+    for (int i = 0; i < count && result == APP_DONE; i++)
+        if (app_is_stdin(images[i]) && !file_named(session->values.output))
+            result = app_usage(session->command,
+                               "- has no name of its own; name the result with -o FILE");
+    return result;
 }
 
 app_exit app_jobs_plan(const app_session *session, int count, char **images, app_jobs *out)

@@ -41,6 +41,10 @@ void app_jobs_free(app_jobs *jobs);
 #define APP_NO_STDOUT                                                                              \
     "%s -: results are not written to standard output; name a file (./- for one of that name)"
 bool app_is_stdin(const char *path); // "-"
+// Standard input is one picture: refuses it named twice. Prints why.
+app_exit app_check_stdin(const app_session *session, int count, char **operands);
+// A picture from a file or standard input. On failure the context has the message.
+sl_status app_load(sl_ctx *ctx, const char *path, const sl_load_options *options, sl_image **out);
 
 // "jpg" or "png" by ending, without regard to case; SAME: neither.
 sl_image_format app_format_of_name(const char *path);

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define AHEAD 2 // pictures that wait to be taken
 
@@ -37,11 +36,7 @@ static void decode(app_loader *l, const char *path, app_loaded *out)
 {
     *out = (app_loaded) { .path = path };
     l->current = out;
-    if (app_is_stdin(path))
-        out->status =
-            sl_image_load_fd(l->ctx, STDIN_FILENO, "standard input", &l->options, &out->image);
-    else
-        out->status = sl_image_load(l->ctx, path, &l->options, &out->image);
+    out->status = app_load(l->ctx, path, &l->options, &out->image);
     if (out->status != SL_OK)
         snprintf(out->message, sizeof(out->message), "%s", sl_ctx_message(l->ctx));
     l->current = NULL;

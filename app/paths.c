@@ -126,6 +126,22 @@ bool app_is_stdin(const char *path)
     return strcmp(path, "-") == 0;
 }
 
+app_exit app_check_stdin(const app_session *session, int count, char **operands)
+{
+    int piped = 0;
+    for (int i = 0; i < count; i++)
+        piped += app_is_stdin(operands[i]);
+    if (piped > 1)
+        return app_usage(session->command, "- is named twice, but standard input is one picture");
+    return APP_DONE;
+}
+
+sl_status app_load(sl_ctx *ctx, const char *path, const sl_load_options *options, sl_image **out)
+{
+    return app_is_stdin(path) ? sl_image_load_fd(ctx, STDIN_FILENO, "standard input", options, out)
+                              : sl_image_load(ctx, path, options, out);
+}
+
 bool app_is_directory(const char *path)
 {
     struct stat st;

@@ -156,13 +156,8 @@ static app_exit add_operand(const app_session *session, app_pictures *p, const c
 app_exit app_pictures_find(const app_session *session, int count, char **operands,
                            app_pictures *out)
 {
-    app_exit result = APP_DONE;
-    int piped = 0;
     *out = (app_pictures) { 0 };
-    for (int i = 0; i < count; i++)
-        piped += app_is_stdin(operands[i]);
-    if (piped > 1)
-        return app_usage(session->command, "- is named twice, but standard input is one picture");
+    app_exit result = app_check_stdin(session, count, operands);
     for (int i = 0; i < count && result == APP_DONE; i++)
         result = add_operand(session, out, operands[i]);
     if (result != APP_DONE)
@@ -183,40 +178,14 @@ void app_pictures_free(app_pictures *pictures)
     *pictures = (app_pictures) { 0 };
 }
 
-static int by_identity(const void *a, const void *b)
-{
-    const struct app_identity *x = a, *y = b;
-    if (x->dev != y->dev)
-        return x->dev < y->dev ? -1 : 1;
-    return x->ino < y->ino ? -1 : x->ino > y->ino;
-}
-
 app_exit app_identities_of(const app_pictures *pictures, app_identities *out)
 {
     struct stat st;
-    *out = (app_identities) { calloc(pictures->count + 1, sizeof(*out->item)), 0 };
-    if (!out->item)
+    if (!app_identities_new(pictures->count, out))
         return app_out_of_memory();
     for (size_t i = 0; i < pictures->count; i++)
         if (!app_is_stdin(pictures->path[i]) && stat(pictures->path[i], &st) == 0)
-            out->item[out->count++] = (struct app_identity) { st.st_dev, st.st_ino, i };
-    qsort(out->item, out->count, sizeof(*out->item), by_identity);
+            app_identities_add(out, st.st_dev, st.st_ino, i);
+    app_identities_sort(out);
     return APP_DONE;
-}
-
-size_t app_identities_find(const app_identities *identities, const char *path)
-{
-    struct stat st;
-    if (stat(path, &st) != 0)
-        return SIZE_MAX;
-    struct app_identity key = { .dev = st.st_dev, .ino = st.st_ino };
-    const struct app_identity *found =
-        bsearch(&key, identities->item, identities->count, sizeof(key), by_identity);
-    return found ? found->picture : SIZE_MAX;
-}
-
-void app_identities_free(app_identities *identities)
-{
-    free(identities->item);
-    *identities = (app_identities) { 0 };
 }

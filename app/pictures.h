@@ -4,8 +4,7 @@
 #define SL_APP_PICTURES_H
 
 #include "app.h"
-
-#include <sys/types.h>
+#include "identities.h"
 
 // ---- pictures.c
 
@@ -30,21 +29,8 @@ app_exit app_pictures_find(const app_session *session, int count, char **operand
 app_exit app_pictures_fail(app_pictures *pictures, const char *path, char *why);
 void app_pictures_free(app_pictures *pictures);
 
-// Which files the pictures are, to tell whether an output would take the place of one.
-typedef struct app_identities {
-    struct app_identity {
-        dev_t dev;
-        ino_t ino;
-        size_t picture;
-    } * item; // by dev and ino
-    size_t count;
-} app_identities;
-
-// APP_FAILED: out of memory, printed.
+// Which files the pictures are, sorted. APP_FAILED: out of memory, printed.
 app_exit app_identities_of(const app_pictures *pictures, app_identities *out);
-// The picture that stands at `path`, through links; SIZE_MAX: none.
-size_t app_identities_find(const app_identities *identities, const char *path);
-void app_identities_free(app_identities *identities);
 
 // ---- loader.c
 

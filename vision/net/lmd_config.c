@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // net/lmd_config.c: the hyper-parameters of an LMD-ViT, from metadata and from the tensors' shapes.
 #include "net/parts.h"
-#include "tensor/json.h"
 
 #define MAX_DEPTH 64
 
@@ -198,38 +197,24 @@ static bool read_key(const char *key, const json_t *value, sl_lmd_config *c, uin
     return false;
 }
 
-static sl_status parse(sl_ctx *ctx, const char *path, const char *text, sl_lmd_config *c)
+static sl_status parse(sl_ctx *ctx, const char *path, json_t *root, sl_lmd_config *c)
 {
-    json_error_t error;
-    if (!sl_json_fits(text, SL_CONFIG_VALUES))
-        return sl_fail(ctx, SL_ERR_LIMIT, "%s: metadata \"config\" holds more than %d values", path,
-                       SL_CONFIG_VALUES);
-    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    sl_status st = SL_OK;
     const char *key;
     json_t *value;
     uint32_t heads = 0;
-    if (!json_is_object(root)) {
-        st = sl_fail(ctx, SL_ERR_FORMAT, "%s: metadata \"config\" is no JSON object: %s", path,
-                     root ? "another type" : error.text);
-        goto done;
-    }
     json_object_foreach(root, key, value)
     {
-        if (!read_key(key, value, c, &heads)) {
-            st = sl_fail(ctx, SL_ERR_FORMAT,
-                         "%s: metadata \"config\": key \"%s\" is unknown or out of range", path,
-                         key);
-            goto done;
-        }
+        if (!read_key(key, value, c, &heads))
+            return sl_fail(ctx, SL_ERR_FORMAT,
+                           "%s: metadata \"config\": key \"%s\" is unknown or out of range", path,
+                           key);
     }
-    if (c->embed_dim == 0 || c->layers == 0 || c->layers != heads)
-        st = sl_fail(ctx, SL_ERR_FORMAT,
-                     "%s: metadata \"config\" wants embed_dim, and as many depths as heads", path);
     c->scales = c->layers / 2;
-done:
-    json_decref(root);
-    return st;
+    if (c->embed_dim == 0 || c->layers == 0 || c->layers != heads)
+        return sl_fail(ctx, SL_ERR_FORMAT,
+                       "%s: metadata \"config\" wants embed_dim, and as many depths as heads",
+                       path);
+    return SL_OK;
 }
 
 static sl_status compare(sl_ctx *ctx, const char *path, const sl_lmd_config *stated,
@@ -261,15 +246,18 @@ static sl_status compare(sl_ctx *ctx, const char *path, const sl_lmd_config *sta
 sl_status sl_lmd_config_read(sl_ctx *ctx, const sl_tensor_set *set, sl_lmd_config *out)
 {
     const char *path = sl_tensor_set_path(set);
-    const char *text = sl_tensor_set_meta(set, "config");
+    json_t *stated = NULL;
     sl_lmd_config seen;
     defaults(&seen);
     sl_status st = infer(ctx, set, &seen);
-    if (st == SL_OK && text) {
+    if (st == SL_OK)
+        st = sl_config_load(ctx, set, &stated);
+    if (stated) {
         defaults(out);
-        st = parse(ctx, path, text, out);
+        st = parse(ctx, path, stated, out);
         if (st == SL_OK)
             st = compare(ctx, path, out, &seen);
+        json_decref(stated);
     } else {
         *out = seen;
     }
