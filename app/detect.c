@@ -271,15 +271,16 @@ static sl_status write_results(work *w, const char *path, sl_image *image,
 
 // ---- what is said about a picture
 
+// As the library writes them into NAME.json.
 static json_t *object_of(const sl_detection *o)
 {
-    json_t *object = json_pack("{s:f, s:[f,f,f,f]}", "score", (double)o->score, "box",
-                               (double)o->x1, (double)o->y1, (double)o->x2, (double)o->y2);
+    json_t *refined = isnan(o->refined) ? json_null() : json_real((double)o->refined);
+    json_t *object =
+        json_pack("{s:I, s:f, s:o, s:f, s:f, s:f, s:f}", "category", (json_int_t)o->category,
+                  "score", (double)o->score, "refined", refined, "x1", (double)o->x1, "y1",
+                  (double)o->y1, "x2", (double)o->x2, "y2", (double)o->y2);
     app_set_text(object, "label", o->label);
-    if (!isnan(o->refined)) {
-        app_set_text(object, "class", o->class_label);
-        json_object_set_new(object, "refined", json_real((double)o->refined));
-    }
+    app_set_text(object, "class", o->class_label);
     return object;
 }
 
@@ -307,10 +308,10 @@ static void print_json(const work *w, const char *path, const sl_detections *fou
             json_array_append_new(objects, object_of(&found->items[i]));
         json_object_set_new(picture, "width", json_integer(found->width));
         json_object_set_new(picture, "height", json_integer(found->height));
-        json_object_set_new(picture, "objects", objects);
         json_object_set_new(picture, "seconds", json_real(found->seconds));
         app_set_text(picture, "device", found->device);
         json_object_set_new(picture, "fell_back", json_boolean(found->fell_back));
+        json_object_set_new(picture, "detections", objects);
     }
     app_set_text(picture, "error", error);
     char *text = json_dumps(picture, JSON_COMPACT | JSON_REAL_PRECISION(7));

@@ -32,6 +32,13 @@ exists found.png found.json
 accepted detect b.jpg -o new/dir/ --json
 exists new/dir/b.detected.jpg new/dir/b.json
 says '^\{.*"input":"b.jpg","written":\["new/dir/b.json","new/dir/b.detected.jpg"\].*"label":"thing'
+check 'what is printed is what is written' python3 -c '
+import json, sys
+said, wrote = (json.load(open(path)) for path in sys.argv[1:])
+for key in ("input", "written"):
+    del said[key]
+del wrote["picture"]
+sys.exit(said != wrote)' "$outside/out" new/dir/b.json
 "$SOFTLENS" detect - -o piped.jpg <b.jpg >"$outside/out" 2>"$outside/err"
 report $? 'standard input'
 exists piped.jpg piped.json

@@ -9,7 +9,7 @@ accepted detect "$ROOT/data/sample.jpg" --classes person --max 1 --json -o found
 says '"label":"person"'
 check 'the person is where it is' python3 -c '
 import json, sys
-x1, y1, x2, y2 = json.load(open(sys.argv[1]))["objects"][0]["box"]
+x1, y1, x2, y2 = (json.load(open(sys.argv[1]))["detections"][0][k] for k in ("x1", "y1", "x2", "y2"))
 want = (40, 20, 430, 512)
 inter = max(0, min(x2, want[2]) - max(x1, want[0])) * max(0, min(y2, want[3]) - max(y1, want[1]))
 union = (x2 - x1) * (y2 - y1) + (want[2] - want[0]) * (want[3] - want[1]) - inter
