@@ -182,11 +182,14 @@ extern const app_command *const app_commands[]; // ends with NULL
         .help = "For a picture of W by H pixels (default: 512x512, or what a SOFT was trained on)" \
     }
 
-#define APP_QUALITY_OPTION                                                                         \
+// Of pictures that are drawn on, which are new ones; others keep of a JPEG what did not change.
+#define APP_DRAWN_QUALITY 92
+#define APP_QUALITY_OPTION(default_)                                                               \
     {                                                                                              \
         .name = "quality", .kind = APP_INTEGER, .at = APP_AT(quality), .value = "N", .min = 1,     \
-        .max = 100, .help = "JPEG quality, 1 to 100 (default: 92)"                                 \
+        .max = 100, .help = "JPEG quality, 1 to 100 (default: " default_ ")"                       \
     }
+#define APP_KEPT "92, and what did not change of a JPEG stays as it was coded"
 #define APP_STRIP_METADATA_OPTION                                                                  \
     {                                                                                              \
         .name = "strip-metadata", .at = APP_AT(strip_metadata),                                    \

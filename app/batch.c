@@ -99,7 +99,7 @@ static const app_option rows[] = {
       .help = "Write pictures as png or jpg (default: each one's own kind); what detect found as "
               "json, jsonl, coco, yolo, labelme, cvat, csv, or several with commas between "
               "(default: json)" },
-    APP_QUALITY_OPTION,
+    APP_QUALITY_OPTION(APP_KEPT),
     APP_STRIP_METADATA_OPTION,
     { .name = "min-blur",
       .kind = APP_REAL,

@@ -70,7 +70,15 @@ void batch_open_item(const batch *b, batch_item *item)
         batch_item_fail(item, BATCH_AGAIN, "%s: cannot be read: %s", path, strerror(errno));
 }
 
-// The file, the pixels as read, changed and coded again, and the floats of a row of tiles.
+// Of a JPEG what did not change stays as it was coded.
+static bool keeps_coding(const batch *b)
+{
+    const app_values *values = &b->session->values;
+    return b->writes_pictures && !values->quality && !values->overlay;
+}
+
+// The file, the pixels as read, changed and coded again, and the floats of a row of tiles. Where
+// coding is kept: the file once more, pixels on their side, coefficients of two bytes.
 uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_extent *extent)
 {
     uint64_t limit = most_pixels(b);
@@ -81,7 +89,8 @@ uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_ext
         bytes *= 3;
     if (width > limit || height > limit || width * height > limit)
         return item->size; // the decoder will refuse it
-    uint64_t cost = item->size + width * height * bytes * (b->writes_pictures ? 3 : 1);
+    uint64_t copies = keeps_coding(b) ? 4 : b->writes_pictures ? 3 : 1;
+    uint64_t cost = item->size * (keeps_coding(b) ? 3 : 1) + width * height * bytes * copies;
     if (b->writes_pictures)
         cost += width * (height < ROWS_SUMMED ? height : ROWS_SUMMED) * 3 * sizeof(float);
     return cost;
@@ -231,7 +240,9 @@ static void save_picture(const batch *b, sl_ctx *ctx, batch_item *item)
     }
     if (link_unchanged(b, item))
         return;
-    sl_save_options options = { .quality = (int)values->quality,
+    sl_save_options options = { .quality = values->quality   ? (int)values->quality
+                                           : keeps_coding(b) ? 0
+                                                             : APP_DRAWN_QUALITY,
                                 .overwrite = may_replace(b, item),
                                 .strip_metadata = values->strip_metadata };
     errno = 0;

@@ -20,7 +20,7 @@ static const app_option rows[] = {
       .value = "KIND",
       .choices = "png|jpg",
       .help = "Write png or jpg (default: the ending of FILE, else the image's own kind)" },
-    APP_QUALITY_OPTION,
+    APP_QUALITY_OPTION(APP_KEPT),
     APP_STRIP_METADATA_OPTION,
     APP_OVERWRITE_OPTION,
     APP_MODEL_OPTION,

@@ -46,7 +46,7 @@ static const app_option rows[] = {
     APP_UNKNOWN_RATE_OPTION(
         "Share of known objects that refining may call unknown (default: 0.05)"),
     { .name = "deblur", .at = APP_AT(deblur), .help = "Remove motion blur first" },
-    APP_QUALITY_OPTION,
+    APP_QUALITY_OPTION("92"),
     APP_STRIP_METADATA_OPTION,
     APP_OVERWRITE_OPTION,
     APP_RECURSIVE_OPTION,

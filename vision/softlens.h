@@ -125,7 +125,7 @@ typedef struct sl_load_options {
 
 typedef struct sl_save_options {
     sl_image_format format; // SL_IMAGE_SAME: by the path's ending, else that of the image loaded
-    int quality;            // JPEG, 1 to 100; 0: 92
+    int quality;            // JPEG, 1 to 100; 0: see sl_image_save
     bool overwrite;         // false: an existing file is SL_ERR_EXISTS
     bool strip_metadata;    // leave out EXIF (an ICC profile stays: it is part of the colours)
 } sl_save_options;
@@ -146,9 +146,13 @@ SL_API sl_status sl_image_new(sl_ctx *ctx, uint32_t width, uint32_t height, unsi
                               unsigned depth, sl_image **out);
 
 // Writes beside `path` and renames into place. Depth, alpha, ICC profile, EXIF and resolution go
-// along as far as the format has them. SL_ERR_ARGUMENT: a quality outside its range, a format that
-// is not that of the path's ending. SL_ERR_UNSUPPORTED: an ending of neither format. SL_ERR_LIMIT:
-// a side beyond the 65500 pixels of a JPEG. SL_ERR_EXISTS, SL_ERR_IO.
+// along as far as the format has them. Of a JPEG that was loaded and is saved as one with quality
+// 0, every MCU (8 x 8 to 32 x 32 pixels, as the file has them) whose pixels are still as they were
+// read keeps the values of its coefficients, in a file of finer quantisation where that was coarser
+// than quality 92, and EXIF keeps its orientation. Other pictures get quality 92. SL_ERR_ARGUMENT:
+// a quality outside its range, a format that is not that of the path's ending. SL_ERR_UNSUPPORTED:
+// an ending of neither format. SL_ERR_LIMIT: a side beyond the 65500 pixels of a JPEG.
+// SL_ERR_EXISTS, SL_ERR_IO.
 SL_API sl_status sl_image_save(sl_ctx *ctx, const sl_image *image, const char *path,
                                const sl_save_options *options);
 SL_API void sl_image_free(sl_image *image);

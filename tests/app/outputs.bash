@@ -16,6 +16,10 @@ says '^a\.deblurred\.png: 200x150, [0-9.]+ % of windows computed, [0-9]+\.[0-9]{
 check 'a picture of the same size' "$MAKER" is-picture a.deblurred.png 200x150
 accepted deblur b.jpg
 check 'JPEG stays JPEG' test "$(head -c 2 b.deblurred.jpg | od -An -tx1)" = ' ff d8'
+accepted deblur b.jpg --quality 30 -o coarse.jpg
+check 'a quality codes all anew' test "$(stat -c %s coarse.jpg)" -lt "$(stat -c %s b.deblurred.jpg)"
+accepted batch deblur b.jpg -o kept/ --quiet
+check 'alike in a batch' cmp b.deblurred.jpg kept/b.jpg
 accepted deblur wrong.jpg
 check 'the kind is told by content' "$MAKER" is-picture wrong.deblurred.png 200x150
 accepted deblur 'über alles.png'
@@ -24,7 +28,7 @@ accepted deblur -- -dash.png
 check 'names that begin with -' "$MAKER" is-picture ./-dash.deblurred.png 64x64
 refused 1 'exists; .* --overwrite' deblur a.png
 accepted deblur a.png --overwrite
-rm -f ./*.deblurred.*
+rm -rf ./*.deblurred.* kept coarse.jpg
 
 # Where we say
 accepted deblur a.png -o one.png --heat heat.png --compare both.png

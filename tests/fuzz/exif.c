@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned before = sl_exif_orientation(copy, size);
     if (before < 1 || before > 8)
         abort();
-    sl_exif_reset_orientation(copy, size);
+    sl_exif_set_orientation(copy, size, 1);
     if (sl_exif_orientation(copy, size) != 1)
         abort();
     free(copy);

@@ -42,10 +42,10 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
     return size;
 }
 
-static void encode(const sl_image *image, sl_image_format format)
+static void encode(const sl_image *image, sl_image_format format, int quality)
 {
     sl_blob blob;
-    sl_save_options options = { .format = format, .quality = 50 };
+    sl_save_options options = { .format = format, .quality = quality };
     sl_status st = sl_image_encode(ctx, image, "fuzz", &options, &blob);
     if (st == SL_OK && format == SL_IMAGE_PNG) { // and what is written must be readable, unchanged
         sl_image *again = NULL;
@@ -73,9 +73,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if ((st == SL_OK) != (image != NULL) || (st != SL_OK && !*sl_ctx_message(ctx)))
             abort();
         if (image && !lenient) {
-            encode(image, SL_IMAGE_PNG);
-            if (image->width < 65000 && image->height < 65000)
-                encode(image, SL_IMAGE_JPEG);
+            encode(image, SL_IMAGE_PNG, 0);
+            if (image->width < 65000 && image->height < 65000) {
+                encode(image, SL_IMAGE_JPEG, 50);
+                // Of a JPEG what did not change is kept.
+                image->pixels[image->row_bytes * image->height / 3] ^= 0x55;
+                encode(image, SL_IMAGE_JPEG, 0);
+            }
         }
         sl_image_free(image);
     }

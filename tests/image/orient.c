@@ -135,7 +135,7 @@ START_TEST(the_tag_is_read_and_reset_in_place)
             memcpy(want, made_exif(1, big, &size), 38);
             ck_assert_uint_eq(sl_exif_orientation(tiff, size),
                               value >= 1 && value <= 8 ? value : 1);
-            sl_exif_reset_orientation(tiff, size);
+            sl_exif_set_orientation(tiff, size, 1);
             ck_assert_mem_eq(tiff, want, size);
         }
 }
@@ -147,7 +147,7 @@ START_TEST(odd_tags_are_understood)
     uint8_t tiff[] = { 'M', 'M', 0, 42, 0, 0,    0,    8, 0, 2, 0x01, 0x12, 0, 4, 0, 0,    0,
                        1,   0,   0, 0,  6, 0x01, 0x12, 0, 3, 0, 0,    0,    1, 0, 8, 0xAB, 0xCD };
     ck_assert_uint_eq(sl_exif_orientation(tiff, sizeof(tiff)), 6);
-    sl_exif_reset_orientation(tiff, sizeof(tiff));
+    sl_exif_set_orientation(tiff, sizeof(tiff), 1);
     ck_assert_uint_eq(tiff[21], 1);
     ck_assert_uint_eq(tiff[31], 1);
     ck_assert_uint_eq(tiff[32], 0xAB);
@@ -177,12 +177,12 @@ START_TEST(hostile_exif_is_harmless)
                 unsigned want = (o == 0 || offsets[o] == 8) && cut >= 34 ? 6 : 1;
                 ck_assert_msg(value == want, "big %d, cut at %u, offset %u: %u", big, cut,
                               offsets[o], value);
-                sl_exif_reset_orientation(copy, cut);
+                sl_exif_set_orientation(copy, cut, 1);
                 ck_assert_uint_eq(sl_exif_orientation(copy, cut), 1);
                 free(copy);
             }
     ck_assert_uint_eq(sl_exif_orientation(NULL, 0), 1);
-    sl_exif_reset_orientation(NULL, 0);
+    sl_exif_set_orientation(NULL, 0, 1);
 }
 END_TEST
 

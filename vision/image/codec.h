@@ -18,7 +18,7 @@ typedef struct sl_coded {
 sl_status sl_png_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 
-// options: not NULL, quality resolved to 1..100.
+// options: not NULL, quality 0..100.
 sl_status sl_png_encode(sl_ctx *ctx, const sl_image *image, const char *name,
                         const sl_save_options *options, sl_blob *out);
 sl_status sl_jpeg_encode(sl_ctx *ctx, const sl_image *image, const char *name,

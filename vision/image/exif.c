@@ -60,17 +60,23 @@ unsigned sl_exif_orientation(const uint8_t *tiff, size_t size)
     return value >= 1 && value <= 8 ? value : 1;
 }
 
-static bool write_one(size_t value_at, unsigned type, bool big, const uint8_t *tiff, void *arg)
+typedef struct change {
+    uint8_t *tiff, value;
+} change;
+
+static bool write_value(size_t value_at, unsigned type, bool big, const uint8_t *tiff, void *arg)
 {
     (void)tiff;
-    uint8_t *p = (uint8_t *)arg + value_at;
+    const change *c = arg;
+    uint8_t *p = c->tiff + value_at;
     size_t bytes = type == TYPE_SHORT ? 2 : 4;
     memset(p, 0, bytes);
-    p[big ? bytes - 1 : 0] = 1;
+    p[big ? bytes - 1 : 0] = c->value;
     return true;
 }
 
-void sl_exif_reset_orientation(uint8_t *tiff, size_t size)
+void sl_exif_set_orientation(uint8_t *tiff, size_t size, unsigned orientation)
 {
-    each_orientation(tiff, size, write_one, tiff);
+    change c = { tiff, (uint8_t)orientation };
+    each_orientation(tiff, size, write_value, &c);
 }

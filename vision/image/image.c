@@ -42,6 +42,7 @@ void sl_image_free(sl_image *image)
         return;
     sl_blob_free(&image->icc);
     sl_blob_free(&image->exif);
+    sl_blob_free(&image->coded);
     free(image->pixels);
     free(image);
 }
@@ -67,11 +68,14 @@ sl_status sl_image_new_like(sl_ctx *ctx, const sl_image *image, sl_image **out)
         st = sl_blob_copy(ctx, image->icc.data, image->icc.size, &copy->icc);
     if (st == SL_OK)
         st = sl_blob_copy(ctx, image->exif.data, image->exif.size, &copy->exif);
+    if (st == SL_OK)
+        st = sl_blob_copy(ctx, image->coded.data, image->coded.size, &copy->coded);
     if (st != SL_OK) {
         sl_image_free(copy);
         return st;
     }
     sl_image_copy_notes(image, copy);
+    copy->turned = image->turned;
     *out = copy;
     return SL_OK;
 }

@@ -37,6 +37,10 @@ struct sl_image {
     uint32_t density_x, density_y;
     sl_density_unit density_unit;
     int chroma_h, chroma_v; // JPEG luma sampling factors as read (2,2: 4:2:0); 0 when unknown
+    // The file it was read from, where saving can keep what does not change: a JPEG, whole, not of
+    // inks. `turned`: the EXIF orientation that was applied, 1 to 8; 0: the file has none.
+    sl_blob coded;
+    unsigned turned;
 };
 
 // As sl_image_load / sl_image_save, from and to memory; `name` stands in messages.
@@ -91,9 +95,9 @@ typedef struct sl_rectangle {
 sl_status sl_image_fit(sl_ctx *ctx, const sl_image *image, const sl_rectangle *from, uint32_t width,
                        uint32_t height, bool is_averaged, uint8_t *rgb);
 
-// EXIF (exif.c): the orientation (1..8; 1 when absent or malformed), and its reset to 1 in place.
+// EXIF (exif.c): the orientation (1..8; 1 when absent or malformed), and its change in place.
 unsigned sl_exif_orientation(const uint8_t *tiff, size_t size);
-void sl_exif_reset_orientation(uint8_t *tiff, size_t size);
+void sl_exif_set_orientation(uint8_t *tiff, size_t size, unsigned orientation);
 // EXIF without what could hold a picture (exif_strip.c): thumbnails, XMP, maker's notes and the
 // like; is_resized: nor what measures the whole picture. *out: empty where `exif` is malformed.
 sl_status sl_exif_strip(sl_ctx *ctx, const sl_blob *exif, bool is_resized, sl_blob *out);

@@ -262,6 +262,8 @@ static sl_status decode_once(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
     r.errors.output_message = print_nothing;
     r.jpeg.client_data = &r;
     sl_status st = decode(&r);
+    if (st == SL_OK && !r.damaged && !r.cmyk)
+        st = sl_blob_copy(ctx, coded->data, coded->size, &r.image->coded);
     jpeg_destroy_decompress(&r.jpeg);
     sl_cmyk_free(r.cmyk);
     free(r.cmyk_row);

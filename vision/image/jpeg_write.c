@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // image/jpeg_write.c: JPEG out, by libjpeg-turbo. As in jpeg_read.c, nothing local lives across a
 // longjmp.
-#include "image/codec.h"
+#include "image/jpeg.h"
 
 #include <setjmp.h>
 
@@ -15,17 +15,15 @@
 typedef struct writer {
     struct jpeg_compress_struct jpeg;
     struct jpeg_error_mgr errors;
-    struct jpeg_destination_mgr target;
     jmp_buf jump;
     sl_ctx *ctx;
     const sl_image *image;
     const char *name;
     const sl_save_options *options;
+    sl_jpeg_kept *kept; // NULL: all is coded anew
     uint8_t *row, *exif;
-    sl_blob *out;
-    size_t capacity;
     sl_status status;
-    uint8_t buffer[65536];
+    sl_jpeg_target target;
 } writer;
 
 static void on_error(j_common_ptr jpeg)
@@ -48,41 +46,6 @@ static void on_message(j_common_ptr jpeg, int level)
 static void print_nothing(j_common_ptr jpeg)
 {
     (void)jpeg;
-}
-
-static void rewind_buffer(j_compress_ptr jpeg)
-{
-    writer *w = jpeg->client_data;
-    w->target.next_output_byte = w->buffer;
-    w->target.free_in_buffer = sizeof(w->buffer);
-}
-
-static void flush(writer *w, size_t size)
-{
-    w->status = sl_blob_append(w->ctx, w->out, &w->capacity, w->buffer, size);
-    if (w->status != SL_OK)
-        longjmp(w->jump, 1);
-}
-
-static boolean empty_buffer(j_compress_ptr jpeg)
-{
-    flush(jpeg->client_data, sizeof(((writer *)jpeg->client_data)->buffer));
-    rewind_buffer(jpeg);
-    return TRUE;
-}
-
-static void end_buffer(j_compress_ptr jpeg)
-{
-    writer *w = jpeg->client_data;
-    flush(w, sizeof(w->buffer) - w->target.free_in_buffer);
-}
-
-static void set_target(writer *w)
-{
-    w->target.init_destination = rewind_buffer;
-    w->target.empty_output_buffer = empty_buffer;
-    w->target.term_destination = end_buffer;
-    w->jpeg.dest = &w->target;
 }
 
 static void set_density(writer *w)
@@ -112,6 +75,15 @@ static void set_density(writer *w)
     w->jpeg.Y_density = (UINT16)y;
 }
 
+static void copy_parameters(writer *w)
+{
+    struct jpeg_decompress_struct *source = sl_jpeg_kept_source(w->kept);
+    jpeg_copy_critical_parameters(source, &w->jpeg);
+    w->jpeg.optimize_coding = TRUE; // of two passes over coefficients that are there already
+    if (source->progressive_mode)
+        jpeg_simple_progression(&w->jpeg);
+}
+
 static void set_parameters(writer *w)
 {
     struct jpeg_compress_struct *jpeg = &w->jpeg;
@@ -129,7 +101,6 @@ static void set_parameters(writer *w)
         jpeg->comp_info[0].h_samp_factor = known ? image->chroma_h : usual;
         jpeg->comp_info[0].v_samp_factor = known ? image->chroma_v : usual;
     }
-    set_density(w);
 }
 
 static sl_status write_exif(writer *w)
@@ -162,46 +133,55 @@ static void write_icc(writer *w)
         jpeg_write_icc_profile(&w->jpeg, icc->data, (unsigned)icc->size);
 }
 
-static sl_status steps(writer *w)
+static void write_rows(writer *w)
 {
-    jpeg_create_compress(&w->jpeg);
-    set_target(w);
-    set_parameters(w);
-    w->row = sl_alloc(w->ctx, w->image->width, 3);
-    if (!w->row)
-        return SL_ERR_NOMEM;
-    jpeg_start_compress(&w->jpeg, TRUE);
-    sl_status st = write_exif(w);
-    if (st != SL_OK)
-        return st;
-    write_icc(w);
     bool transparent = false;
     while (w->jpeg.next_scanline < w->jpeg.image_height) {
         transparent |= sl_image_row_flat(w->image, w->jpeg.next_scanline, 255, w->row);
         jpeg_write_scanlines(&w->jpeg, &w->row, 1);
     }
-    jpeg_finish_compress(&w->jpeg);
     if (transparent)
         sl_log(w->ctx, SL_LOG_WARNING, "%s: JPEG has no transparency; laid over white", w->name);
     if (w->image->depth == 16)
         sl_log(w->ctx, SL_LOG_INFO, "%s: JPEG has 8 bits a sample; rounded from 16", w->name);
+}
+
+static sl_status steps(writer *w, sl_blob *out)
+{
+    jpeg_create_compress(&w->jpeg);
+    sl_jpeg_target_set(&w->target, w->ctx, &w->jpeg, out);
+    if (w->kept)
+        copy_parameters(w);
+    else
+        set_parameters(w);
+    set_density(w);
+    w->row = sl_alloc(w->ctx, w->image->width, 3);
+    if (!w->row)
+        return SL_ERR_NOMEM;
+    if (w->kept)
+        jpeg_write_coefficients(&w->jpeg, sl_jpeg_kept_blocks(w->kept));
+    else
+        jpeg_start_compress(&w->jpeg, TRUE);
+    sl_status st = write_exif(w);
+    if (st != SL_OK)
+        return st;
+    write_icc(w);
+    if (!w->kept)
+        write_rows(w);
+    jpeg_finish_compress(&w->jpeg);
     return SL_OK;
 }
 
-static sl_status encode(writer *w)
+static sl_status encode(writer *w, sl_blob *out)
 {
     if (setjmp(w->jump))
         return w->status;
-    return steps(w);
+    return steps(w, out);
 }
 
-sl_status sl_jpeg_encode(sl_ctx *ctx, const sl_image *image, const char *name,
-                         const sl_save_options *options, sl_blob *out)
+static sl_status write_jpeg(sl_ctx *ctx, const sl_image *image, const char *name,
+                            const sl_save_options *options, sl_jpeg_kept *kept, sl_blob *out)
 {
-    *out = (sl_blob) { NULL, 0 };
-    if (image->width > JPEG_MAX_DIMENSION || image->height > JPEG_MAX_DIMENSION)
-        return sl_fail(ctx, SL_ERR_LIMIT, "%s: %ux%u pixels; a JPEG's sides end at %d, save a PNG",
-                       name, image->width, image->height, (int)JPEG_MAX_DIMENSION);
     writer *w = calloc(1, sizeof(*w)); // too large for a stack
     if (!w)
         return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory", name);
@@ -209,13 +189,13 @@ sl_status sl_jpeg_encode(sl_ctx *ctx, const sl_image *image, const char *name,
     w->image = image;
     w->name = name;
     w->options = options;
-    w->out = out;
+    w->kept = kept;
     w->jpeg.err = jpeg_std_error(&w->errors);
     w->errors.error_exit = on_error;
     w->errors.emit_message = on_message;
     w->errors.output_message = print_nothing;
     w->jpeg.client_data = w;
-    sl_status st = encode(w);
+    sl_status st = encode(w, out);
     jpeg_destroy_compress(&w->jpeg);
     free(w->row);
     free(w->exif);
@@ -223,4 +203,52 @@ sl_status sl_jpeg_encode(sl_ctx *ctx, const sl_image *image, const char *name,
     if (st != SL_OK)
         sl_blob_free(out);
     return st;
+}
+
+// The picture as it lies in its file: turned back, and with EXIF that says so.
+static sl_status turned_back(sl_ctx *ctx, const sl_image *image, sl_image **out)
+{
+    static const unsigned back[] = { 1, 1, 2, 3, 4, 5, 8, 7, 6 };
+    sl_status st = sl_image_clone(ctx, image, out);
+    if (st == SL_OK)
+        st = sl_image_orient(ctx, *out, back[image->turned]);
+    if (st == SL_OK)
+        sl_exif_set_orientation((*out)->exif.data, (*out)->exif.size, image->turned);
+    return st;
+}
+
+// SL_ERR_UNSUPPORTED: of this picture nothing can be kept.
+static sl_status write_kept(sl_ctx *ctx, const sl_image *image, const char *name,
+                            const sl_save_options *options, sl_blob *out)
+{
+    sl_image *stored = NULL;
+    sl_jpeg_kept *kept = NULL;
+    sl_status st = SL_OK;
+    if (image->coded.size == 0 || (image->turned > 1 && options->strip_metadata))
+        return SL_ERR_UNSUPPORTED; // without EXIF it would lie on its side
+    if (image->turned > 1)
+        st = turned_back(ctx, image, &stored);
+    if (st == SL_OK)
+        st = sl_jpeg_kept_open(ctx, stored ? stored : image, name, &kept);
+    if (st == SL_OK)
+        st = write_jpeg(ctx, stored ? stored : image, name, options, kept, out);
+    sl_jpeg_kept_free(kept);
+    sl_image_free(stored);
+    return st;
+}
+
+sl_status sl_jpeg_encode(sl_ctx *ctx, const sl_image *image, const char *name,
+                         const sl_save_options *options, sl_blob *out)
+{
+    sl_save_options o = *options;
+    *out = (sl_blob) { NULL, 0 };
+    if (image->width > JPEG_MAX_DIMENSION || image->height > JPEG_MAX_DIMENSION)
+        return sl_fail(ctx, SL_ERR_LIMIT, "%s: %ux%u pixels; a JPEG's sides end at %d, save a PNG",
+                       name, image->width, image->height, (int)JPEG_MAX_DIMENSION);
+    sl_status st = o.quality == 0 ? write_kept(ctx, image, name, &o, out) : SL_ERR_UNSUPPORTED;
+    if (st != SL_ERR_UNSUPPORTED)
+        return st;
+    if (o.quality == 0)
+        o.quality = SL_DEFAULT_QUALITY;
+    return write_jpeg(ctx, image, name, &o, NULL, out);
 }

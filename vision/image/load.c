@@ -99,8 +99,9 @@ sl_status sl_image_decode(sl_ctx *ctx, const void *data, size_t size, const char
     else
         st = refuse(ctx, &coded);
     if (st == SL_OK && image->exif.size > 0) {
-        st = sl_image_orient(ctx, image, sl_exif_orientation(image->exif.data, image->exif.size));
-        sl_exif_reset_orientation(image->exif.data, image->exif.size);
+        image->turned = sl_exif_orientation(image->exif.data, image->exif.size);
+        st = sl_image_orient(ctx, image, image->turned);
+        sl_exif_set_orientation(image->exif.data, image->exif.size, 1);
     }
     if (st != SL_OK) {
         sl_image_free(image);

@@ -57,9 +57,7 @@ sl_status sl_image_encode(sl_ctx *ctx, const sl_image *image, const char *name,
 {
     sl_save_options o = options ? *options : (sl_save_options) { 0 };
     *out = (sl_blob) { NULL, 0 };
-    if (o.quality == 0)
-        o.quality = SL_DEFAULT_QUALITY;
-    if (o.quality < 1 || o.quality > 100)
+    if (o.quality < 0 || o.quality > 100)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: JPEG quality %d; it is 1 to 100", name,
                        o.quality);
     switch (o.format) {
