@@ -47,6 +47,8 @@ static bool peek_jpeg(int fd, batch_extent *out)
             out->width = big16(m + 7);
             // CMYK comes out as RGB, on the way there as four.
             out->pixel_bytes = m[9] == 1 ? 1 : m[9] == 4 ? 7 : 3;
+            // Of a progressive one all are in memory while it is decoded for comparison, too.
+            out->coded_bytes = m[9] * 2u * (m[1] == 0xc2 || m[1] == 0xca ? 2 : 1);
             return true;
         }
         at += 2 + big16(m + 2);

@@ -78,7 +78,7 @@ static bool keeps_coding(const batch *b)
 }
 
 // The file, the pixels as read, changed and coded again, and the floats of a row of tiles. Where
-// coding is kept: the file once more, pixels on their side, coefficients of two bytes.
+// coding is kept: the file once more, and at the end the pixels, a copy on its side, coefficients.
 uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_extent *extent)
 {
     uint64_t limit = most_pixels(b);
@@ -89,8 +89,11 @@ uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_ext
         bytes *= 3;
     if (width > limit || height > limit || width * height > limit)
         return item->size; // the decoder will refuse it
-    uint64_t copies = keeps_coding(b) ? 4 : b->writes_pictures ? 3 : 1;
-    uint64_t cost = item->size * (keeps_coding(b) ? 3 : 1) + width * height * bytes * copies;
+    uint64_t cost = width * height * bytes * (b->writes_pictures ? 3 : 1);
+    uint64_t kept = width * height * (2 * bytes + extent->coded_bytes);
+    if (keeps_coding(b) && kept > cost)
+        cost = kept;
+    cost += item->size * (keeps_coding(b) ? 3 : 1);
     if (b->writes_pictures)
         cost += width * (height < ROWS_SUMMED ? height : ROWS_SUMMED) * 3 * sizeof(float);
     return cost;

@@ -166,6 +166,7 @@ START_TEST(heads_tell_the_size)
     ck_assert_uint_eq(e.width, 0x10002);
     ck_assert_uint_eq(e.height, 0x304);
     ck_assert_uint_eq(e.pixel_bytes, 8);
+    ck_assert_uint_eq(e.coded_bytes, 0);
     static const unsigned char jpeg[] =
         "\xff\xd8\xff\xe0\0\4ab\xff\xff\xdb\0\3x\xff\xc2\0\x11\x08\1\2"
         "\3\4\3";
@@ -173,6 +174,7 @@ START_TEST(heads_tell_the_size)
     ck_assert_uint_eq(e.height, 0x102);
     ck_assert_uint_eq(e.width, 0x304);
     ck_assert_uint_eq(e.pixel_bytes, 3);
+    ck_assert_uint_eq(e.coded_bytes, 12);         // progressive
     for (size_t i = 0; i < sizeof(jpeg) - 1; i++) // however it is cut short
         ck_assert(!peek(jpeg, i, &e));
     for (size_t i = 0; i < 32; i++)

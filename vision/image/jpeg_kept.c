@@ -18,7 +18,7 @@ struct sl_jpeg_kept {
     const char *name;
     const sl_image *image;
     jvirt_barray_ptr *blocks;
-    uint8_t *rows;               // of one row of MCUs, as the file has them
+    uint8_t *row;                // as the file has it
     bool *changed;               // of each MCU in the row
     uint32_t mcu_w, mcu_h, mcus; // pixels; MCUs in a row
     bool is_fine;
@@ -89,15 +89,14 @@ static bool find_changes(sl_jpeg_kept *k, uint32_t y, uint32_t height)
     memset(k->changed, 0, k->mcus * sizeof(*k->changed));
     for (uint32_t r = 0; r < height; r++) {
         const uint8_t *ours = sl_image_row_const(k->image, y + r);
-        uint8_t *theirs = k->rows + row_bytes * r;
-        JSAMPROW row = theirs;
-        jpeg_read_scanlines(&k->pixels, &row, 1);
-        if (memcmp(ours, theirs, row_bytes) == 0)
+        jpeg_read_scanlines(&k->pixels, &k->row, 1);
+        if (memcmp(ours, k->row, row_bytes) == 0)
             continue;
         any = true;
         for (size_t m = 0; m < k->mcus; m++) {
             size_t at = m * mcu_bytes, rest = row_bytes - at;
-            k->changed[m] |= memcmp(ours + at, theirs + at, rest < mcu_bytes ? rest : mcu_bytes);
+            rest = rest < mcu_bytes ? rest : mcu_bytes;
+            k->changed[m] = k->changed[m] || memcmp(ours + at, k->row + at, rest) != 0;
         }
     }
     return any;
@@ -238,9 +237,9 @@ static sl_status steps(sl_jpeg_kept *k)
     start_pixels(k);
     if (!fits(k))
         return SL_ERR_UNSUPPORTED;
-    k->rows = sl_alloc(k->ctx, k->mcu_h, k->image->row_bytes);
+    k->row = sl_alloc(k->ctx, k->image->row_bytes, 1);
     k->changed = sl_alloc(k->ctx, k->mcus, sizeof(*k->changed));
-    if (!k->rows || !k->changed)
+    if (!k->row || !k->changed)
         return SL_ERR_NOMEM;
     for (uint32_t y = 0; y < k->image->height; y += k->mcu_h) {
         uint32_t height = k->image->height - y < k->mcu_h ? k->image->height - y : k->mcu_h;
@@ -299,7 +298,7 @@ void sl_jpeg_kept_free(sl_jpeg_kept *kept)
     jpeg_destroy_decompress(&kept->source);
     jpeg_destroy_decompress(&kept->fresh);
     jpeg_destroy_compress(&kept->coder);
-    free(kept->rows);
+    free(kept->row);
     free(kept->changed);
     sl_blob_free(&kept->recoded);
     free(kept);
