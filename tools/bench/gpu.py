@@ -136,10 +136,11 @@ def check(root, device):
     """Ends with a sentence where there is no card, or no PyTorch that can use one."""
     use_same_card(find_card(root, device))
     try:
+        import numpy  # noqa: F401 (PyTorch may come without it)
         import torch
-    except ImportError:
-        sys.exit(f"gpu.sh: {sys.executable} has no PyTorch; name an interpreter that has, with "
-                 "PYTHON")
+    except ImportError as error:
+        sys.exit(f"gpu.sh: {sys.executable} has no {error.name}; name an interpreter that has "
+                 "torch and numpy, with PYTHON")
     if not hasattr(torch, "set_default_device"):
         sys.exit(f"gpu.sh: PyTorch {torch.__version__} is older than 2.0")
     if not torch.cuda.is_available():
