@@ -336,9 +336,9 @@ static sl_status emit_all(sl_vk_program *p, sl_dtype precision)
     return st;
 }
 
-// Systems end a submission that keeps a card busy for seconds (Linux after ten on AMD's, or as the
-// kernel is set; Windows after two), and the device is lost. So a program goes to it in pieces of
-// bounded work, where a node's work is taken for evenly spread over its dispatches.
+// Systems end a submission that keeps a card busy for seconds (Linux on AMD's after ten or two, by
+// its age; Windows after two), and the device is lost. So a program goes to it in pieces of bounded
+// work, where a node's work is taken for evenly spread over its dispatches.
 static void cut_pieces(sl_vk_program *p)
 {
     double done = 0, each = 0; // of the piece, of a dispatch
