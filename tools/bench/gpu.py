@@ -100,8 +100,8 @@ def torch_products(precision, shapes, where):
 
 # ---- softlens, and the table
 
-def check(root, device):
-    """Ends with a sentence where there is no card, or no PyTorch that can use one."""
+def find_card(root, device):
+    """What `softlens devices` tells of the card. Ends with a sentence where there is none."""
     program = os.path.join(root, "build", "softlens")
     bench = subprocess.run([program, "bench", "--device", device, "--size", "64x64", "--repeats",
                             "1", "--json", "--quiet"], capture_output=True, text=True, check=False)
@@ -109,15 +109,38 @@ def check(root, device):
         sys.exit(f"gpu.sh: {device} cannot compute: {bench.stderr.strip()}")
     name = json.loads(bench.stdout)["device"]
     listed = json.loads(peers.measured([program, "devices", "--json"])[2])["devices"]
-    types = {d["device"]: d["type"] for d in listed}
-    if types.get(name.split(" ")[0]) in ("software", None):
+    card = {d["device"]: d for d in listed}.get(name.split(" ")[0], {})
+    if card.get("type") in ("software", None):
         sys.exit(f"gpu.sh: no graphics card: {name} computes on the processor; install the card's "
-                 "Vulkan driver, or name a card with DEVICE")
+                 "Vulkan driver (NVIDIA's is in libnvidia-gl-VERSION and wants libx11-6 and "
+                 "libxext6; containers get it by NVIDIA_DRIVER_CAPABILITIES=all), or name a card "
+                 "with DEVICE")
+    return card
+
+
+def use_same_card(card):
+    """Of several cards PyTorch takes the first by its own count. By the card's UUID, which Vulkan
+    and CUDA give alike, it takes the one that softlens computes on."""
+    uuid = card["uuid"]
+    name = "GPU-" + "-".join([uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:]])
     try:
+        known = subprocess.run(["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"],
+                               capture_output=True, text=True, check=False).stdout.split()
+    except OSError:
+        return
+    if name in known:
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", name)
+
+
+def check(root, device):
+    """Ends with a sentence where there is no card, or no PyTorch that can use one."""
+    use_same_card(find_card(root, device))
+    try:
+        import numpy  # noqa: F401 (PyTorch may come without it)
         import torch
-    except ImportError:
-        sys.exit(f"gpu.sh: {sys.executable} has no PyTorch; name an interpreter that has, with "
-                 "PYTHON")
+    except ImportError as error:
+        sys.exit(f"gpu.sh: {sys.executable} has no {error.name}; name an interpreter that has "
+                 "torch and numpy, with PYTHON")
     if not hasattr(torch, "set_default_device"):
         sys.exit(f"gpu.sh: PyTorch {torch.__version__} is older than 2.0")
     if not torch.cuda.is_available():
@@ -205,6 +228,7 @@ class Bench(peers.Bench):
 
 
 def write_all(root, device, output, suites):
+    use_same_card(find_card(root, device))
     import torch
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(root, scratch, device)

@@ -208,20 +208,28 @@ static uint64_t nanoseconds(double seconds)
 
 static const char doing[] = "computing";
 
-sl_status sl_vk_start(sl_ctx *ctx, sl_vk_device *d, VkCommandBuffer commands, VkFence fence)
+// Each by a call of its own: what comes in one, drivers may hand on as one.
+sl_status sl_vk_start(sl_ctx *ctx, sl_vk_device *d, const VkCommandBuffer *commands, uint32_t count,
+                      VkFence fence)
 {
-    const VkSubmitInfo info = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
-                                .commandBufferCount = 1,
-                                .pCommandBuffers = &commands };
+    VkSubmitInfo info = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1 };
+    uint32_t begun = 0;
     if (!sl_vk_settle(d))
         return sl_vk_fail(ctx, VK_TIMEOUT, doing);
     VkResult result = d->vk.vkResetFences(d->device, 1, &fence);
-    if (result == VK_SUCCESS)
-        result = d->vk.vkQueueSubmit(d->queue, 1, &info, fence);
-    if (result != VK_SUCCESS)
-        return sl_vk_fail(ctx, result, doing);
-    d->last_fence = fence;
-    return SL_OK;
+    while (begun < count && result == VK_SUCCESS) {
+        info.pCommandBuffers = &commands[begun];
+        result =
+            d->vk.vkQueueSubmit(d->queue, 1, &info, begun == count - 1 ? fence : VK_NULL_HANDLE);
+        begun += result == VK_SUCCESS;
+    }
+    if (result == VK_SUCCESS) {
+        d->last_fence = fence;
+        return SL_OK;
+    }
+    if (begun > 0) // which no fence is behind
+        d->vk.vkDeviceWaitIdle(d->device);
+    return sl_vk_fail(ctx, result, doing);
 }
 
 sl_status sl_vk_finish(sl_ctx *ctx, sl_vk_device *d, VkFence fence, double seconds)
@@ -235,7 +243,7 @@ sl_status sl_vk_finish(sl_ctx *ctx, sl_vk_device *d, VkFence fence, double secon
 
 sl_status sl_vk_submit(sl_ctx *ctx, sl_vk_device *d, VkCommandBuffer commands, double seconds)
 {
-    sl_status st = sl_vk_start(ctx, d, commands, d->fence);
+    sl_status st = sl_vk_start(ctx, d, &commands, 1, d->fence);
     return st == SL_OK ? sl_vk_finish(ctx, d, d->fence, seconds) : st;
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// vulkan/plan.c: a compiled graph: its memory, its one command buffer, and how it is run.
+// vulkan/plan.c: a compiled graph: its memory, its command buffers, and how it is run.
 #include "vulkan/program.h"
 
-#define TIME_LIMIT 60.0           // seconds that a run may take before the device counts as hung
+#define TIME_LIMIT 60.0           // seconds that a run may take before the device counts as hung,
+#define PIECE_LIMIT 2.0           // and for each of its pieces: none ends in time that takes longer
 #define TIME_LIMIT_SOFTWARE 900.0 // on the processor
 
 #define SLOTS 2 // runs that may be under way
@@ -163,7 +164,8 @@ static void carry_inputs(vk_plan *p)
 
 static double time_limit(const vk_plan *p)
 {
-    return p->device->info.type == SL_VK_SOFTWARE ? TIME_LIMIT_SOFTWARE : TIME_LIMIT;
+    return p->device->info.type == SL_VK_SOFTWARE ? TIME_LIMIT_SOFTWARE
+                                                  : TIME_LIMIT + PIECE_LIMIT * p->program.pieces;
 }
 
 static sl_status plan_run(sl_plan *plan)
@@ -178,7 +180,10 @@ static sl_status plan_run(sl_plan *plan)
     if (st == SL_OK)
         st = sl_vk_buffer_flush(plan->ctx, p->device, &run->upload);
     if (st == SL_OK)
-        st = sl_vk_submit(plan->ctx, p->device, run->recording.commands, time_limit(p));
+        st = sl_vk_start(plan->ctx, p->device, run->recording.commands, run->recording.count,
+                         p->device->fence);
+    if (st == SL_OK)
+        st = sl_vk_finish(plan->ctx, p->device, p->device->fence, time_limit(p));
     double ended = sl_seconds();
     if (st == SL_OK)
         st = sl_vk_buffer_invalidate(plan->ctx, p->device, &run->readback);
@@ -256,7 +261,8 @@ static sl_status plan_submit(sl_plan *plan)
     if (st == SL_OK)
         st = sl_vk_buffer_flush(plan->ctx, p->device, &run->upload);
     if (st == SL_OK)
-        st = sl_vk_start(plan->ctx, p->device, run->recording.commands, run->fence);
+        st = sl_vk_start(plan->ctx, p->device, run->recording.commands, run->recording.count,
+                         run->fence);
     if (st != SL_OK)
         return st;
     run->is_pending = true;

@@ -336,6 +336,27 @@ static sl_status emit_all(sl_vk_program *p, sl_dtype precision)
     return st;
 }
 
+// Systems end a submission that keeps a card busy for seconds (Linux on AMD's after ten or two, by
+// its age; Windows after two), and the device is lost. So a program goes to it in pieces of bounded
+// work, where a node's work is taken for evenly spread over its dispatches.
+static void cut_pieces(sl_vk_program *p)
+{
+    double done = 0, each = 0; // of the piece, of a dispatch
+    size_t end = 0;            // of the node's dispatches
+    p->pieces = 1;
+    for (size_t i = 0; i < p->count; i++) {
+        sl_vk_dispatch *d = &p->dispatches[i];
+        if (i == end) {
+            while (end < p->count && p->dispatches[end].node == d->node)
+                end++;
+            each = sl_node_macs(p->graph, &p->graph->nodes[d->node]) / (double)(end - i);
+        }
+        d->begins_piece = i > 0 && done + each > p->device->piece_macs;
+        p->pieces += d->begins_piece;
+        done = d->begins_piece ? each : done + each;
+    }
+}
+
 sl_status sl_vk_program_new(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
                             sl_vk_program *out)
 {
@@ -343,8 +364,10 @@ sl_status sl_vk_program_new(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_
     sl_status st = emit_all(out, precision);
     if (st == SL_OK)
         st = place_slots(out);
-    if (st == SL_OK)
+    if (st == SL_OK) {
         drop_empty(out);
+        cut_pieces(out);
+    }
     if (st != SL_OK)
         sl_vk_program_free(out);
     return st;

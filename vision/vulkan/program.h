@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // vulkan/program.h: a graph as a list of dispatches, before anything of the driver is made. Ops
-// append to it (ops.c, gemm.c, ...); record.c turns it into a command buffer.
+// append to it (ops.c, gemm.c, ...); record.c turns it into command buffers.
 #ifndef SL_VULKAN_PROGRAM_H
 #define SL_VULKAN_PROGRAM_H
 
@@ -33,6 +33,7 @@ typedef struct sl_vk_dispatch {
     uint32_t groups[3];
     uint32_t slot; // instead of groups: sizes from there; SL_VK_NO_SLOT
     uint32_t node;
+    bool begins_piece; // what is before it is submitted by itself
 } sl_vk_dispatch;
 
 // One set of sizes that follows a window list. x = ceil(windows * per_window / tile).
@@ -52,6 +53,7 @@ typedef struct sl_vk_program {
     uint32_t node; // being emitted
     sl_vk_dispatch *dispatches;
     size_t count, capacity;
+    uint32_t pieces; // that dispatches are submitted in
     sl_vk_slot *slots;
     sl_value *slot_list; // by slot: whose count it follows
     size_t slot_count, slot_capacity;
@@ -257,7 +259,8 @@ sl_status sl_vk_taps(sl_vk_program *p, const sl_node *node, size_t weight, sl_vk
 // ---- record.c
 
 typedef struct sl_vk_recording {
-    VkCommandBuffer commands;
+    VkCommandBuffer *commands; // a piece each, to be submitted in this order
+    uint32_t count;
     VkDescriptorPool pool;
     VkDescriptorSet *sets; // by dispatch
     bool is_complete;      // can be submitted

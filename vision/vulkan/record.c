@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// vulkan/record.c: a program as one command buffer: copies in, dispatches with the barriers that
-// their data needs, copies out.
+// vulkan/record.c: a program as command buffers, one for each of its pieces: copies in, dispatches
+// with the barriers that their data needs, copies out.
 #include "vulkan/program.h"
 
 // ---- which buffer a range lies in
@@ -87,9 +87,12 @@ typedef struct access {
     bool write;
 } access;
 
+// Barriers hold for all that is before them in the queue, so pieces need no more of them.
 typedef struct tracker {
     const sl_vk_recorder *recorder;
-    VkCommandBuffer commands;
+    const sl_vk_recording *recording;
+    uint32_t piece;
+    VkCommandBuffer commands; // of the piece
     access accesses[MAX_ACCESSES];
     size_t count;
 } tracker;
@@ -154,7 +157,21 @@ static size_t accesses_of(const sl_vk_recorder *r, const sl_vk_dispatch *d, acce
 
 // ---- commands
 
-static void record_dispatch(tracker *t, const sl_vk_recording *recording, size_t i)
+static VkResult begin_piece(tracker *t, uint32_t piece)
+{
+    const VkCommandBufferBeginInfo begin = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO };
+    t->piece = piece;
+    t->commands = t->recording->commands[piece];
+    return t->recorder->device->vk.vkBeginCommandBuffer(t->commands, &begin);
+}
+
+static VkResult next_piece(tracker *t)
+{
+    VkResult result = t->recorder->device->vk.vkEndCommandBuffer(t->commands);
+    return result == VK_SUCCESS ? begin_piece(t, t->piece + 1) : result;
+}
+
+static void record_dispatch(tracker *t, size_t i)
 {
     const sl_vk_recorder *r = t->recorder;
     const sl_vk_functions *vk = &r->device->vk;
@@ -165,7 +182,7 @@ static void record_dispatch(tracker *t, const sl_vk_recording *recording, size_t
     vk->vkCmdBindPipeline(t->commands, VK_PIPELINE_BIND_POINT_COMPUTE,
                           sl_vk_pipeline_get(r->device, &d->key));
     vk->vkCmdBindDescriptorSets(t->commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1,
-                                &recording->sets[i], 0, NULL);
+                                &t->recording->sets[i], 0, NULL);
     if (d->push_bytes)
         vk->vkCmdPushConstants(t->commands, layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, d->push_bytes,
                                d->push);
@@ -222,25 +239,31 @@ static void stamp(const tracker *t, uint32_t query)
 }
 
 // Nodes in order, each with a timestamp behind it; the first one stands before them all.
-static void record_nodes(tracker *t, const sl_vk_recording *recording)
+static VkResult record_nodes(tracker *t)
 {
     const sl_vk_program *p = t->recorder->program;
+    VkResult result = VK_SUCCESS;
     size_t next = 0;
     stamp(t, 0);
     for (uint32_t n = 0; n < p->graph->node_count; n++) {
-        for (; next < p->count && p->dispatches[next].node == n; next++)
-            record_dispatch(t, recording, next);
+        for (; next < p->count && p->dispatches[next].node == n; next++) {
+            if (p->dispatches[next].begins_piece)
+                result = next_piece(t);
+            if (result != VK_SUCCESS)
+                return result;
+            record_dispatch(t, next);
+        }
         stamp(t, n + 1);
     }
+    return VK_SUCCESS;
 }
 
 sl_status sl_vk_record(sl_ctx *ctx, const sl_vk_recorder *r, sl_vk_recording *recording)
 {
     sl_vk_device *d = r->device;
-    tracker t = { .recorder = r, .commands = recording->commands };
-    const VkCommandBufferBeginInfo begin = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO };
+    tracker t = { .recorder = r, .recording = recording };
     recording->is_complete = false;
-    VkResult result = d->vk.vkBeginCommandBuffer(t.commands, &begin);
+    VkResult result = begin_piece(&t, 0);
     if (result != VK_SUCCESS)
         return sl_vk_fail(ctx, result, "recording commands");
     if (r->queries)
@@ -248,33 +271,44 @@ sl_status sl_vk_record(sl_ctx *ctx, const sl_vk_recorder *r, sl_vk_recording *re
                                   (uint32_t)r->program->graph->node_count + 1);
     barrier(&t); // another run of this plan may be before this one in the queue
     record_copies_in(&t);
-    record_nodes(&t, recording);
-    record_copies_out(&t);
-    result = d->vk.vkEndCommandBuffer(t.commands);
+    result = record_nodes(&t);
+    if (result == VK_SUCCESS) {
+        record_copies_out(&t);
+        result = d->vk.vkEndCommandBuffer(t.commands);
+    }
     recording->is_complete = result == VK_SUCCESS;
     return result == VK_SUCCESS ? SL_OK : sl_vk_fail(ctx, result, "recording commands");
 }
 
-sl_status sl_vk_record_new(sl_ctx *ctx, const sl_vk_recorder *r, sl_vk_recording *out)
+static sl_status make_commands(sl_ctx *ctx, const sl_vk_recorder *r, sl_vk_recording *out)
 {
     sl_vk_device *d = r->device;
     const VkCommandBufferAllocateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
         .commandPool = d->commands,
         .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
-        .commandBufferCount = 1,
+        .commandBufferCount = r->program->pieces,
     };
+    out->commands = sl_alloc(ctx, info.commandBufferCount, sizeof(*out->commands));
+    if (!out->commands)
+        return SL_ERR_NOMEM;
+    VkResult result = d->vk.vkAllocateCommandBuffers(d->device, &info, out->commands);
+    if (result != VK_SUCCESS)
+        return sl_vk_fail(ctx, result, "making a command buffer");
+    out->count = info.commandBufferCount;
+    sl_vk_count_object((int)out->count);
+    return SL_OK;
+}
+
+sl_status sl_vk_record_new(sl_ctx *ctx, const sl_vk_recorder *r, sl_vk_recording *out)
+{
+    sl_vk_device *d = r->device;
     *out = (sl_vk_recording) { .sets = sl_alloc(ctx, r->program->count, sizeof(VkDescriptorSet)) };
     sl_status st = out->sets ? make_pool(ctx, r, out) : SL_ERR_NOMEM;
     for (size_t i = 0; i < r->program->count && st == SL_OK; i++)
         st = make_set(ctx, r, out, i);
-    if (st == SL_OK) {
-        VkResult result = d->vk.vkAllocateCommandBuffers(d->device, &info, &out->commands);
-        if (result != VK_SUCCESS)
-            st = sl_vk_fail(ctx, result, "making a command buffer");
-        else
-            sl_vk_count_object(1);
-    }
+    if (st == SL_OK)
+        st = make_commands(ctx, r, out);
     if (st == SL_OK)
         st = sl_vk_record(ctx, r, out);
     if (st != SL_OK)
@@ -285,14 +319,15 @@ sl_status sl_vk_record_new(sl_ctx *ctx, const sl_vk_recorder *r, sl_vk_recording
 void sl_vk_record_free(sl_vk_device *d, sl_vk_recording *recording)
 {
     bool settled = sl_vk_settle(d); // what a hung device may still use stays
-    if (settled && recording->commands) {
-        d->vk.vkFreeCommandBuffers(d->device, d->commands, 1, &recording->commands);
-        sl_vk_count_object(-1);
+    if (settled && recording->count) {
+        d->vk.vkFreeCommandBuffers(d->device, d->commands, recording->count, recording->commands);
+        sl_vk_count_object(-(int)recording->count);
     }
     if (settled && recording->pool) {
         d->vk.vkDestroyDescriptorPool(d->device, recording->pool, NULL);
         sl_vk_count_object(-1);
     }
+    free(recording->commands);
     free(recording->sets);
     *recording = (sl_vk_recording) { 0 };
 }

@@ -298,6 +298,7 @@ struct sl_vk_device {
     sl_vk_weights *weights;
     sl_vk_choices choices;
     sl_vk_block_form block_form; // what blocks have to be, for tests
+    double piece_macs;           // multiply-adds of one submission, about; see program.c
 };
 
 // Every driver object that is made or destroyed is counted, for sl_vk_live_objects.
@@ -321,8 +322,9 @@ sl_status sl_vk_upload(sl_ctx *ctx, sl_vk_device *d, const sl_vk_buffer *to, VkD
                        const void *data, size_t bytes);
 // Submits one command buffer and waits for it. SL_ERR_DEVICE: lost, or longer than `seconds`.
 sl_status sl_vk_submit(sl_ctx *ctx, sl_vk_device *d, VkCommandBuffer commands, double seconds);
-// The same in two halves, with a fence of the caller's.
-sl_status sl_vk_start(sl_ctx *ctx, sl_vk_device *d, VkCommandBuffer commands, VkFence fence);
+// The same in two halves, with a fence of the caller's; `count` of them, each a submission.
+sl_status sl_vk_start(sl_ctx *ctx, sl_vk_device *d, const VkCommandBuffer *commands, uint32_t count,
+                      VkFence fence);
 sl_status sl_vk_finish(sl_ctx *ctx, sl_vk_device *d, VkFence fence, double seconds);
 sl_status sl_vk_fence_new(sl_ctx *ctx, sl_vk_device *d, VkFence *out);
 void sl_vk_fence_free(sl_vk_device *d, VkFence *fence); // all as sl_vk_buffer_free

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// vulkan/: the Vulkan backend. Finds devices, compiles a graph into one command buffer over one
-// arena of device memory, and runs it with one submit. The loader is looked for at run time:
-// without one there are no devices, which is no failure. May include base/, tensor/, graph/.
+// vulkan/: the Vulkan backend. Finds devices, compiles a graph into command buffers (one, but for
+// heavy work) over one arena of device memory, and runs it with a submit each. Without a loader,
+// which is looked for at run time, there are just no devices. May include base/, tensor/, graph/.
 #ifndef SL_VULKAN_VULKAN_H
 #define SL_VULKAN_VULKAN_H
 
