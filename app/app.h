@@ -306,6 +306,9 @@ void app_put_line(const char *text); // as it is, whatever --quiet says
 void app_put_csv_field(FILE *file, const char *text);
 // Copies `text` with bytes that are not UTF-8 replaced by U+FFFD; malloc'ed, NULL: out of memory.
 char *app_utf8(const char *text);
+// Keeps the numbers of standard streams that came closed from files that are opened later; first
+// thing in main. False, with an error printed: that cannot be had.
+bool app_hold_streams(void);
 // Whether nobody reads along any more, or nothing more can be written.
 bool app_stdout_is_lost(void);
 // Flushes stdout. False, with an error printed, when what was written did not arrive.

@@ -115,6 +115,8 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    if (!app_hold_streams())
+        return APP_FAILED;
     int result = dispatch(argc, argv);
     if (!app_finish_stdout() && result == APP_DONE)
         result = APP_FAILED;

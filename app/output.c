@@ -3,10 +3,12 @@
 #include "app.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <wchar.h>
 
 static int stdout_error; // the first errno that writing met
@@ -123,6 +125,21 @@ void app_put_csv_field(FILE *file, const char *text)
         fputc('"', file);
     }
     free(utf8);
+}
+
+bool app_hold_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        // Open the wrong way round, so that using the stream fails as it does on a closed one.
+        if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) {
+            app_error("a standard stream is closed, and /dev/null cannot stand in: %s",
+                      strerror(errno));
+            return false;
+        }
+    }
+    return true;
 }
 
 bool app_stdout_is_lost(void)

@@ -38,7 +38,12 @@ _softlens_value() # option: completes its value; fails when it takes none
                 *) _softlens_words png jpg ;;
             esac
             ;;
-        --overlay-style) _softlens_words boxes labels blur crop ;;
+        --overlay-style)
+            case ${COMP_WORDS[1]} in
+                batch) _softlens_words boxes labels blur ;;
+                *) _softlens_words boxes labels blur crop ;;
+            esac
+            ;;
         --nms) _softlens_words gaussian linear hard none ;;
         --tta)
             case ${COMP_WORDS[1]} in

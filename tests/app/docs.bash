@@ -32,6 +32,19 @@ bash_offers() # COMMAND
         printf "%s\n" "${COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash" "$1"
 }
 
+# And for the value of an option.
+bash_values() # COMMAND OPTION
+{
+    bash -c '. "$1"; COMP_WORDS=(softlens "$2" "$3" "") COMP_CWORD=3; _softlens
+        printf "%s\n" "${COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash" "$1" "$2"
+}
+
+# The words that an option takes, from its answer to another one; nothing where it takes more than words.
+choices() # COMMAND OPTION
+{
+    "$SOFTLENS" "$1" "$2=?" 2>&1 | sed -n 's/.*; give one of \([a-z0-9|]*\);.*/\1/p' | tr '|' '\n'
+}
+
 # The options that _arguments is given in a branch of the zsh file, lists included. What stands in
 # parentheses at the front of a word excludes others and declares nothing.
 zsh_offers() # COMMAND
@@ -55,6 +68,11 @@ for command in $commands; do
     same "bash: $command" "$options" "$(bash_offers "$command")"
     same "zsh: $command" "$options" "$(zsh_offers "$command")"
     check "zsh: $command is among the commands" grep -q "^        '$command:" "$zsh_file"
+    for option in --format --inverse --nms --on-error --overlay-style --precision --simd --tta; do
+        words=$(grep -qxe "$option" <<<"$options" && choices "$command" "$option")
+        [ -z "$words" ] || same "bash: values of $command $option" "$words" \
+            "$(bash_values "$command" "$option")"
+    done
 done
 # Members of JSON, as the manual's OUTPUT names them
 make model lmd.safetensors good

@@ -170,6 +170,18 @@ status=${PIPESTATUS[0]}
 check 'a closed pipe: status 0' test "$status" = 0 -a ! -s "$outside/err"
 check '  and all images are done' test -f pipe4.deblurred.png
 
+# What is meant for a stream that is closed goes into no file that took its number
+check 'a closed stdout' test "$("$SOFTLENS" info m.safetensors >&- 2>/dev/null; echo $?)" = 1
+"$SOFTLENS" batch deblur a.png -o closed --json >&- 2>"$outside/err"
+status=$?
+check 'a batch with stdout closed: status 1' test "$status" = 1
+check '  a line' one_line
+check '  the journal is as always' test -z "$(grep -h '^{' closed/.softlens/*)"
+echo broken >broken.png
+"$SOFTLENS" batch deblur a.png broken.png -o closed2 --log log.jsonl >&- 2>&-
+check 'with stderr closed, too: the log is as always' test -z "$(grep -v '^{' log.jsonl)"
+check '  and has both pictures' test "$(wc -l <log.jsonl)" = 2
+
 # The other commands
 accepted info m.safetensors
 says 'architecture: +lmd-vit'

@@ -6,6 +6,8 @@
 
 #include "run.h"
 
+#include <errno.h>
+
 static long allowed = -1; // allocations before the one that fails; negative: all succeed
 static long failures;
 
@@ -15,6 +17,7 @@ static bool fails_now(void)
         return false;
     allowed = -1;
     failures++;
+    errno = ENOMEM;
     return true;
 }
 

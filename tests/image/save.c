@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // tests/image/save.c: pictures in files: formats by name, nothing overwritten, nothing
 // half-written.
+#include "../base/comma.h"
 #include "made.h"
 
 #include <dirent.h>
@@ -69,6 +70,17 @@ START_TEST(contradictions_are_refused)
     ck_fails(sl_image_save(ctx, image, in_dir("a.webp"), NULL), SL_ERR_UNSUPPORTED, ".webp");
     ck_fails(sl_image_save(ctx, image, in_dir("a.TIFF"), &png), SL_ERR_UNSUPPORTED, ".TIFF");
     ck_assert_int_eq(files_in_dir(), 0);
+    sl_image_free(image);
+}
+END_TEST
+
+// Where there is no Turkish locale to be had, this is the same once more.
+START_TEST(endings_are_told_in_turkish_too)
+{
+    sl_image *image = some_image();
+    test_set_locale(dir, "tr_TR");
+    ck_fails(sl_image_save(ctx, image, in_dir("a.GIF"), NULL), SL_ERR_UNSUPPORTED, ".GIF");
+    setlocale(LC_ALL, "C");
     sl_image_free(image);
 }
 END_TEST
@@ -206,6 +218,7 @@ int main(void)
     TCase *tests = tcase_create("save");
     tcase_add_test(tests, format_follows_name_then_picture);
     tcase_add_test(tests, contradictions_are_refused);
+    tcase_add_test(tests, endings_are_told_in_turkish_too);
     tcase_add_test(tests, nothing_is_overwritten_unasked);
     tcase_add_test(tests, failed_writes_leave_nothing);
     tcase_add_test(tests, unreadable_things_are_named);

@@ -20,6 +20,10 @@ if [ "$(find "$stage" -name '*.h' | wc -l)" -ne 1 ]; then
     echo "softlens.h is the one header to install" >&2
     exit 1
 fi
+if grep -rlF "$ROOT/models" "$stage"; then
+    echo "what is installed tells where it was built" >&2
+    exit 1
+fi
 
 LD_LIBRARY_PATH=$(dirname "$(find "$stage" -name libsoftlens.so.0.1)")
 PKG_CONFIG_PATH=$LD_LIBRARY_PATH/pkgconfig

@@ -55,8 +55,8 @@ START_TEST(places_are_tried_in_order)
     add_copy();
     // From the last to the first, so that each new one must win over all before.
     static const char *const places[] = { "second/softlens/models", "first/softlens/models",
-                                          "home/softlens/models", "a/b/../../models",
-                                          "a/b/../models" };
+                                          "home/softlens/models",   "a/b/models",
+                                          "a/b/../../models",       "a/b/../models" };
     bool is_installed = sl_file_exists(SL_INSTALLED_MODELS "/" FILE_NAME);
     for (size_t i = 0; i < SL_ARRAY_LEN(places); i++) {
         char *file = place(places[i]);

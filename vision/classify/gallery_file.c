@@ -176,10 +176,11 @@ static sl_status take_classes(sl_ctx *ctx, sl_gallery *gallery, size_t classes, 
     json_error_t error;
     if (!text || !sl_json_fits(text, VALUES_PER_CLASS * classes + 8))
         return damaged(ctx, gallery, "it has no list of classes, or a longer one than classes");
-    json_t *list = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    if (!list && json_error_code(&error) == json_error_out_of_memory)
-        return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for its labels", gallery->path);
-    sl_status st = SL_OK;
+    json_t *list = NULL;
+    sl_status st = sl_json_parse(text, strlen(text), &list, &error);
+    if (st == SL_ERR_NOMEM)
+        return sl_fail(ctx, st, "%s: out of memory for its labels", gallery->path);
+    st = SL_OK;
     size_t row = 0;
     if (!json_is_array(list) || json_array_size(list) != classes)
         st = damaged(ctx, gallery, "its list of classes does not fit its prototypes");

@@ -32,10 +32,10 @@ sl_status sl_coco_json(sl_ctx *ctx, const void *data, size_t size, const char *p
     sl_status st = check_extent(ctx, path, data, size);
     if (st != SL_OK)
         return st;
-    *out = json_loadb(data, size, JSON_REJECT_DUPLICATES, &error);
-    if (!*out && json_error_code(&error) == json_error_out_of_memory)
-        return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for its JSON", path);
-    if (!*out) // error.text quotes bytes that no terminal should get
+    st = sl_json_parse(data, size, out, &error);
+    if (st == SL_ERR_NOMEM)
+        return sl_fail(ctx, st, "%s: out of memory for its JSON", path);
+    if (st != SL_OK) // error.text quotes bytes that no terminal should get
         return sl_fail(ctx, SL_ERR_FORMAT, "%s: not valid JSON near byte %d (line %d)", path,
                        error.position, error.line);
     return SL_OK;

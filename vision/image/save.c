@@ -2,8 +2,6 @@
 // image/save.c: which format a file gets, and its way to the disk.
 #include "image/codec.h"
 
-#include <strings.h>
-
 static const char *format_name(sl_image_format format)
 {
     return format == SL_IMAGE_JPEG ? "JPEG" : "PNG";
@@ -16,11 +14,24 @@ static const char *ending_of(const char *path)
     return dot ? dot + 1 : "";
 }
 
+// Whether an ending is this word of small letters and digits. Not strcasecmp, which asks the
+// locale: in Turkish I is not the capital of i.
+static bool is_word(const char *ending, const char *word)
+{
+    size_t i = 0;
+    for (; ending[i] && word[i]; i++) {
+        const bool is_capital = ending[i] >= 'A' && ending[i] <= 'Z';
+        if ((is_capital ? ending[i] + ('a' - 'A') : ending[i]) != word[i])
+            return false;
+    }
+    return ending[i] == word[i];
+}
+
 static sl_image_format format_of(const char *ending)
 {
-    if (strcasecmp(ending, "png") == 0)
+    if (is_word(ending, "png"))
         return SL_IMAGE_PNG;
-    if (strcasecmp(ending, "jpg") == 0 || strcasecmp(ending, "jpeg") == 0)
+    if (is_word(ending, "jpg") || is_word(ending, "jpeg"))
         return SL_IMAGE_JPEG;
     return SL_IMAGE_SAME;
 }
@@ -31,7 +42,7 @@ static bool is_foreign(const char *ending)
     static const char *const foreign[] = { "webp", "tif",  "tiff", "gif", "bmp",
                                            "heic", "heif", "avif", "jxl", "jp2" };
     for (size_t i = 0; i < SL_ARRAY_LEN(foreign); i++)
-        if (strcasecmp(ending, foreign[i]) == 0)
+        if (is_word(ending, foreign[i]))
             return true;
     return false;
 }

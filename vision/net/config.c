@@ -47,11 +47,13 @@ sl_status sl_config_load(sl_ctx *ctx, const sl_tensor_set *set, json_t **out)
     if (!sl_json_fits(text, SL_CONFIG_VALUES)) // each takes far more memory than its text
         return sl_fail(ctx, SL_ERR_LIMIT, "%s: metadata \"config\" holds more than %d values",
                        sl_tensor_set_path(set), SL_CONFIG_VALUES);
-    *out = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    sl_status st = sl_json_parse(text, strlen(text), out, &error);
+    if (st == SL_ERR_NOMEM)
+        return sl_fail(ctx, st, "%s: out of memory for its config", sl_tensor_set_path(set));
     if (json_is_object(*out))
         return SL_OK;
-    sl_status st = sl_fail(ctx, SL_ERR_FORMAT, "%s: metadata \"config\" is no JSON object: %s",
-                           sl_tensor_set_path(set), *out ? "another type" : error.text);
+    st = sl_fail(ctx, SL_ERR_FORMAT, "%s: metadata \"config\" is no JSON object: %s",
+                 sl_tensor_set_path(set), *out ? "another type" : error.text);
     json_decref(*out);
     *out = NULL;
     return st;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // pipeline/find.c: where the shipped models lie.
 #include "pipeline/pipeline.h"
-#include "pipeline/places.h" // from Meson: SL_SOURCE_MODELS, SL_BUILD_ROOT, SL_INSTALLED_MODELS
+#include "pipeline/places.h" // from Meson: SL_INSTALLED_MODELS
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -64,7 +64,8 @@ static void try_environment(search *s)
         try_dir(s, place, "");
 }
 
-// A program that runs from its build tree finds the models of the source tree.
+// A program that runs from its build tree finds the models of the source tree, or in a build tree
+// that lies elsewhere the links to them. The trees' own names stay out of what gets installed.
 static void try_build_tree(search *s)
 {
     char program[4096];
@@ -78,9 +79,7 @@ static void try_build_tree(search *s)
     *slash = '\0';
     try_dir(s, program, "/../models");
     try_dir(s, program, "/../../models");
-    size_t root = strlen(SL_BUILD_ROOT);
-    if (strncmp(program, SL_BUILD_ROOT, root) == 0 && (program[root] == '/' || !program[root]))
-        try_dir(s, SL_SOURCE_MODELS, "");
+    try_dir(s, program, "/models");
 }
 
 static void try_data_dirs(search *s)

@@ -1,7 +1,20 @@
 // SPDX-License-Identifier: MIT
-// tensor/json.c: JSON as text, and text before it becomes JSON. Written not by json_dumps, which
-// overlooks some failures of its own to find memory and leaves out text.
+// tensor/json.c: JSON from text and as text, and text before it becomes JSON. Written not by
+// json_dumps, which overlooks some failures of its own to find memory and leaves out text.
 #include "tensor/json.h"
+
+#include <errno.h>
+
+sl_status sl_json_parse(const char *text, size_t size, json_t **out, json_error_t *error)
+{
+    errno = 0;
+    *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, error);
+    if (*out)
+        return SL_OK;
+    // jansson calls most failed allocations errors of syntax; errno tells them apart.
+    const bool is_nomem = errno == ENOMEM || json_error_code(error) == json_error_out_of_memory;
+    return is_nomem ? SL_ERR_NOMEM : SL_ERR_FORMAT;
+}
 
 typedef struct sink {
     sl_ctx *ctx;

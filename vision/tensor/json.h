@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
-// tensor/json.h: JSON as text, with every failure to find memory noticed; and how much a text would
-// become.
+// tensor/json.h: JSON from text and as text, with every failure to find memory noticed; and how
+// much a text would become.
 #ifndef SL_TENSOR_JSON_H
 #define SL_TENSOR_JSON_H
 
 #include "base/base.h"
 
 #include <jansson.h>
+
+// Parses a text; a name that comes twice in an object is an error. SL_ERR_NOMEM; SL_ERR_FORMAT: not
+// JSON, and *error tells where. *out is NULL then, and no message is left.
+sl_status sl_json_parse(const char *text, size_t size, json_t **out, json_error_t *error);
 
 // Appends the value's text to *text, whose room is *room (sl_blob_append). flags: jansson's.
 // SL_ERR_NOMEM: out of memory for `what`; *text holds a part, which the caller frees.

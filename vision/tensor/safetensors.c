@@ -66,10 +66,10 @@ static sl_status parse_header(sl_ctx *ctx, const char *path, const char *text, s
     if (st != SL_OK)
         return st;
     json_error_t error;
-    *out = json_loadb(text, end, JSON_REJECT_DUPLICATES, &error);
-    if (!*out && json_error_code(&error) == json_error_out_of_memory)
-        return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for the header", path);
-    if (!*out)
+    st = sl_json_parse(text, end, out, &error);
+    if (st == SL_ERR_NOMEM)
+        return sl_fail(ctx, st, "%s: out of memory for the header", path);
+    if (st != SL_OK)
         return sl_fail(ctx, SL_ERR_FORMAT,
                        "%s: header is not valid JSON near byte %d; download the file again", path,
                        8 + error.position); // error.text quotes bytes that no terminal should get
