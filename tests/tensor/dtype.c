@@ -145,6 +145,65 @@ START_TEST(every_type_becomes_f32)
 }
 END_TEST
 
+START_TEST(what_is_not_finite_is_found)
+{
+    static const struct {
+        sl_dtype dtype;
+        uint8_t last[8]; // the last element; those before it are 0
+        bool is_finite;
+    } cases[] = {
+        { SL_F32, { 0xff, 0xff, 0x7f, 0x7f }, true },
+        { SL_F32, { 0, 0, 0x80, 0x7f }, false },
+        { SL_F32, { 1, 0, 0x80, 0xff }, false },
+        { SL_F16, { 0xff, 0x7b }, true },
+        { SL_F16, { 0, 0x7c }, false },
+        { SL_F16, { 1, 0xfe }, false },
+        { SL_BF16, { 0x7f, 0x7f }, true },
+        { SL_BF16, { 0x80, 0xff }, false },
+        { SL_BF16, { 0xc0, 0x7f }, false },
+        { SL_F64, { [6] = 0xf0, 0x7f }, false },
+        { SL_F64, { [6] = 0xf8, 0xff }, false },
+        { SL_F64, { [6] = 0xef, 0x47 }, true },
+        { SL_F64, { [6] = 0xf0, 0x47 }, false }, // 2^128: infinite as f32
+        { SL_I32, { 0xff, 0xff, 0xff, 0x7f }, true },
+        { SL_U8, { 0xff }, true },
+    };
+    for (size_t c = 0; c < SL_ARRAY_LEN(cases); c++) {
+        enum { COUNT = 37 }; // vectors and a rest
+        size_t size = sl_dtype_size(cases[c].dtype);
+        uint8_t bytes[1 + COUNT * 8] = { 0 };
+        memcpy(bytes + 1 + (COUNT - 1) * size, cases[c].last, size);
+        sl_tensor tensor = { .name = "t",
+                             .dtype = cases[c].dtype,
+                             .shape = { 1, { COUNT } },
+                             .data = bytes + 1,
+                             .bytes = COUNT * size };
+        ck_assert_msg(sl_tensor_is_finite(&tensor) == cases[c].is_finite, "case %zu", c);
+        tensor.bytes -= size; // without the last
+        ck_assert(sl_tensor_is_finite(&tensor));
+    }
+}
+END_TEST
+
+// As tensors are read: many at a time, which may be other code than one alone.
+START_TEST(many_halves_are_read_as_one)
+{
+    static uint16_t halves[65536];
+    static float got[65536];
+    for (uint32_t x = 0; x < 65536; x++)
+        halves[x] = (uint16_t)x;
+    sl_tensor tensor = {
+        .name = "t", .dtype = SL_F16, .shape = { 1, { 65536 } }, .data = halves, .bytes = 131072
+    };
+    sl_tensor_to_f32(&tensor, got);
+    for (uint32_t x = 0; x < 65536; x++) {
+        float want = sl_f16_to_f32((uint16_t)x);
+        if (memcmp(&want, &got[x], sizeof(want)) != 0)
+            ck_abort_msg("0x%04x is %g alone, %g among others", x, want, got[x]);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("dtype");
@@ -152,6 +211,8 @@ int main(void)
     tcase_add_test(tests, shapes_are_compared_and_told);
     tcase_add_test(tests, every_half_is_read_and_written_back);
     tcase_add_test(tests, halves_round_to_nearest_even);
+    tcase_add_test(tests, many_halves_are_read_as_one);
     tcase_add_test(tests, every_type_becomes_f32);
+    tcase_add_test(tests, what_is_not_finite_is_found);
     return run_case("tensor-dtype", tests);
 }

@@ -11,22 +11,7 @@ const sl_tensor *sl_find(const sl_tensor_set *set, const char *root, const char 
 
 sl_status sl_check_finite(sl_checker *k, const sl_tensor *t)
 {
-    size_t count;
-    if (!sl_shape_elements(&t->shape, &count))
-        return sl_fail(k->ctx, SL_ERR_LIMIT, "tensor %s is too large", t->name);
-    if (count > k->capacity) {
-        free(k->buffer);
-        k->buffer = sl_alloc(k->ctx, count, sizeof *k->buffer);
-        k->capacity = k->buffer ? count : 0;
-        if (!k->buffer)
-            return SL_ERR_NOMEM;
-    }
-    sl_tensor_to_f32(t, k->buffer);
-    // x - x is 0 for a finite x and NaN for any other: the sum tells without a branch a value.
-    float sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += k->buffer[i] - k->buffer[i];
-    if (sum == 0)
+    if (sl_tensor_is_finite(t))
         return SL_OK;
     return sl_fail(k->ctx, SL_ERR_FORMAT,
                    "%s: tensor %s holds NaN or infinity; the file is damaged or the training "
@@ -75,9 +60,4 @@ sl_status sl_expect_pairs(sl_checker *k, const char *prefix, const sl_pair *pair
             return st;
     }
     return SL_OK;
-}
-
-void sl_checker_free(sl_checker *k)
-{
-    free(k->buffer);
 }

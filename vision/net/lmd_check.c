@@ -104,6 +104,5 @@ sl_status sl_lmd_check(sl_ctx *ctx, const sl_tensor_set *set, const sl_lmd_confi
         derivable += is_derivable(sl_tensor_set_at(set, i)->name);
     if (st == SL_OK && k.seen + derivable != sl_tensor_set_count(set))
         st = find_stranger(&k, config);
-    sl_checker_free(&k);
     return st;
 }

@@ -43,11 +43,7 @@ typedef struct sl_checker {
     const sl_tensor_set *set;
     const char *root; // in front of all names: "", or "backbone."
     size_t seen;      // tensors that were expected and found
-    float *buffer;    // a tensor as f32, to look for values that are not finite
-    size_t capacity;
 } sl_checker;
-
-void sl_checker_free(sl_checker *k);
 
 // NAME is there, floating point, of that shape, and finite.
 sl_status sl_expect(sl_checker *k, const char *name, sl_shape want);

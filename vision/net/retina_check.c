@@ -66,7 +66,6 @@ static sl_status check_tensors(sl_ctx *ctx, const sl_model *model)
         k.seen += sl_is_counter(sl_tensor_set_at(model->set, i)->name);
     if (st == SL_OK && k.seen != sl_tensor_set_count(model->set))
         st = find_stranger(&k);
-    sl_checker_free(&k);
     return st;
 }
 

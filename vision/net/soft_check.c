@@ -188,7 +188,6 @@ sl_status sl_soft_check(sl_ctx *ctx, const sl_tensor_set *set, const sl_soft_con
         st = check_others(&k);
     if (st == SL_OK && k.seen != sl_tensor_set_count(set))
         st = find_stranger(&k);
-    sl_checker_free(&k);
     return st;
 }
 

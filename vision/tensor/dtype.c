@@ -2,6 +2,8 @@
 // tensor/dtype.c: element types, shapes, and the way from any type to f32.
 #include "tensor/tensor.h"
 
+#include <math.h>
+
 // Files of every format read here are little-endian, and their bytes are used in place.
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "softlens runs on little-endian machines");
@@ -65,8 +67,8 @@ static inline float float_of_bits(uint32_t bits)
     return x;
 }
 
-// Selects instead of branches, so that loops over it become vector code. A subnormal is its
-// mantissa in units of 2^-24.
+// Masks instead of branches, so that loops over it become vector code: of a plain choice gcc makes
+// a branch, as arithmetic on floats could trap. A subnormal is its mantissa in units of 2^-24.
 static inline float half_to_float(uint16_t x)
 {
     uint32_t magnitude = x & 0x7fffu;
@@ -75,8 +77,10 @@ static inline float half_to_float(uint16_t x)
     float subnormal = (float)(int32_t)magnitude * 0x1p-24f;
     uint32_t subnormal_bits;
     memcpy(&subnormal_bits, &subnormal, sizeof(subnormal_bits));
-    bits = magnitude >= 0x7c00u ? bits + (112u << 23) : bits; // infinity and NaN
-    bits = magnitude < 0x0400u ? subnormal_bits : bits;
+    uint32_t is_odd = 0u - (uint32_t)(magnitude >= 0x7c00u); // infinity and NaN
+    uint32_t is_subnormal = 0u - (uint32_t)(magnitude < 0x0400u);
+    bits += is_odd & (112u << 23);
+    bits = (bits & ~is_subnormal) | (subnormal_bits & is_subnormal);
     return float_of_bits(bits | sign);
 }
 
@@ -146,5 +150,41 @@ void sl_tensor_to_f32(const sl_tensor *tensor, float *dst)
         CONVERT(int64_t, (float)x);
     case SL_DTYPE_COUNT:
         break;
+    }
+}
+
+// Exponents of all ones are infinity and NaN, whatever the width.
+#define FIND_ODD(type, ones)                                                                       \
+    {                                                                                              \
+        type odd = 0;                                                                              \
+        for (size_t i = 0; i < count; i++) {                                                       \
+            type x;                                                                                \
+            memcpy(&x, src + i * sizeof(x), sizeof(x));                                            \
+            odd |= (type)((x & (ones)) == (ones));                                                 \
+        }                                                                                          \
+        return odd == 0;                                                                           \
+    }
+
+bool sl_tensor_is_finite(const sl_tensor *tensor)
+{
+    const uint8_t *src = tensor->data;
+    size_t count = tensor->bytes / sl_dtype_size(tensor->dtype);
+    switch (tensor->dtype) {
+    case SL_F16:
+        FIND_ODD(uint16_t, 0x7c00u)
+    case SL_BF16:
+        FIND_ODD(uint16_t, 0x7f80u)
+    case SL_F32:
+        FIND_ODD(uint32_t, 0x7f800000u)
+    case SL_F64:
+        for (size_t i = 0; i < count; i++) {
+            double x;
+            memcpy(&x, src + i * sizeof(x), sizeof(x));
+            if (!isfinite((float)x))
+                return false;
+        }
+        return true;
+    default:
+        return true;
     }
 }

@@ -44,6 +44,8 @@ void sl_shape_text(const sl_shape *shape, char *text, size_t size); // "[96, 24,
 
 // Any float or integer type to f32. dst: as many floats as the tensor has elements.
 void sl_tensor_to_f32(const sl_tensor *tensor, float *dst);
+// No element is NaN or, as f32, infinite.
+bool sl_tensor_is_finite(const sl_tensor *tensor);
 uint16_t sl_f32_to_f16(float x); // round to nearest even; overflow becomes infinity
 float sl_f16_to_f32(uint16_t x);
 
