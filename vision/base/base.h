@@ -50,6 +50,9 @@ static inline bool sl_add(size_t a, size_t b, size_t *out)
 // count * size zeroed bytes, aligned to SL_ALIGN, for free(). NULL with SL_ERR_NOMEM's message on
 // overflow or exhaustion. A count of 0 gives a pointer that may be freed.
 void *sl_alloc(sl_ctx *ctx, size_t count, size_t size);
+// Wishes for large pages under a block that is likely to be written as a whole: fewer faults when
+// it is touched first. Small blocks, and systems without such pages, stay as they are.
+void sl_wish_large_pages(void *data, size_t bytes);
 char *sl_strdup(sl_ctx *ctx, const char *text);
 char *sl_format(sl_ctx *ctx, const char *format, ...) SL_PRINTF(2, 3); // malloc'ed
 

@@ -4,6 +4,10 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define LARGE_BLOCK ((size_t)4 << 20) // two large pages: one of them at least lies inside
 
 static void *out_of_memory(sl_ctx *ctx, size_t bytes)
 {
@@ -31,6 +35,20 @@ void *sl_alloc(sl_ctx *ctx, size_t count, size_t size)
         return out_of_memory(ctx, bytes);
     memset(data, 0, padded);
     return data;
+}
+
+void sl_wish_large_pages(void *data, size_t bytes)
+{
+#if defined(MADV_HUGEPAGE)
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data;
+    if (bytes < LARGE_BLOCK)
+        return;
+    uintptr_t first = (begin + page - 1) / page * page, end = (begin + bytes) / page * page;
+    madvise((uint8_t *)data + (first - begin), end - first, MADV_HUGEPAGE);
+#else
+    (void)data;
+    (void)bytes;
+#endif
 }
 
 char *sl_strdup(sl_ctx *ctx, const char *text)

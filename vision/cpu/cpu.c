@@ -156,9 +156,7 @@ static sl_status map_arena(sl_ctx *ctx, cpu_plan *p, size_t bytes)
     if (arena == MAP_FAILED)
         return sl_fail(ctx, SL_ERR_NOMEM, "out of memory: %zu bytes of activations", bytes);
     p->arena = arena;
-#if defined(MADV_HUGEPAGE)
-    madvise(arena, p->arena_bytes, MADV_HUGEPAGE); // only a wish
-#endif
+    sl_wish_large_pages(arena, p->arena_bytes);
     return SL_OK;
 }
 

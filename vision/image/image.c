@@ -25,6 +25,7 @@ sl_status sl_image_new(sl_ctx *ctx, uint32_t width, uint32_t height, unsigned ch
         return sl_fail(ctx, SL_ERR_NOMEM, "out of memory for a picture of %ux%u: %zu bytes", width,
                        height, bytes);
     }
+    sl_wish_large_pages(pixels, bytes);
     image->width = width;
     image->height = height;
     image->channels = (uint8_t)channels;
