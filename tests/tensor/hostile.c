@@ -131,6 +131,9 @@ START_TEST(damaged_pickles_are_refused)
              "2.",
              "empty stack"),
         CASE("\x80\2}(\x85.", "empty stack"), // the dict lies under the mark
+        CASE("\x80\2}(K\1R.", "empty stack"), // so it does for whatever takes two
+        CASE("\x80\2}(b.", "empty stack"),
+        CASE("\x80\2}(Q.", "empty stack"),
         CASE("\x80\2}R.", "empty stack"),
         CASE("\x80\2}b.", "empty stack"),
         CASE("\x80\2Q.", "empty stack"),
