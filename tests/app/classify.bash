@@ -124,6 +124,10 @@ odd='odd, "name".png'
 cp a.png "$odd"
 printed csv 0 classify "$odd" --csv --top 2
 check 'names are quoted' grep -qF '"odd, ""name"".png",1,thing' "$outside/csv"
+cp a.png $'two\nlines.png'
+printed lines 0 classify $'two\nlines.png' --csv --top 1
+check 'and so are line breaks' grep -qx '"two' "$outside/lines"
+check '  to their end' grep -q '^lines.png",1,thing' "$outside/lines"
 check 'lines end in CR LF' test "$(grep -c $'\r$' "$outside/csv")" = 3
 
 # Embeddings
