@@ -91,6 +91,13 @@ did 2 3 0 0 0
 check 'an output that was gone is back' "$MAKER" is-picture out/b/out.png 64x64
 run batch deblur in -o out --json --threads 1 --jobs 2
 did 0 5 0 0 0
+truncate -s 30000 in/new.png # bytes behind the end are none of the picture's
+run batch deblur in -o out --json
+did 1 4 0 0 0
+cp two.jpg in/new.png
+truncate -s 30000 in/new.png
+run batch deblur in -o out --json
+did 1 4 0 0 0
 run batch deblur in -o out --json --quality 50
 did 5 0 0 0 0
 rm -rf in/a.png out
@@ -108,7 +115,17 @@ did 0 5 1 0 3
 cp one.png in/bad.png
 run batch deblur in -o out --json
 did 1 5 0 0 0
-rm -rf out
+# What failed for an option's sake is tried again without it
+run batch deblur in -o out2 --json --max-pixels 4500
+did 3 0 3 0 3
+run batch deblur in -o out2 --json
+did 6 0 0 0 0
+head -c $(($(wc -c <two.jpg) - 40)) two.jpg >in/cut.jpg
+run batch deblur in -o out2 --json
+did 0 6 1 0 3
+run batch deblur in -o out2 --json --allow-truncated
+did 7 0 0 0 0
+rm -rf out out2 in/cut.jpg
 echo damaged >in/a.png
 run batch deblur in -o out --json --on-error stop
 check '--on-error stop: status 1' test "$status" = 1
@@ -128,6 +145,17 @@ run batch deblur in -o out --ignore-case --json
 did 6 0 0 0 0
 check 'names differ in more than case' test "$(files out | sed 's/.*/\L&/' | sort -u | wc -l)" = 6
 rm -rf out in
+
+# Two of one name cannot both be there
+plant x/in/a.png x/in/b.png y/in/a.jpg y/in/c.png
+cp two.jpg y/in/a.png
+run batch deblur x/in y/in -o out --json
+did 4 0 1 0 3
+check 'it is named' grep -q 'y/in/a.png: has the same place in the output as x/in/a.png' "$outside/err"
+check '  the first has it' "$MAKER" is-picture out/in/a.png 64x64
+run batch deblur x/in x/in -o out2 --json
+did 2 0 0 0 0
+rm -rf out out2 x y
 
 # Odd names
 plant $'in/line\nbreak.png' $'in/\377\376.png' in/-dash.png 'in/ a"b\c'$'\t.png' 'in/d d/é.jpg'
@@ -267,6 +295,19 @@ run batch deblur in -o out --min-blur 0.99 --json
 says "\"done\":$((total + 1)),\"unchanged\":$((total + 1)),"
 check 'the same file' test in/keep.png -ef out/keep.png
 rm -rf out
+run batch deblur in -o out --min-blur 0.99 --strip-metadata --json
+check 'but for what is to be taken out of it' test -f out/keep.png -a ! in/keep.png -ef out/keep.png
+rm -rf out
+sign two.jpg in/signed.jpg
+for least in 0.99 0.001; do
+    run batch deblur in -o out --include signed.jpg --min-blur $least
+    check 'whose it is' tells out/signed.jpg
+    run batch deblur in -o out --include signed.jpg --min-blur $least --strip-metadata
+    check '  is told to nobody' tells_nothing out/signed.jpg
+    check '  and stays told in the picture itself' tells in/signed.jpg
+    rm -rf out
+done
+rm in/signed.jpg
 run batch deblur in -o out --min-blur 0.99 --format jpg --json
 check 'another kind is written anew' test "$(head -c 2 out/keep.jpg | od -An -tx1)" = ' ff d8'
 run batch deblur in -o out --min-blur 0.001 --format jpg --json

@@ -10,6 +10,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static bool is_disk_lost; // what cannot be synced
+static int syncs;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
+int __wrap_fsync(int fd)
+{
+    syncs++;
+    errno = EIO;
+    return is_disk_lost ? -1 : __real_fsync(fd);
+}
+
 // ---- files
 
 static void put(const char *path, const char *text)
@@ -100,6 +113,25 @@ START_TEST(files_appear_whole_or_not_at_all)
     ck_assert_ptr_null(temporary);
     file = batch_file_new("/dev/full/t", &temporary);
     ck_assert_ptr_null(file);
+}
+END_TEST
+
+// A table takes the place of the one before it only when it is on the disk.
+START_TEST(files_are_synced_before_they_appear)
+{
+    char *temporary = NULL;
+    put(in_dir("t"), "old");
+    for (int lost = 1; lost >= 0; lost--) {
+        is_disk_lost = lost;
+        FILE *file = batch_file_new(in_dir("t"), &temporary);
+        ck_assert_ptr_nonnull(file);
+        fputs("new", file);
+        ck_assert_int_eq(batch_file_finish(file, in_dir("t"), temporary, true), lost ? EIO : 0);
+        ck_assert(holds(in_dir("t"), lost ? "old" : "new"));
+    }
+    ck_assert_int_eq(syncs, 2);
+    unlink(in_dir("t"));
+    ck_assert_int_eq(rmdir(dir), 0); // nothing is left beside it
 }
 END_TEST
 
@@ -224,6 +256,7 @@ int main(void)
     tcase_add_test(tcase, leftovers_of_a_picture_are_its_own);
     tcase_add_test(tcase, files_are_linked_or_copied);
     tcase_add_test(tcase, files_appear_whole_or_not_at_all);
+    tcase_add_test(tcase, files_are_synced_before_they_appear);
     tcase_add_test(tcase, two_writers_of_one_file_stay_apart);
     tcase_add_test(tcase, changes_are_noticed);
     tcase_add_test(tcase, what_appears_meanwhile_stays);

@@ -43,6 +43,27 @@ mkdir folder
 accepted batch classify in -o folder --jsonl --model s.safetensors
 check 'a folder gets labels.jsonl' "$MAKER" is-json folder/labels.jsonl 4
 
+# What decides the labels has them made anew
+accepted batch classify in -o anew.csv --model s.safetensors --gallery my.gallery
+for change in '--gallery my.gallery --unknown-rate 0.9' '--gallery my.gallery --no-unknown' \
+    '--gallery my.gallery --no-unknown --top 2' '--gallery my.gallery --no-unknown --only-gallery' ''; do
+    # shellcheck disable=SC2086 # one word an option
+    accepted batch classify in -o anew.csv --model s.safetensors $change
+    says '^anew.csv: 4 pictures done'
+done
+accepted batch classify in -o anew.csv --model s.safetensors --gallery my.gallery
+"$SOFTLENS" enroll my.gallery crane in/sub/c.png --model s.safetensors --quiet
+accepted batch classify in -o anew.csv --model s.safetensors --gallery my.gallery
+says '^anew.csv: 4 pictures done'
+rm -rf anew.csv .anew.csv.softlens
+
+# A label leads out of no folder
+"$SOFTLENS" enroll up.gallery ../up in --recursive --model s.safetensors --quiet
+accepted batch classify in -o up.csv --model s.safetensors --gallery up.gallery --only-gallery --no-unknown \
+    --sort-into way/out
+check 'a label of dots and slashes' test "$(find way -type f | wc -l)" = 4 -a -f way/out/_._up/a.png
+rm -rf way up.csv .up.csv.softlens up.gallery
+
 accepted batch classify in -o sorted.csv --model s.safetensors --sort-into sorted
 check 'each picture under its label' test "$(find sorted -type f | wc -l)" = 4
 label=$(sed -n 's/^a.png,1,\([^,]*\),.*/\1/p' sorted.csv)

@@ -27,17 +27,25 @@ check 'a shard is missing: status 1' test "$status" = 1
 check '  named' grep -q 'shard 2/3 never ran' "$outside/err"
 run batch deblur,classify in -o out "${models[@]}" --shard 2/3 --quality 50
 run batch merge out
-check 'with other settings' grep -q 'other settings\|never ran\|other tree' "$outside/err"
+check 'with other settings: status 1' test "$status" = 1
+check '  named' test "$(grep -c 'shard [13]/3 ran with other settings' "$outside/err")" = 2
 run batch deblur,classify in -o out "${models[@]}" --shard 2/3
 cp j.jpg in/b/late.jpg
 run batch deblur,classify in -o out "${models[@]}" --shard 3/3
 run batch merge out
 check 'on another tree: status 1' test "$status" = 1
+check '  named' grep -q 'shard 3/3 saw another tree' "$outside/err"
 rm in/b/late.jpg
 for shard in 1 2 3; do
     run batch deblur,classify in -o out "${models[@]}" --shard $shard/3
 done
 rm -f out/b/late.jpg
+cp out/.softlens/3-of-3.journal whole.journal
+sed -i '$d' out/.softlens/3-of-3.journal # its last word, as if it had been killed
+run batch merge out
+check 'a shard that was cut short: status 1' test "$status" = 1
+check '  named' grep -q 'shard 3/3 did not come to its end' "$outside/err"
+mv whole.journal out/.softlens/3-of-3.journal
 run batch merge out --report merged.html
 check 'all of them: complete, with a failure' test "$status" = 3
 says '^out: 12 pictures done, 1 failed, 3 shards: complete$'

@@ -298,6 +298,21 @@ START_TEST(damage_is_seen)
 }
 END_TEST
 
+START_TEST(a_shard_has_one_writer)
+{
+    const batch_shard one = { 1, 2 }, two = { 2, 2 };
+    batch_journal *first = NULL, *second = NULL, *other = NULL;
+    ck_assert_int_eq(batch_journal_open(dir, &one, &first), APP_DONE);
+    ck_assert_int_eq(batch_journal_open(dir, &one, &second), APP_FAILED);
+    ck_assert_ptr_null(second);
+    ck_assert_int_eq(batch_journal_open(dir, &two, &other), APP_DONE);
+    batch_journal_close(first);
+    ck_assert_int_eq(batch_journal_open(dir, &one, &second), APP_DONE);
+    batch_journal_close(second);
+    batch_journal_close(other);
+}
+END_TEST
+
 // Sixty thousand shards of a hundred thousand, in any order.
 START_TEST(a_journal_of_many_shards_is_merged_at_once)
 {
@@ -338,6 +353,7 @@ int main(void)
     tcase_add_test(tcase, noise_is_no_picture);
     tcase_add_test(tcase, records_come_back);
     tcase_add_test(tcase, damage_is_seen);
+    tcase_add_test(tcase, a_shard_has_one_writer);
     tcase_add_test(tcase, a_journal_of_many_shards_is_merged_at_once);
     return run_case("app/batch_unit", tcase);
 }

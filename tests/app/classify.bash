@@ -103,6 +103,8 @@ run classify empty a.png
 check 'one of two is empty: status 3' test "$status" = 3
 check '  a line' one_line
 says '^a\.png: thing'
+run classify empty missing.png
+check 'an empty folder and none at all: status 1' test "$status" = 1
 
 # JSON, and lines of it
 printed json 0 classify a.png b.jpg --json
@@ -122,6 +124,10 @@ odd='odd, "name".png'
 cp a.png "$odd"
 printed csv 0 classify "$odd" --csv --top 2
 check 'names are quoted' grep -qF '"odd, ""name"".png",1,thing' "$outside/csv"
+cp a.png $'two\nlines.png'
+printed lines 0 classify $'two\nlines.png' --csv --top 1
+check 'and so are line breaks' grep -qx '"two' "$outside/lines"
+check '  to their end' grep -q '^lines.png",1,thing' "$outside/lines"
 check 'lines end in CR LF' test "$(grep -c $'\r$' "$outside/csv")" = 3
 
 # Embeddings
@@ -143,6 +149,9 @@ check '  an object for each' "$MAKER" is-json "$outside/out" 3
 check '  a line for each that failed' test "$(wc -l <"$outside/err")" = 2
 says '^\{"input":"missing.png","error":"missing.png: .*No such file'
 check '  a row for each' "$MAKER" is-npy e.npy 16x3
+printed alone 0 classify a.png --embedding alone.npy --quiet
+check '  each where its picture stands' test "$(tail -c 128 e.npy | head -c 64 | cksum)" = "$(tail -c 64 alone.npy | cksum)"
+rm alone.npy
 check '  not a number where it failed' test "$(tail -c 4 e.npy | od -An -tf4 | tr -d ' ')" = nan
 rm e.npy
 run classify cut.png missing.png --json --embedding e.npy

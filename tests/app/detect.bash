@@ -64,6 +64,15 @@ check 'alike under either name' cmp named.coco.json given.json
 accepted detect a.png --no-overlay --format json,csv -o both.csv
 check 'both beside each other' test "$(ls both*)" = $'both.csv\nboth.json'
 refused 2 'contradict' detect a.png --no-overlay --overlay-style blur -o x.png
+sign b.jpg signed.jpg
+for how in --overlay-style=boxes --overlay-style=crop; do
+    accepted detect signed.jpg $how --max 2 -o told/
+    check "$how: whose it is" tells told/*.jpg
+    accepted detect signed.jpg $how --max 2 -o bare/ --strip-metadata
+    check '  is told to nobody' tells_nothing bare/*.jpg
+    rm -r told bare
+done
+rm signed.jpg
 
 # Every format
 accepted detect a.png --format jsonl,coco,yolo,labelme,cvat,csv --no-overlay -o one.png

@@ -87,6 +87,27 @@ make() # ARGUMENTS of maker...; a failure ends the script
     "$MAKER" "$@" || exit 1
 }
 
+sign() # FROM.jpg TO.jpg: the same picture, by an artist as EXIF tells
+{
+    {
+        head -c 2 "$1"
+        printf '\xff\xe1\x00\x2fExif\x00\x00II\x2a\x00\x08\x00\x00\x00\x01\x00'
+        printf '\x3b\x01\x02\x00\x0d\x00\x00\x00\x1a\x00\x00\x00\x00\x00\x00\x00SomebodyName\x00'
+        tail -c +3 "$1"
+    } >"$2"
+}
+
+tells() # FILE...: whose each is
+{
+    local file
+    for file; do grep -q SomebodyName "$file" || return 1; done
+}
+
+tells_nothing() # FILE...
+{
+    ! cat "$@" | grep -q SomebodyName
+}
+
 finish()
 {
     echo "1..$count"

@@ -48,6 +48,15 @@ accepted deblur a.png -o "$work/abs.png" --model m.safetensors --device cpu --me
 accepted deblur a.png -o x.png --keep-threshold 0.001 --strip-metadata --max-pixels 30000
 rm -rf new maps dir x.png
 
+# Metadata go along, unless they are not to
+sign b.jpg signed.jpg
+for kind in jpg png; do
+    accepted deblur signed.jpg -o kept.$kind --format $kind
+    check 'whose it is' tells kept.$kind
+    accepted deblur signed.jpg -o bare.$kind --format $kind --strip-metadata
+    check 'is told to nobody' tells_nothing bare.$kind
+done
+
 # Same results, however many threads
 accepted deblur a.png -o t1.png --threads 1 --dense
 accepted deblur a.png -o t2.png --threads 2 --dense
@@ -151,6 +160,19 @@ for output in '-o full.png' '-o full.jpg --quality 100' '-o full.png --heat full
     check '  a line' one_line
     check '  nothing is left' test "$before" = "$(snapshot)"
 done
+# The map is written, the picture is not: the map goes again, unless there was one before
+accepted deblur noise.png -o noise2.png --heat map.png
+between=$(($(wc -c <map.png) / 1024 + 2))
+check "a map ($between KiB) smaller than the picture" test "$(wc -c <noise2.png)" -gt $((between * 1024))
+for map in map.png map2.png; do
+    (ulimit -f $between; exec "$SOFTLENS" deblur noise.png -o noise3.png --heat $map --overwrite) \
+        >"$outside/out" 2>"$outside/err"
+    status=$?
+    check "room for $map alone: status 1" test "$status" = 1 -a ! -e noise3.png
+done
+check '  what was there is not taken away' "$MAKER" is-picture map.png 600x600
+check '  and what was not is' test ! -e map2.png
+rm noise2.png map.png
 mkdir disk
 if mount -t tmpfs -o size=8k none disk 2>/dev/null; then
     run deblur noise.png -o disk/full.png

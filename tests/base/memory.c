@@ -30,6 +30,8 @@ START_TEST(blocks_are_aligned_and_zero)
     ck_assert_ptr_null(sl_alloc(ctx, SIZE_MAX / 2, 4));
     ck_assert_ptr_nonnull(strstr(sl_ctx_message(ctx), "out of memory"));
     ck_assert_ptr_null(sl_alloc(ctx, SIZE_MAX - 3, 1));
+    ck_assert_ptr_null(sl_alloc(ctx, SIZE_MAX / 4 + 2, 4)); // 4 bytes, if it were let wrap
+    ck_assert_ptr_null(sl_alloc(ctx, (size_t)1 << 33, (size_t)1 << 33));
 }
 END_TEST
 
@@ -92,6 +94,7 @@ START_TEST(arenas_keep_things_apart)
     ck_assert_uint_eq(wrong, 0);
     ck_assert_ptr_null(sl_arena_alloc(ctx, &arena, SIZE_MAX, 2));
     ck_assert_ptr_null(sl_arena_alloc(ctx, &arena, SIZE_MAX - 20, 1));
+    ck_assert_ptr_null(sl_arena_alloc(ctx, &arena, SIZE_MAX / 4 + 2, 4));
     sl_arena_free(&arena);
     ck_assert_ptr_null(arena.blocks);
     sl_arena_free(NULL);

@@ -5,12 +5,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 // Errors that renameat2, link and fsync are made to fail with; 0: they work.
 static int rename_error, link_error, sync_error;
 static int syncs;
+static int same_numbers; // random ones that are all zeros, until that many were asked for
 
 int __real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 int __real_link(const char *from, const char *to);
@@ -18,6 +20,8 @@ int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to,
 int __wrap_link(const char *from, const char *to);
 int __real_fsync(int fd);
 int __wrap_fsync(int fd);
+ssize_t __real_getrandom(void *to, size_t size, unsigned flags);
+ssize_t __wrap_getrandom(void *to, size_t size, unsigned flags);
 
 int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
@@ -36,6 +40,15 @@ int __wrap_fsync(int fd)
     syncs++;
     errno = sync_error;
     return sync_error ? -1 : __real_fsync(fd);
+}
+
+ssize_t __wrap_getrandom(void *to, size_t size, unsigned flags)
+{
+    if (same_numbers == 0)
+        return __real_getrandom(to, size, flags);
+    same_numbers--;
+    memset(to, 0, size);
+    return (ssize_t)size;
 }
 
 static int files_in_dir(void)
@@ -182,6 +195,71 @@ START_TEST(long_names_work)
 }
 END_TEST
 
+// The only file in `dir`, which is one on its way: its name is text wherever the target's was cut.
+static void check_temporary_name(void)
+{
+    int count = 0;
+    DIR *d = opendir(dir);
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *entry; (entry = readdir(d));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        uint32_t c = 0;
+        const char *at = entry->d_name;
+        for (size_t length; (length = sl_utf8_next(at, &c)) > 0; at += length)
+            ck_assert_uint_ne(c, SL_REPLACEMENT);
+        ck_assert_uint_gt(strlen(entry->d_name), 190);
+        count++;
+    }
+    closedir(d);
+    ck_assert_int_eq(count, 1);
+}
+
+START_TEST(long_names_are_cut_between_characters)
+{
+    static const char *const letters[] = { "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\xa6\x9d" };
+    for (size_t i = 0; i < SL_ARRAY_LEN(letters); i++)
+        for (size_t before = 0; before < 4; before++) {
+            sl_output *output;
+            char name[256] = "";
+            memset(name, 'n', before);
+            while (strlen(name) + strlen(letters[i]) < sizeof(name))
+                strcat(name, letters[i]);
+            ck_ok(sl_output_open(ctx, in_dir(name), false, &output));
+            check_temporary_name();
+            sl_output_discard(output);
+        }
+}
+END_TEST
+
+// What somebody put where the temporary file would be is neither written to nor followed.
+START_TEST(a_name_on_the_way_is_nobody_elses)
+{
+    sl_output *first, *second;
+    same_numbers = 2; // the second file would have the name of the first
+    ck_ok(sl_output_open(ctx, in_dir("f"), true, &first));
+    ck_ok(sl_output_open(ctx, in_dir("f"), true, &second));
+    ck_assert_int_eq(files_in_dir(), 2);
+    ck_ok(sl_output_write(first, "first", 5));
+    ck_ok(sl_output_write(second, "second", 6));
+    ck_ok(sl_output_commit(first));
+    check_content("f", "first");
+    ck_ok(sl_output_commit(second));
+    check_content("f", "second");
+
+    ck_ok(sl_file_write(ctx, in_dir("theirs"), false, "theirs", 6));
+    ck_assert_int_eq(symlink("theirs", in_dir(".f.aaaaaa.part")), 0);
+    same_numbers = 1;
+    ck_ok(sl_file_write(ctx, in_dir("f"), true, "third", 5));
+    check_content("f", "third");
+    check_content("theirs", "theirs");
+    same_numbers = 1000; // as if all were taken
+    ck_fails(sl_output_open(ctx, in_dir("f"), true, &first), SL_ERR_IO, "cannot create a file");
+    same_numbers = 0;
+    ck_assert_int_eq(files_in_dir(), 3);
+}
+END_TEST
+
 START_TEST(a_failed_write_is_told_and_leaves_nothing)
 {
     sl_output *output;
@@ -238,6 +316,8 @@ int main(void)
     tcase_add_test(tests, a_link_is_replaced_and_its_target_kept);
     tcase_add_test(tests, permissions_follow_the_umask);
     tcase_add_test(tests, long_names_work);
+    tcase_add_test(tests, long_names_are_cut_between_characters);
+    tcase_add_test(tests, a_name_on_the_way_is_nobody_elses);
     tcase_add_test(tests, a_failed_write_is_told_and_leaves_nothing);
     return run_case("base/output", tests);
 }

@@ -5,12 +5,29 @@
 #include "made.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 static made_model model;
 static sl_tensor_set *set;
+static bool is_overtaken;   // by another program, between the opening of a lock and its taking
+static int their_lock = -1; // that one's lock, until it is closed
+
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation);
+
+int __wrap_flock(int fd, int operation)
+{
+    if (is_overtaken) { // the lock that we opened was let go of and removed, and there is a new one
+        is_overtaken = false;
+        ck_assert_int_eq(unlink(in_dir(".a.gallery.lock")), 0);
+        their_lock = open(in_dir(".a.gallery.lock"), O_RDWR | O_CREAT, 0600);
+        ck_assert_int_eq(__real_flock(their_lock, LOCK_EX), 0);
+    }
+    return __real_flock(fd, operation);
+}
 
 static void begin(void)
 {
@@ -369,6 +386,27 @@ START_TEST(both_writers_survive)
 }
 END_TEST
 
+// A gallery that is kept elsewhere and linked to is written where it is kept.
+START_TEST(links_stay_links)
+{
+    struct stat info;
+    sl_gallery *g = new_gallery();
+    add(g, "newt", 10, 1);
+    g = reopen(g, "kept.gallery");
+    add(g, "newt", 10, 2);
+    ck_assert_int_eq(symlink("kept.gallery", in_dir("link.gallery")), 0);
+    g = reopen(g, "link.gallery");
+    ck_assert_int_eq(lstat(in_dir("link.gallery"), &info), 0);
+    ck_assert(S_ISLNK(info.st_mode));
+    sl_gallery_free(g);
+    ck_ok(sl_gallery_open_for(ctx, in_dir("kept.gallery"), set, &g));
+    ck_assert_uint_eq(sl_gallery_pictures(g, 0), 2);
+    ck_assert_int_eq(symlink("nowhere", in_dir("lost.gallery")), 0);
+    ck_fails(sl_gallery_save(ctx, g, in_dir("lost.gallery")), SL_ERR_IO, "leads nowhere");
+    sl_gallery_free(g);
+}
+END_TEST
+
 static bool stop_waiting(void *user, size_t done, size_t total)
 {
     ck_assert(done == 0 && total == 0);
@@ -394,6 +432,25 @@ START_TEST(waiting_can_be_ended)
 }
 END_TEST
 
+START_TEST(a_lock_that_is_gone_is_none)
+{
+    sl_gallery_hold *mine = NULL;
+    int asked = 0;
+    is_overtaken = true;
+    ctx->options.progress = stop_waiting;
+    ctx->options.progress_user = &asked;
+    ck_fails(sl_gallery_lock(ctx, in_dir("a.gallery"), &mine), SL_ERR_CANCELLED, "cancelled");
+    ck_assert_ptr_null(mine);
+    ck_assert(sl_file_exists(in_dir(".a.gallery.lock"))); // theirs
+    close(their_lock);
+    asked = 0;
+    is_overtaken = false;
+    ck_ok(sl_gallery_lock(ctx, in_dir("a.gallery"), &mine));
+    sl_gallery_unlock(mine);
+    ck_assert(!sl_file_exists(in_dir(".a.gallery.lock")));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("gallery");
@@ -408,6 +465,8 @@ int main(void)
     tcase_add_test(tests, many_classes);
     tcase_add_test(tests, a_full_disk_leaves_the_old_one);
     tcase_add_test(tests, both_writers_survive);
+    tcase_add_test(tests, links_stay_links);
     tcase_add_test(tests, waiting_can_be_ended);
+    tcase_add_test(tests, a_lock_that_is_gone_is_none);
     return run_case_with("classify-gallery", tests, begin, end);
 }

@@ -4,6 +4,8 @@
 #include "made.h"
 #include "tensor/tensor.h"
 
+#include <math.h>
+
 #define MOST (96 * 96 * 3)
 
 static sl_image *picture_of(uint32_t width, uint32_t height, const uint8_t *rgb)
@@ -97,6 +99,37 @@ START_TEST(depth_and_channels_do_not_matter)
 }
 END_TEST
 
+// How much of pixel i lies in sample k of `samples` that share `length` pixels.
+static double share(uint32_t i, uint32_t k, uint32_t length, uint32_t samples)
+{
+    const double step = (double)length / samples;
+    const double common = fmin(i + 1.0, (k + 1) * step) - fmax(i, k * step);
+    return common > 0 ? common / step : 0;
+}
+
+// A side that shrinks a lot has the other one counted by areas, too.
+START_TEST(one_side_is_enough_for_areas)
+{
+    static const uint32_t sizes[][4] = { { 40, 10, 10, 8 }, { 10, 40, 8, 10 }, { 30, 9, 11, 9 } };
+    for (size_t s = 0; s < SL_ARRAY_LEN(sizes); s++) {
+        const uint32_t w = sizes[s][0], h = sizes[s][1], to_w = sizes[s][2], to_h = sizes[s][3];
+        const sl_rectangle all = { 0, 0, w, h };
+        sl_image *image = pattern(w, h, 3, 8);
+        uint8_t got[11 * 10 * 3];
+        ck_ok(sl_image_fit(ctx, image, &all, to_w, to_h, true, got));
+        for (uint32_t i = 0; i < to_w * to_h * 3; i++) {
+            double want = 0;
+            for (uint32_t y = 0; y < h; y++)
+                for (uint32_t x = 0; x < w; x++)
+                    want += share(x, i / 3 % to_w, w, to_w) * share(y, i / 3 / to_w, h, to_h) *
+                            image->pixels[(y * w + x) * 3 + i % 3];
+            ck_assert_msg(fabs(got[i] - want) < 0.51, "%zu: %u: %d, not %g", s, i, got[i], want);
+        }
+        sl_image_free(image);
+    }
+}
+END_TEST
+
 START_TEST(a_rectangle_is_a_picture_of_its_own)
 {
     for (int averaged = 0; averaged < 2; averaged++) {
@@ -138,6 +171,7 @@ int main(void)
     tcase_add_test(tests, bilinear_equals_opencv);
     tcase_add_test(tests, areas_equal_opencv);
     tcase_add_test(tests, depth_and_channels_do_not_matter);
+    tcase_add_test(tests, one_side_is_enough_for_areas);
     tcase_add_test(tests, a_rectangle_is_a_picture_of_its_own);
     tcase_add_test(tests, rectangles_are_checked);
     return run_case("image/fit", tests);

@@ -292,6 +292,29 @@ START_TEST(bytes_after_the_end_are_ignored)
 }
 END_TEST
 
+// Where more of the picture follows, a piece of it is missing: only asked for it is let pass.
+START_TEST(bytes_between_scans_are_damage)
+{
+    const sl_load_options options = { .allow_truncated = true };
+    sl_blob file = some_jpeg(true), more = { NULL, 0 };
+    size_t capacity = 0, last = 0;
+    sl_image *image;
+    for (size_t i = 0; i + 1 < file.size; i++)
+        if (file.data[i] == 0xFF && file.data[i + 1] == 0xDA)
+            last = i;
+    ck_ok(sl_blob_append(ctx, &more, &capacity, file.data, last));
+    ck_ok(sl_blob_append(ctx, &more, &capacity, "\0\0\0\0\0\0\0\0", 8));
+    ck_ok(sl_blob_append(ctx, &more, &capacity, file.data + last, file.size - last));
+    ck_fails(try_decode(more.data, more.size, NULL, &image), SL_ERR_FORMAT, "damaged JPEG");
+    ck_assert_int_eq(warnings, 0);
+    sl_image_free(decode_ok(&more, &options));
+    ck_assert_int_eq(warnings, 1);
+    ck_assert_ptr_nonnull(strstr(warning, "damaged"));
+    sl_blob_free(&more);
+    sl_blob_free(&file);
+}
+END_TEST
+
 // Profile and texts that grow a thousandfold when inflated.
 START_TEST(metadata_bombs_do_not_go_off)
 {
@@ -381,6 +404,7 @@ int main(void)
     tcase_add_test(tests, odd_jpeg_headers_are_told);
     tcase_add_test(tests, endless_scans_are_stopped);
     tcase_add_test(tests, bytes_after_the_end_are_ignored);
+    tcase_add_test(tests, bytes_between_scans_are_damage);
     tcase_add_test(tests, metadata_bombs_do_not_go_off);
     tcase_add_test(tests, foreign_files_get_a_helpful_sentence);
     return run_case("image/hostile", tests);

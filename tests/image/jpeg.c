@@ -133,7 +133,7 @@ START_TEST(metadata_go_along)
                                     { 0, 1, 1, SL_DENSITY_NONE }
     };
     const int *u = units[_i];
-    sl_blob icc = { sl_alloc(ctx, 150000, 1), 150000 }; // three segments
+    sl_blob icc = { sl_alloc(ctx, 150000, 1), _i == 2 ? 500 : 150000 }; // up to three segments
     uint32_t exif_size;
     uint8_t *rows = made_gradient(W, H, 3);
     for (size_t i = 0; i < icc.size; i++)
@@ -260,6 +260,24 @@ START_TEST(deep_and_transparent_pictures_are_flattened)
 }
 END_TEST
 
+// Nothing of what is clear shows, and all of what is laid under it. _i: depth and channels.
+START_TEST(what_is_clear_is_white)
+{
+    const unsigned channels = _i % 2 ? 4 : 2, depth = _i < 2 ? 8 : 16;
+    sl_image *image;
+    sl_blob file;
+    ck_ok(sl_image_new(ctx, 16, 16, channels, depth, &image));
+    sl_save_options options = { .format = SL_IMAGE_JPEG, .quality = 100 };
+    ck_ok(sl_image_encode(ctx, image, "clear", &options, &file));
+    sl_image_free(image);
+    image = decode_ok(&file, NULL);
+    for (size_t i = 0; i < (size_t)16 * image->row_bytes; i++)
+        ck_assert_uint_eq(image->pixels[i], 255);
+    sl_image_free(image);
+    sl_blob_free(&file);
+}
+END_TEST
+
 START_TEST(every_16_bit_value_is_rounded)
 {
     sl_image *image;
@@ -354,6 +372,7 @@ int main(void)
     tcase_add_loop_test(tests, density_crosses_formats, 0, 5);
     tcase_add_test(tests, sampling_of_new_pictures_follows_quality);
     tcase_add_loop_test(tests, deep_and_transparent_pictures_are_flattened, 0, 8);
+    tcase_add_loop_test(tests, what_is_clear_is_white, 0, 4);
     tcase_add_test(tests, every_16_bit_value_is_rounded);
     tcase_add_test(tests, unknown_colours_are_refused);
     tcase_add_test(tests, too_much_exif_is_left_out);

@@ -238,6 +238,13 @@ START_TEST(unknown_is_said)
         ck_assert(found->is_unknown == (_i && !never));
         ck_assert(isfinite(found->confidence));
         ck_assert_uint_eq(found->count, 3);
+        // So are the objects that it names for a detector.
+        sl_detection object = { .x1 = 10, .y1 = 10, .x2 = 60, .y2 = 50, .label = "newt" };
+        sl_detections one = { .count = 1, .items = &object };
+        one.width = sl_image_width(image);
+        one.height = sl_image_height(image);
+        ck_ok(sl_detections_refine(classify, image, &one));
+        ck_assert_int_eq(strcmp(object.label, "unknown") == 0, _i && !never);
         sl_classification_free(found);
         sl_classify_free(classify);
     }

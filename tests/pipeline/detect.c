@@ -238,6 +238,52 @@ START_TEST(tiles_find_more)
 }
 END_TEST
 
+// Candidates joined as asked for, and the least score counts.
+START_TEST(boxes_are_joined_as_asked)
+{
+    static const sl_nms_options ways[] = { { .kind = SL_NMS_GAUSSIAN },
+                                           { .kind = SL_NMS_GAUSSIAN, .sigma = 0.1f },
+                                           { .kind = SL_NMS_LINEAR, .iou = 0.6f },
+                                           { .kind = SL_NMS_HARD },
+                                           { .kind = SL_NMS_HARD, .iou = 0.2f } };
+    sl_model *model = open_model(GOLDEN("retina-plain"), "soft-retinanet");
+    sl_detect_options options = { .score = 0.05f, .most = 100000, .nms = SL_NMS_NONE };
+    sl_image *image = photo(160, 96, false);
+    sl_detections *all = detect(model, &options, image);
+    sl_scored *boxes = sl_alloc(ctx, all->count, sizeof(*boxes));
+    float sums[SL_ARRAY_LEN(ways)];
+    ck_assert_ptr_nonnull(boxes);
+    for (size_t k = 0; k < SL_ARRAY_LEN(ways); k++) {
+        size_t count = all->count;
+        for (size_t i = 0; i < count; i++) {
+            const sl_detection *o = &all->items[i];
+            boxes[i] = (sl_scored) { { o->x1, o->y1, o->x2, o->y2 }, o->score, o->category };
+        }
+        ok(sl_nms_all(ctx, boxes, &count, &ways[k], 100));
+        options = (sl_detect_options) { .score = boxes[20].score,
+                                        .nms = ways[k].kind,
+                                        .iou = ways[k].iou,
+                                        .sigma = ways[k].sigma };
+        sl_detections *found = detect(model, &options, image);
+        ck_assert_uint_ge(found->count, 21); // a score that is the least is enough
+        ck_assert(found->count == count || boxes[found->count].score < boxes[20].score);
+        sums[k] = 0;
+        for (size_t i = 0; i < found->count; i++) {
+            const sl_detection *o = &found->items[i];
+            ck_assert_msg(o->score == boxes[i].score && o->x1 == boxes[i].box.x1, "%zu: %zu", k, i);
+            sums[k] += i < 21 ? o->score : 0;
+        }
+        for (size_t other = 0; other < k; other++) // else nothing is shown
+            ck_assert(sums[other] < sums[k] || sums[other] > sums[k]);
+        sl_detections_free(found);
+    }
+    free(boxes);
+    sl_detections_free(all);
+    sl_image_free(image);
+    close_model(model);
+}
+END_TEST
+
 START_TEST(classes_are_chosen)
 {
     static const char *const two[] = { "thing 3", "thing 1" }, *const none[] = { "zebra" };
@@ -370,6 +416,32 @@ START_TEST(objects_are_named_anew)
         ck_assert_str_eq(o->class_label, found->labels[o->category]);
         ck_assert(o->label != o->class_label && o->refined > 0 && o->refined <= 1);
     }
+    // Whatever the shape of picture and box, what is seen is a square around it, a tenth more on
+    // each side, as far as there is picture.
+    static const float boxes[][4] = { { 20, 30, 60, 40 },
+                                      { 70, 10, 80, 50 },
+                                      { 0, 0, 30, 20 },
+                                      { 130, 70, 160, 96 },
+                                      { 0, 40, 160, 50 } };
+    static const sl_rectangle seen[] = { { 16, 11, 48, 48 },
+                                         { 51, 6, 48, 48 },
+                                         { 0, 0, 33, 28 },
+                                         { 127, 65, 33, 31 },
+                                         { 0, 0, 160, 96 } };
+    for (size_t i = 0; i < SL_ARRAY_LEN(boxes); i++) {
+        sl_detection *o = &found->items[0];
+        const sl_rectangle *r = &seen[i];
+        sl_classification *want;
+        sl_image *part;
+        o->x1 = boxes[i][0], o->y1 = boxes[i][1], o->x2 = boxes[i][2], o->y2 = boxes[i][3];
+        ok(sl_detections_refine(classify, image, found));
+        ok(sl_image_cut(ctx, image, r->x, r->y, r->width, r->height, &part));
+        ok(sl_classify_run(classify, part, 1, &want));
+        ck_assert_msg(o->refined == want->matches[0].probability, "box %zu", i);
+        ck_assert_str_eq(o->label, want->matches[0].label);
+        sl_classification_free(want);
+        sl_image_free(part);
+    }
     says(sl_detections_refine(classify, other, found), SL_ERR_ARGUMENT, "another one of 161");
     found->items[0].x1 = NAN;
     says(sl_detections_refine(classify, image, found), SL_ERR_ARGUMENT, "is no box");
@@ -393,6 +465,7 @@ int main(void)
     tcase_add_test(tests, plans_are_used_again);
     tcase_add_test(tests, mirror_images_agree);
     tcase_add_test(tests, tiles_find_more);
+    tcase_add_test(tests, boxes_are_joined_as_asked);
     tcase_add_test(tests, classes_are_chosen);
     tcase_add_test(tests, the_score_is_the_models);
     tcase_add_test(tests, options_are_checked);

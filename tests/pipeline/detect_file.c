@@ -170,6 +170,16 @@ START_TEST(yolo_keeps_pictures_apart)
     sl_detect_file_free(file);
     ck_assert(!sl_file_exists(in_dir("yolo/labels/q.txt")));
     ck_assert_uint_eq(entries(in_dir("yolo/labels")), 102);
+    // But not what was there before.
+    ck_assert_int_eq(rmdir(in_dir("yolo/data.yaml")), 0);
+    file = begin(in_dir("yolo"), SL_DETECT_YOLO, true);
+    ck_ok(sl_detect_file_add(file, "p.png", &found));
+    ck_ok(sl_detect_file_add(file, "q.png", &found));
+    ck_assert_int_eq(mkdir(in_dir("yolo/data.yaml"), 0777), 0);
+    ck_assert_int_ne(sl_detect_file_finish(file), SL_OK);
+    sl_detect_file_free(file);
+    ck_assert(sl_file_exists(in_dir("yolo/labels/p.txt")));
+    ck_assert_uint_eq(entries(in_dir("yolo/labels")), 102);
 }
 END_TEST
 

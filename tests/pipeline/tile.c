@@ -56,6 +56,25 @@ START_TEST(tiles_cover_and_share)
 }
 END_TEST
 
+// Of an overlap the inner quarter is blended; what lies nearer to a border is of the other tile.
+START_TEST(borders_are_never_shown)
+{
+    enum { TILE = 384, OVERLAP = 128 };
+    sl_tile_axis a;
+    float first[TILE], second[TILE];
+    sl_tile_axis_new(640, 640, 64, TILE, OVERLAP, &a);
+    ck_assert(a.count == 2 && a.tile == TILE && sl_tile_origin(&a, 1) == TILE - OVERLAP);
+    sl_tile_weights(&a, 0, first);
+    sl_tile_weights(&a, 1, second);
+    for (int x = 0; x < OVERLAP; x++) {
+        const float share = ((float)x + 0.5f - 48) / 32; // 3 / 8 of it and 1 / 4
+        const float want = share < 0 ? 0 : share > 1 ? 1 : share;
+        ck_assert_float_eq_tol(second[x], want, 1e-5f);
+        ck_assert_float_eq_tol(first[TILE - OVERLAP + x], 1 - want, 1e-5f);
+    }
+}
+END_TEST
+
 START_TEST(one_unit_needs_no_overlap)
 {
     check_axis(1, 128, 1, 0);
@@ -87,6 +106,7 @@ int main(void)
 {
     TCase *tests = tcase_create("tile");
     tcase_add_test(tests, tiles_cover_and_share);
+    tcase_add_test(tests, borders_are_never_shown);
     tcase_add_test(tests, one_unit_needs_no_overlap);
     tcase_add_test(tests, reflection_walks_to_and_fro);
     return run_case("pipeline/tile", tests);

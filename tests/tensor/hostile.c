@@ -4,6 +4,7 @@
 #include "../base/run.h"
 
 #include "made_zip.h"
+#include "tensor/pickle.h"
 #include "tensor/tensor.h"
 
 static const uint8_t zeros[1200000];
@@ -51,6 +52,29 @@ START_TEST(sound_pickles_are_read)
                  &set));
     ck_assert_uint_eq(sl_tensor_set_find(set, "w")->bytes, 12);
     sl_tensor_set_free(set);
+}
+END_TEST
+
+// As in Python, a key that is set again has its last value, and so have those around it.
+START_TEST(a_key_has_its_last_value)
+{
+    static const char text[] = "\x80\2}(X\1\0\0\0aK\1X\1\0\0\0bK\2X\1\0\0\0aK\3u"
+                               "X\1\0\0\0cK\4sX\1\0\0\0cK\5s.";
+    static const struct {
+        const char *key;
+        int64_t value;
+    } cases[] = { { "a", 3 }, { "b", 2 }, { "c", 5 } };
+    sl_arena arena = { 0 };
+    const sl_pickle *dict = NULL;
+    ck_ok(sl_pickle_parse(ctx, text, sizeof(text) - 1, "made", &arena, &dict));
+    for (size_t i = 0; i < SL_ARRAY_LEN(cases); i++) {
+        const sl_pickle *value = sl_pickle_get(dict, cases[i].key);
+        ck_assert(value && value->kind == SL_PICKLE_INT);
+        ck_assert_int_eq(value->integer, cases[i].value);
+    }
+    ck_assert_ptr_null(sl_pickle_get(dict, "d"));
+    ck_assert_ptr_null(sl_pickle_get(sl_pickle_get(dict, "a"), "a"));
+    sl_arena_free(&arena);
 }
 END_TEST
 
@@ -107,6 +131,9 @@ START_TEST(damaged_pickles_are_refused)
              "2.",
              "empty stack"),
         CASE("\x80\2}(\x85.", "empty stack"), // the dict lies under the mark
+        CASE("\x80\2}(K\1R.", "empty stack"), // so it does for whatever takes two
+        CASE("\x80\2}(b.", "empty stack"),
+        CASE("\x80\2}(Q.", "empty stack"),
         CASE("\x80\2}R.", "empty stack"),
         CASE("\x80\2}b.", "empty stack"),
         CASE("\x80\2Q.", "empty stack"),
@@ -320,6 +347,7 @@ int main(void)
 {
     TCase *tests = tcase_create("hostile");
     tcase_add_test(tests, sound_pickles_are_read);
+    tcase_add_test(tests, a_key_has_its_last_value);
     tcase_add_test(tests, foreign_opcodes_are_refused_by_name);
     tcase_add_test(tests, damaged_pickles_are_refused);
     tcase_add_test(tests, pickles_that_grow_meet_limits);

@@ -4,6 +4,21 @@
 
 #include "tensor/tensor.h"
 
+#include <errno.h>
+
+static bool is_disk_lost;
+static int syncs;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
+int __wrap_fsync(int fd)
+{
+    syncs++;
+    errno = EIO;
+    return is_disk_lost ? -1 : __real_fsync(fd);
+}
+
 // A file of that header and so many bytes of data. The caller frees it.
 static sl_blob make(const char *header, size_t body)
 {
@@ -253,6 +268,25 @@ START_TEST(writing_checks_what_it_is_given)
 }
 END_TEST
 
+// A gallery is the work of hours: it is on the disk before the old one goes.
+START_TEST(what_is_written_is_synced)
+{
+    const char *path = in_dir("w.safetensors");
+    const float old[] = { 1, 2 }, new[] = { 3, 4 };
+    sl_tensor t = { .name = "a", .shape = { 1, { 2 } }, .data = old, .bytes = sizeof(old) };
+    sl_tensor_set *set;
+    ck_ok(sl_safetensors_write(ctx, path, false, &t, 1, NULL, 0));
+    ck_assert_int_eq(syncs, 1);
+    t.data = new;
+    is_disk_lost = true;
+    ck_fails(sl_safetensors_write(ctx, path, true, &t, 1, NULL, 0), SL_ERR_IO, "cannot write");
+    is_disk_lost = false;
+    ck_ok(sl_tensor_set_open(ctx, path, &set));
+    ck_assert_mem_eq(sl_tensor_set_find(set, "a")->data, old, sizeof(old));
+    sl_tensor_set_free(set);
+}
+END_TEST
+
 START_TEST(names_are_checked)
 {
     static const struct {
@@ -287,6 +321,7 @@ int main(void)
     tcase_add_test(tests, huge_headers_are_refused_unread);
     tcase_add_test(tests, truncated_files_are_refused);
     tcase_add_test(tests, writing_checks_what_it_is_given);
+    tcase_add_test(tests, what_is_written_is_synced);
     tcase_add_test(tests, names_are_checked);
     return run_case("tensor-safetensors", tests);
 }
