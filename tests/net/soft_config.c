@@ -57,6 +57,7 @@ START_TEST(config_follows_from_shapes)
     ck_assert_mem_eq(seen->soft.kernels, stated->soft.kernels, sizeof stated->soft.kernels);
     ck_assert_uint_eq(seen->soft.stem, stated->soft.stem);
     ck_assert_uint_eq(seen->soft.classes, stated->soft.classes);
+    ck_assert_uint_eq(seen->soft.resize, 248); // as the official evaluation does: 224 is 0.9 of it
     sl_tensor_set_free(e.set);
     sl_model_free(seen);
     edit_open(&e, GOLDEN("soft-norm")); // what its directions are only metadata can say
