@@ -69,7 +69,7 @@ static const app_option rows[] = {
       .min = 1,
       .max = 32,
       .help = "Threads that read and decode, and as many that encode and write, 1 to 32 "
-              "(default: a quarter of the processors, for labels alone half of them)" },
+              "(default: one for four processors, for labels alone one for each)" },
     { .name = "memory",
       .kind = APP_BYTES,
       .at = APP_AT(memory),
@@ -174,9 +174,7 @@ static const app_option rows[] = {
       .value = "N",
       .min = 1,
       .max = 256,
-      .help =
-          "Threads that compute for each device, 1 to 256 (default: one per processor, for labels "
-          "alone those that --jobs leaves)" },
+      .help = "Threads that compute for each device, 1 to 256 (default: one per processor)" },
     APP_OVERWRITE_OPTION,
     APP_MAX_PIXELS_OPTION,
     APP_ALLOW_TRUNCATED_OPTION,

@@ -15,8 +15,7 @@
 
 #define DEFAULT_MEMORY ((uint64_t)2 << 30)
 #define MOST_FOR_TILES ((uint64_t)512 << 20)
-#define MOST_JOBS 32 // as of --jobs
-#define MOST_THREADS 256
+#define MOST_JOBS 32                       // as of --jobs
 #define PROGRAM_BYTES ((uint64_t)64 << 20) // the program and its threads, without models
 
 static app_exit out_of_memory(void)
@@ -265,19 +264,16 @@ app_exit batch_close_log(batch *b, app_exit result)
 }
 
 // A picture to be deblurred keeps all processors busy for long, and is decoded beside it. One to be
-// labelled is as much work to decode as to look at: each gets half of them.
+// labelled may be more work to decode than to look at, or less: whatever waits, all are busy.
 static void share_processors(batch *b)
 {
     app_values *values = &b->session->values;
     long online = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t processors = online > 1 ? (uint64_t)online : 1;
-    uint64_t jobs = processors / (b->writes_pictures ? 4 : 2);
+    uint64_t jobs = online > 1 ? (uint64_t)online : 1;
+    if (b->writes_pictures)
+        jobs /= 4;
     if (!values->jobs)
         values->jobs = jobs < 1 ? 1 : jobs > MOST_JOBS ? MOST_JOBS : jobs;
-    if (!values->threads && !b->writes_pictures)
-        values->threads = processors > values->jobs ? processors - values->jobs : 1;
-    if (values->threads > MOST_THREADS)
-        values->threads = MOST_THREADS;
 }
 
 app_exit batch_setup(batch *b, int count, char **operands)
