@@ -4,6 +4,15 @@
 import os
 
 
+def flags():
+    """What Linux says that the processor can do, as a set of words; empty where it does not say."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return set(next((line for line in file if line.startswith("flags")), "").split())
+    except OSError:
+        return set()
+
+
 def settle(threads=None):
     """Threads that sleep while they wait, `threads` of them if given, and the kernels that fit.
 
@@ -14,10 +23,5 @@ def settle(threads=None):
     if threads:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))     # it has threads of its own
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            flags = next((line for line in file if line.startswith("flags")), "").split()
-    except OSError:
-        return
-    if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= set(flags):
+    if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags():
         os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")

@@ -14,7 +14,8 @@ import numpy as np
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
 LEAST_SIDE = 3.0        # of a box in pixels; smaller ones are neither taught nor held against it
-LEAST_VISIBLE = 0.35    # of a box's area inside a cut
+LEAST_VISIBLE = 0.35    # of a box's area inside a cut, and in front of which nothing is pasted
+PASTED = 0.12, 0.75     # long side of what is pasted, in sides of the canvas
 
 
 def shrunk(image, longest):
@@ -128,6 +129,44 @@ def composed(rng, records, side, zoom, strength):
               for k in ("boxes", "labels", "ignored", "vague")}
     return {"x": x.transpose(2, 0, 1), "regions": np.array(regions, np.float32),
             "looked": np.stack([p["looked"] for p in parts]), **joined}
+
+
+def pasted(rng, sample, cutout, strength):
+    """The sample with what was cut out of another photograph in front, at any place and size. What
+    it hides is no longer taught. The idea: Ghiasi et al., arXiv 2012.07177."""
+    x, side = sample["x"], sample["x"].shape[1]
+    h, w = cutout["alpha"].shape
+    factor = side * np.exp(rng.uniform(*np.log(PASTED))) / max(h, w)
+    size = [max(1, round(length * factor)) for length in (w, h)]
+    image, alpha = (cv2.resize(cutout[k], size, interpolation=cv2.INTER_AREA)
+                    for k in ("image", "alpha"))
+    if rng.random() < 0.5:
+        image, alpha = image[:, ::-1], alpha[:, ::-1]
+    left, top = (int(rng.integers(side - length + 1)) for length in size)
+    box = np.array([[left, top, left + size[0], top + size[1]]], np.float32)
+    part = x[:, top:top + size[1], left:left + size[0]]
+    part += alpha * (coloured(rng, np.ascontiguousarray(image), strength).transpose(2, 0, 1) - part)
+    hidden = np.zeros((side + 1, side + 1), np.float32)
+    hidden[top + 1:top + 1 + size[1], left + 1:left + 1 + size[0]] = alpha
+    hidden = hidden.cumsum(0).cumsum(1)
+    x1, y1, x2, y2 = sample["boxes"].round().astype(int).reshape(-1, 4).T
+    lost = hidden[y2, x2] - hidden[y1, x2] - hidden[y2, x1] + hidden[y1, x1]
+    area = np.maximum((x2 - x1) * (y2 - y1), 1)
+    new = {"boxes": box, "labels": np.array([cutout["label"]]),
+           "ignored": np.array([min(size) < LEAST_SIDE]), "vague": np.array([False])}
+    sample["ignored"] = sample["ignored"] | (lost > (1 - LEAST_VISIBLE) * area)
+    return {**sample, **{k: np.concatenate([sample[k], v]) for k, v in new.items()}}
+
+
+def repeated(records, names, classes, share):
+    """The records, those with a class of `classes` that fewer than `share` of all show more often: as
+    often as the root of share / frequency of the rarest (Gupta et al., LVIS, arXiv 1908.03195)."""
+    factor = np.ones(len(records))
+    for name in classes:
+        shows = np.array([(r["labels"] == names.index(name)).any() for r in records])
+        factor[shows] = np.maximum(factor[shows], np.sqrt(share / shows.mean()))
+    ends = np.cumsum(factor).round().astype(int)
+    return [r for r, n in zip(records, np.diff(ends, prepend=0)) for _ in range(n)]
 
 
 def turned(rng, record):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""More examples for the detector: photographs with masks, and the classifier's small pictures.
+"""More examples for the detector: photographs with masks, what these masks cut out, and the
+classifier's small pictures.
 
-Both are records as those of detect_data.py. Nothing was looked for in them beyond the one thing
+Photographs and small pictures are records as those of detect_data.py. Nothing was looked for in them beyond the one thing
 that they show, so they teach by their boxes alone; a label of -1 is something that is none of the
 detector's classes. A small picture's box is vague: what it shows fills most of it.
 """
@@ -88,31 +89,61 @@ def shown(source, path):
                  if any(word in path for word in words.split())), None)
 
 
-def photographs(folder, names, longest):
-    """Of shared/data/sharp those with a mask whose content is known; no validation pictures. A
-    person's mask is cut into its parts, all else is one thing. What may be a group is ignored."""
-    index = {**{name: i for i, name in enumerate(names)}, "": NONE}
-    records = []
+def masked(folder):
+    """Of shared/data/sharp what has a mask and a content that is known, without validation pictures:
+    (name as of `shown`, image u8 RGB [h, w, 3], mask u8 [h, w]) of each."""
     with open(os.path.join(folder, "index.csv"), newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "train"
                 and row["has_mask"] == "1" and row["file"].startswith("photos/")]
     for row in rows:
         name = shown(row["source_repo"], row["source_path"])
+        if name is not None:
+            image = cv2.imread(os.path.join(folder, row["file"]))
+            stem = os.path.splitext(os.path.basename(row["file"]))[0]
+            mask = cv2.imread(os.path.join(folder, "masks", stem + ".png"), cv2.IMREAD_GRAYSCALE)
+            yield name, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), mask
+
+
+def photographs(folder, names, longest):
+    """Records of what `masked` gives. A person's mask is cut into its parts, all else is one thing.
+    What may be a group is ignored."""
+    index = {**{name: i for i, name in enumerate(names)}, "": NONE}
+    records = []
+    for name, image, mask in masked(folder):
         if name not in index:
             continue
-        image = cv2.imread(os.path.join(folder, row["file"]))
-        stem = os.path.splitext(os.path.basename(row["file"]))[0]
-        mask = cv2.imread(os.path.join(folder, "masks", stem + ".png"), cv2.IMREAD_GRAYSCALE)
         boxes = np.array(parts(mask), np.float32).reshape(-1, 4)
         if name != "person":
             boxes = np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)])[None]
-        image, factor = detect_data.shrunk(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), longest)
+        image, factor = detect_data.shrunk(image, longest)
         found = record(image, boxes * factor, index[name], False, len(names))
         if name == "person":
             sides = boxes[:, 2:] - boxes[:, :2]
             found["crowd"] = sides[:, 0] > WIDEST * sides[:, 1]
         records.append(found)
     return records
+
+
+def cutouts(folder, names, longest):
+    """[({"image": u8 RGB [h, w, 3], "alpha": f32 [h, w], "label": int} of a class, ...), ...]: each
+    part of a person's mask that may be one person, else the whole mask."""
+    index = {**{name: i for i, name in enumerate(names)}, "": NONE}
+    groups = {}
+    for name, image, mask in masked(folder):
+        if name not in index:
+            continue
+        whole = cv2.boundingRect((mask > 127).astype(np.uint8))
+        spans = parts(mask) if name == "person" else \
+            [[*whole[:2], whole[0] + whole[2], whole[1] + whole[3]]]
+        for x1, y1, x2, y2 in spans:
+            if name == "person" and x2 - x1 > WIDEST * (y2 - y1):
+                continue
+            piece, _ = detect_data.shrunk(image[y1:y2, x1:x2], longest)
+            alpha = cv2.GaussianBlur(mask, (3, 3), 0)[y1:y2, x1:x2].astype(np.float32) / 255
+            alpha = cv2.resize(alpha, piece.shape[1::-1], interpolation=cv2.INTER_AREA)
+            groups.setdefault(name, []).append(
+                {"image": piece, "alpha": alpha, "label": index[name]})
+    return list(groups.values())
 
 
 def small_pictures(folder, names, longest):

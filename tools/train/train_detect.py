@@ -29,6 +29,7 @@ import steady  # noqa: E402
 
 PHOTOGRAPHS, SMALL = 0.2, 0.35      # of what is drawn for a mosaic, with --more
 MOSAIC_UNTIL = 0.85                 # of a run; after it all pictures are whole ones
+SELDOM = 0.15                       # of the pictures: what is in fewer is shown more often
 FIELDS = ["time", "spent_s", "step", "pictures", "progress", "side", "factor", "loss", "cls", "box"]
 
 
@@ -40,6 +41,19 @@ def in_bf16(module):
         y = forward(x)
         return y.float() if torch.is_tensor(y) else y
     module.forward = whole
+
+
+def begun(model, args):
+    """The model with the weights of a detector that was taught some of the same classes."""
+    old, labels = retina.load_model(args.init)
+    state = model.state_dict()
+    ours, theirs = zip(*((args.classes.index(n), labels.index(n)) for n in labels if n in args.classes))
+    for key, value in old.state_dict().items():
+        if key.startswith("bbox_head.retina_cls"):
+            rows = state[key].view(-1, len(args.classes), *value.shape[1:])
+            rows[:, ours] = value.view(-1, len(labels), *value.shape[1:])[:, theirs]
+        else:
+            state[key].copy_(value)
 
 
 def network(args):
@@ -60,14 +74,18 @@ def network(args):
         own[key] = value
     if not args.random:
         model.backbone.load_state_dict(own)
+    if args.init:
+        begun(model, args)
     soft_fast.install(model.backbone)
     model.train()
     for m in model.modules():           # few pictures a step: the classifier's statistics stay
         if isinstance(m, torch.nn.BatchNorm2d) and not args.random:
             m.eval()
+    tiles = "amx_bf16" in blas.flags()  # without them PyTorch's bf16 is slower than its f32
     for name, part in model.named_modules():
         linear = isinstance(part, torch.nn.Linear) and not name.endswith("W_q")
-        if linear or "embed" in name.rsplit(".", 1)[-1] or part in (model.neck, model.bbox_head):
+        known = "embed" in name.rsplit(".", 1)[-1] or part in (model.neck, model.bbox_head)
+        if tiles and (linear or known):
             in_bf16(part)
     return model.to(memory_format=torch.channels_last)
 
@@ -79,6 +97,13 @@ class Pictures:
         self.records = detect_data.read(args.annotations, args.images, args.classes, args.longest,
                                         args.complete)
         self.groups = [(self.records, 1.0)]
+        self.order = detect_data.repeated(self.records, args.classes, args.balance, SELDOM)
+        self.cutouts = []
+        if args.paste:
+            self.cutouts = detect_more.cutouts(os.path.join(args.more, "sharp"), args.classes,
+                                               args.longest)
+            weights = np.sqrt([len(group) for group in self.cutouts])
+            self.weights = weights / weights.sum()
         if args.more:
             self.groups[0] = self.records, 1 - PHOTOGRAPHS - SMALL
             found = detect_more.photographs(os.path.join(args.more, "sharp"), args.classes,
@@ -91,6 +116,10 @@ class Pictures:
 
     def draw(self, rng):
         group = self.groups[rng.choice(len(self.groups), p=self.shares)][0]
+        return group[rng.integers(len(group))]
+
+    def cutout(self, rng):
+        group = self.cutouts[rng.choice(len(self.cutouts), p=self.weights)]
         return group[rng.integers(len(group))]
 
 
@@ -175,7 +204,7 @@ class Run:
 
     def samples(self, pictures, side, progress):
         """This worker's share of the step's pictures, every epoch in an order of its own."""
-        args, records = self.args, pictures.records
+        args, records = self.args, pictures.order
         batch = max(1, round(args.batch * (args.sides[-1][0] / side) ** 2))
         place = self.pictures + args.rank * batch + np.arange(batch)
         rng = np.random.default_rng([args.seed, self.step, args.rank])
@@ -187,14 +216,17 @@ class Run:
             if rng.random() < args.mosaic and progress < MOSAIC_UNTIL:
                 group += [pictures.draw(rng) for _ in range(3)]
                 group = [group[i] for i in rng.permutation(4)]
-            samples.append(detect_data.composed(rng, group, side, args.zoom, args.jitter))
+            sample = detect_data.composed(rng, group, side, args.zoom, args.jitter)
+            while rng.random() < args.paste:
+                sample = detect_data.pasted(rng, sample, pictures.cutout(rng), args.jitter)
+            samples.append(sample)
         return samples
 
     def advance(self, pictures, progress):
         """One step; returns its row of numbers for the log."""
         args, began = self.args, time.monotonic()
         side = steady.side(args.sides, progress)
-        factor = steady.rate(progress, self.step)
+        factor = steady.rate(progress, self.step, args.constant)
         samples = self.samples(pictures, side, progress)
         x = torch.from_numpy(np.stack([s["x"] for s in samples]))
         out = self.model(x.contiguous(memory_format=torch.channels_last))
@@ -247,6 +279,8 @@ def arguments():
     parser.add_argument("--complete", nargs="+", default=[], metavar="NAME", help="of these, those that "
                         "no picture shows without a box, whatever was looked for in it")
     parser.add_argument("--backbone", required=True, help="a SOFT classifier, safetensors")
+    parser.add_argument("--init", metavar="FILE", help="a detector of the same sizes to go on from, "
+                        "safetensors")
     parser.add_argument("--out", required=True, help="folder of checkpoint and log")
     parser.add_argument("--random", action="store_true", help="the backbone begins untrained")
     parser.add_argument("--steps", type=int, default=10 ** 9)
@@ -266,9 +300,15 @@ def arguments():
     parser.add_argument("--mosaic", type=float, default=0.0, help="share of pictures made of four")
     parser.add_argument("--more", metavar="SHARED", help="folder of sharp/ and classify/: more "
                         "things for mosaics (detect_more.py)")
+    parser.add_argument("--paste", type=float, default=0.0, help="chance that a thing cut out of "
+                        "another photograph is laid over a picture, then that of another; wants --more")
+    parser.add_argument("--balance", nargs="+", default=[], metavar="NAME", help="classes to be "
+                        "shown more often where few pictures show them")
     parser.add_argument("--turn", action="store_true", help="by quarters: pictures without an up")
     parser.add_argument("--lr", type=float, default=2e-3, help="of AdamW")
     parser.add_argument("--muon-lr", type=float, default=2e-3)
+    parser.add_argument("--constant", type=float, default=0.4, help="share of the run in which the "
+                        "rates are constant; then they fall to zero")
     parser.add_argument("--backbone-rate", type=float, default=0.3)
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--ema", type=float, default=0.998)

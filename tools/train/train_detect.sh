@@ -29,11 +29,20 @@ export_to() {
 case $kind in
 general)
     # shellcheck disable=SC2086 # one word a class
-    train "$data/detect" "$work/run" --workers 2 --batch 2 --steps 7260 --channels 96 \
+    train "$data/detect" "$work/first" --workers 2 --batch 2 --steps 7260 --channels 96 \
         --sides 256:0.4 352:0.75 448:1 --backbone-rate 0.5 --ema 0.999 --jitter 0.3 --mosaic 0.6 \
         --more "$data" --complete raccoon --classes $finds chair cup bottle "dining table" bowl book \
         handbag "wine glass" truck "traffic light" umbrella cake couch tv sheep cow elephant bird cat \
         bench train airplane bear zebra giraffe "teddy bear"
+    # shellcheck disable=SC2086
+    export_to "$work/first.safetensors" "$work/first" --classes $finds
+    # shellcheck disable=SC2086
+    train "$data/detect" "$work/run" --init "$work/first.safetensors" --workers 2 --batch 2 \
+        --steps 6690 --channels 96 --image 448 448 --sides 288:0.25 384:0.6 448:1 \
+        --zoom 0.65 1.55 --constant 0.1 --lr 1.5e-3 --muon-lr 1.5e-3 --backbone-rate 0.5 \
+        --ema 0.999 --jitter 0.3 --mosaic 0.6 --paste 0.35 --more "$data" --complete raccoon \
+        --balance $finds --seed 2 --classes $finds chair bowl truck cake tv sheep cow elephant \
+        bird cat train bear
     # shellcheck disable=SC2086
     export_to "$work/retina-soft-small.safetensors" "$work/run" --classes $finds \
         --shift raccoon:-0.5 --score 0.35 \
