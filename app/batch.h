@@ -205,8 +205,7 @@ bool batch_ignores_case(const char *folder); // whether the file system there do
 typedef struct batch_extent {
     uint64_t width, height;
     unsigned pixel_bytes; // decoded, at most
-    unsigned
-        coded_bytes; // of a pixel's coefficients while a JPEG is saved that keeps some, at most
+    unsigned coded_bytes; // of its coefficients, at most, while a JPEG is saved that keeps some
 } batch_extent;
 
 // What a PNG or JPEG says of itself, without decoding it. False: it does not say.
