@@ -182,8 +182,6 @@ extern const app_command *const app_commands[]; // ends with NULL
         .help = "For a picture of W by H pixels (default: 512x512, or what a SOFT was trained on)" \
     }
 
-// Of pictures that are drawn on, which are new ones; others keep of a JPEG what did not change.
-#define APP_DRAWN_QUALITY 92
 #define APP_QUALITY_OPTION(default_)                                                               \
     {                                                                                              \
         .name = "quality", .kind = APP_INTEGER, .at = APP_AT(quality), .value = "N", .min = 1,     \

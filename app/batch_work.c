@@ -70,7 +70,7 @@ void batch_open_item(const batch *b, batch_item *item)
         batch_item_fail(item, BATCH_AGAIN, "%s: cannot be read: %s", path, strerror(errno));
 }
 
-// Of a JPEG what did not change stays as it was coded.
+// Whether of a JPEG what did not change stays as it was coded.
 static bool keeps_coding(const batch *b)
 {
     const app_values *values = &b->session->values;
@@ -243,9 +243,7 @@ static void save_picture(const batch *b, sl_ctx *ctx, batch_item *item)
     }
     if (link_unchanged(b, item))
         return;
-    sl_save_options options = { .quality = values->quality   ? (int)values->quality
-                                           : keeps_coding(b) ? 0
-                                                             : APP_DRAWN_QUALITY,
+    sl_save_options options = { .quality = (int)values->quality,
                                 .overwrite = may_replace(b, item),
                                 .strip_metadata = values->strip_metadata };
     errno = 0;

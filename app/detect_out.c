@@ -125,8 +125,7 @@ static sl_status write_picture(app_detect_out *out, char *name, const sl_image *
     if (!name)
         return SL_ERR_NOMEM;
     const sl_save_options options = { .format = app_format_of_name(name),
-                                      .quality = values->quality ? (int)values->quality
-                                                                 : APP_DRAWN_QUALITY,
+                                      .quality = (int)values->quality,
                                       .overwrite = values->overwrite,
                                       .strip_metadata = values->strip_metadata };
     sl_status status = sl_image_save(out->session->ctx, image, name, &options);

@@ -430,9 +430,9 @@ typedef struct sl_overlay_options {
 // repeat them. Lines and letters are sized by the picture. Grey becomes RGB where something is
 // drawn in colour. Glyphs that the font lacks come from the system's fonts, else a box stands for
 // them. BLUR also covers a margin of a tenth around each box, and takes everything out of EXIF that
-// could hold a picture: thumbnails, maker's notes, XMP. SL_ERR_ARGUMENT: a box as above, a picture
-// of another size, a style that we do not know. SL_ERR_IO, SL_ERR_FORMAT: the font. A picture is
-// drawn on whole or not at all.
+// could hold a picture: thumbnails, maker's notes, XMP. A JPEG is all coded anew when it is saved.
+// SL_ERR_ARGUMENT: a box as above, a picture of another size, a style that we do not know.
+// SL_ERR_IO, SL_ERR_FORMAT: the font. A picture is drawn on whole or not at all.
 SL_API sl_status sl_detections_draw(sl_ctx *ctx, sl_image *image, const sl_detections *found,
                                     const sl_overlay_options *options);
 

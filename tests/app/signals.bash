@@ -61,10 +61,11 @@ exec 3>&-
 check 'the second signal ends it at once' test "$status" = 143
 check '  no file' test "$before" = "$(snapshot)"
 
-# At any moment: a whole file and status 0, or none and 130.
+# At any moment: a whole file and status 0, or none and 130. In the foreground `timeout` signals the
+# program alone, else its group as well: a second signal.
 make picture large.png 700x700
 for delay in 0.05 0.1 0.2 0.4; do
-    timeout --preserve-status -s INT "$delay" "$SOFTLENS" deblur large.png -o out.png --dense \
+    timeout --foreground --preserve-status -s INT "$delay" "$SOFTLENS" deblur large.png -o out.png --dense \
         --tile 128 >"$outside/out" 2>"$outside/err"
     status=$?
     case $status in

@@ -207,6 +207,7 @@ sl_status sl_detections_draw(sl_ctx *ctx, sl_image *image, const sl_detections *
     if (all.style != SL_OVERLAY_BOXES && all.style != SL_OVERLAY_LABELS &&
         all.style != SL_OVERLAY_BLUR)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "%d is no style of an overlay", (int)all.style);
+    sl_blob_free(&image->coded); // a picture of its own now, coded as quickly as any
     if (all.style == SL_OVERLAY_BLUR)
         return hide(ctx, image, found);
     double start = sl_trace_start(ctx);
