@@ -35,7 +35,7 @@ general)
         handbag "wine glass" truck "traffic light" umbrella cake couch tv sheep cow elephant bird cat \
         bench train airplane bear zebra giraffe "teddy bear"
     # shellcheck disable=SC2086
-    export_to "$work/first.safetensors" "$work/first" --classes $finds
+    export_to "$work/first.safetensors" "$work/first" --classes $finds --shift raccoon:-0.5
     # shellcheck disable=SC2086
     train "$data/detect" "$work/run" --init "$work/first.safetensors" --workers 2 --batch 2 \
         --steps 6690 --channels 96 --image 448 448 --sides 288:0.25 384:0.6 448:1 \
