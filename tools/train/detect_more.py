@@ -2,9 +2,9 @@
 """More examples for the detector: photographs with masks, what these masks cut out, and the
 classifier's small pictures.
 
-Photographs and small pictures are records as those of detect_data.py. Nothing was looked for in them beyond the one thing
-that they show, so they teach by their boxes alone; a label of -1 is something that is none of the
-detector's classes. A small picture's box is vague: what it shows fills most of it.
+Photographs and small pictures are records as those of detect_data.py. Nothing was looked for in them
+beyond the one thing that they show, so they teach by their boxes alone; a label of -1 is something
+that is none of the detector's classes. A small picture's box is vague: what it shows fills most of it.
 """
 
 import csv
@@ -72,12 +72,32 @@ def record(image, boxes, label, vague, classes):
             "vague": np.full(n, vague), "looked": np.zeros(classes, bool)}
 
 
+def index_of(names):
+    return {**{name: i for i, name in enumerate(names)}, "": NONE}
+
+
+def shared_out(groups):
+    """[(what is in a group, its share of all draws)] of {class: group}: by the roots of their sizes."""
+    shares = np.sqrt([len(group) for group in groups.values()])
+    return list(zip(groups.values(), shares / shares.sum()))
+
+
 def parts(mask):
     """Corners [n, 4] of what a mask's separate parts span, without specks."""
     count, _, stats, _ = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8))
     spans = stats[1:count]
     spans = spans[spans[:, 4] > LEAST_PART * spans[:, 4].sum()]
     return [[x, y, x + w, y + h] for x, y, w, h, _ in spans.tolist()]
+
+
+def spans_of(name, mask):
+    """(corners int [n, 4] of the things in a mask, which of them may be several): a person's is cut
+    into its parts, all else is one thing."""
+    spans = np.array(parts(mask), int).reshape(-1, 4)
+    if name == "person":
+        sides = spans[:, 2:] - spans[:, :2]
+        return spans, sides[:, 0] > WIDEST * sides[:, 1]
+    return np.concatenate([spans[:, :2].min(0), spans[:, 2:].max(0)])[None], np.zeros(1, bool)
 
 
 def shown(source, path):
@@ -89,67 +109,53 @@ def shown(source, path):
                  if any(word in path for word in words.split())), None)
 
 
-def masked(folder):
-    """Of shared/data/sharp what has a mask and a content that is known, without validation pictures:
-    (name as of `shown`, image u8 RGB [h, w, 3], mask u8 [h, w]) of each."""
+def masked(folder, names):
+    """Of shared/data/sharp what has a mask and is known to show one of the names or something else,
+    without validation pictures: [(name as of `shown`, image u8 RGB [h, w, 3], mask u8 [h, w])]."""
+    found = []
     with open(os.path.join(folder, "index.csv"), newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "train"
                 and row["has_mask"] == "1" and row["file"].startswith("photos/")]
     for row in rows:
         name = shown(row["source_repo"], row["source_path"])
-        if name is not None:
+        if name in index_of(names):
             image = cv2.imread(os.path.join(folder, row["file"]))
             stem = os.path.splitext(os.path.basename(row["file"]))[0]
             mask = cv2.imread(os.path.join(folder, "masks", stem + ".png"), cv2.IMREAD_GRAYSCALE)
-            yield name, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), mask
+            found.append((name, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), mask))
+    return found
 
 
-def photographs(folder, names, longest):
-    """Records of what `masked` gives. A person's mask is cut into its parts, all else is one thing.
-    What may be a group is ignored."""
-    index = {**{name: i for i, name in enumerate(names)}, "": NONE}
-    records = []
-    for name, image, mask in masked(folder):
-        if name not in index:
-            continue
-        boxes = np.array(parts(mask), np.float32).reshape(-1, 4)
-        if name != "person":
-            boxes = np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)])[None]
+def photographs(pictures, names, longest):
+    """Records of what `masked` gives. What may be a group is ignored."""
+    index, records = index_of(names), []
+    for name, image, mask in pictures:
+        spans, crowd = spans_of(name, mask)
         image, factor = detect_data.shrunk(image, longest)
-        found = record(image, boxes * factor, index[name], False, len(names))
-        if name == "person":
-            sides = boxes[:, 2:] - boxes[:, :2]
-            found["crowd"] = sides[:, 0] > WIDEST * sides[:, 1]
-        records.append(found)
+        records.append({**record(image, spans.astype(np.float32) * factor, index[name], False,
+                                 len(names)), "crowd": crowd})
     return records
 
 
-def cutouts(folder, names, longest):
-    """[({"image": u8 RGB [h, w, 3], "alpha": f32 [h, w], "label": int} of a class, ...), ...]: each
-    part of a person's mask that may be one person, else the whole mask."""
-    index = {**{name: i for i, name in enumerate(names)}, "": NONE}
-    groups = {}
-    for name, image, mask in masked(folder):
-        if name not in index:
-            continue
-        whole = cv2.boundingRect((mask > 127).astype(np.uint8))
-        spans = parts(mask) if name == "person" else \
-            [[*whole[:2], whole[0] + whole[2], whole[1] + whole[3]]]
-        for x1, y1, x2, y2 in spans:
-            if name == "person" and x2 - x1 > WIDEST * (y2 - y1):
-                continue
+def cutouts(pictures, names, longest):
+    """The things in what `masked` gives, but for what may be a group, as small_pictures gives its
+    records: {"image": u8 RGB [h, w, 3], "alpha": f32 [h, w], "label": int}."""
+    index, groups = index_of(names), {}
+    for name, image, mask in pictures:
+        spans, crowd = spans_of(name, mask)
+        soft = cv2.GaussianBlur(mask, (3, 3), 0).astype(np.float32) / 255
+        for x1, y1, x2, y2 in spans[~crowd]:
             piece, _ = detect_data.shrunk(image[y1:y2, x1:x2], longest)
-            alpha = cv2.GaussianBlur(mask, (3, 3), 0)[y1:y2, x1:x2].astype(np.float32) / 255
-            alpha = cv2.resize(alpha, piece.shape[1::-1], interpolation=cv2.INTER_AREA)
+            alpha = cv2.resize(soft[y1:y2, x1:x2], piece.shape[1::-1], interpolation=cv2.INTER_AREA)
             groups.setdefault(name, []).append(
                 {"image": piece, "alpha": alpha, "label": index[name]})
-    return list(groups.values())
+    return shared_out(groups)
 
 
 def small_pictures(folder, names, longest):
     """Of shared/data/classify what is there to be trained on: the trained classes' training pictures
     and the others' pictures to enroll; [(records of a class, their share of all draws)]."""
-    index = {**{name: i for i, name in enumerate(names)}, "": NONE}
+    index = index_of(names)
     known = {small: name for name, list_ in SMALL.items() for small in list_.split("|")}
     groups = {}
     for labels, archive, part in (("labels.tsv", "base-train.tar.gz", "train"),
@@ -165,5 +171,4 @@ def small_pictures(folder, names, longest):
                 box = [w * INSET, h * INSET, w * (1 - INSET), h * (1 - INSET)]
                 groups.setdefault(name, []).append(
                     record(image, [box], index[name], True, len(names)))
-    shares = np.sqrt([len(group) for group in groups.values()])
-    return list(zip(groups.values(), shares / shares.sum()))
+    return shared_out(groups)

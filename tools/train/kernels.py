@@ -7,19 +7,12 @@ In bf16 where the processor multiplies it, else in f32.
 import torch
 from torch.nn import functional as F
 
+import blas
 import compiled
 import lmd_vit
 
 
-def _product_dtype():
-    try:
-        with open("/proc/cpuinfo") as file:
-            return torch.bfloat16 if "avx512_bf16" in file.read() else torch.float32
-    except OSError:
-        return torch.float32
-
-
-PRODUCTS = _product_dtype()
+PRODUCTS = torch.bfloat16 if "avx512_bf16" in blas.flags() else torch.float32
 
 
 _library = compiled.library(["attention.c", "kernels.c", "block.c", "predictor.c"],

@@ -47,7 +47,8 @@ def begun(model, args):
     """The model with the weights of a detector that was taught some of the same classes."""
     old, labels = retina.load_model(args.init)
     state = model.state_dict()
-    ours, theirs = zip(*((args.classes.index(n), labels.index(n)) for n in labels if n in args.classes))
+    common = [name for name in labels if name in args.classes]
+    ours, theirs = ([names.index(name) for name in common] for names in (args.classes, labels))
     for key, value in old.state_dict().items():
         if key.startswith("bbox_head.retina_cls"):
             rows = state[key].view(-1, len(args.classes), *value.shape[1:])
@@ -81,46 +82,38 @@ def network(args):
     for m in model.modules():           # few pictures a step: the classifier's statistics stay
         if isinstance(m, torch.nn.BatchNorm2d) and not args.random:
             m.eval()
-    tiles = "amx_bf16" in blas.flags()  # without them PyTorch's bf16 is slower than its f32
+    if "amx_bf16" not in blas.flags():  # PyTorch's bf16 is slower than its f32 then
+        return model.to(memory_format=torch.channels_last)
     for name, part in model.named_modules():
         linear = isinstance(part, torch.nn.Linear) and not name.endswith("W_q")
-        known = "embed" in name.rsplit(".", 1)[-1] or part in (model.neck, model.bbox_head)
-        if tiles and (linear or known):
+        if linear or "embed" in name.rsplit(".", 1)[-1] or part in (model.neck, model.bbox_head):
             in_bf16(part)
     return model.to(memory_format=torch.channels_last)
 
 
+def drawn(rng, groups):
+    """One thing of [(things, share of all draws)]."""
+    group = groups[rng.choice(len(groups), p=[share for _, share in groups])][0]
+    return group[rng.integers(len(group))]
+
+
 class Pictures:
-    """The annotated pictures, and what may stand beside one of them in a mosaic."""
+    """The annotated pictures in the order of an epoch, what may stand beside one of them in a mosaic,
+    and what may be pasted in front."""
 
     def __init__(self, args):
-        self.records = detect_data.read(args.annotations, args.images, args.classes, args.longest,
-                                        args.complete)
-        self.groups = [(self.records, 1.0)]
-        self.order = detect_data.repeated(self.records, args.classes, args.balance, SELDOM)
-        self.cutouts = []
-        if args.paste:
-            self.cutouts = detect_more.cutouts(os.path.join(args.more, "sharp"), args.classes,
-                                               args.longest)
-            weights = np.sqrt([len(group) for group in self.cutouts])
-            self.weights = weights / weights.sum()
+        records = detect_data.read(args.annotations, args.images, args.classes, args.longest,
+                                   args.complete)
+        self.order = detect_data.repeated(records, args.classes, args.balance, SELDOM)
+        self.beside, self.cutouts = [(records, 1.0)], []
         if args.more:
-            self.groups[0] = self.records, 1 - PHOTOGRAPHS - SMALL
-            found = detect_more.photographs(os.path.join(args.more, "sharp"), args.classes,
-                                            args.longest)
-            self.groups.append((found, PHOTOGRAPHS))
-            for group, share in detect_more.small_pictures(os.path.join(args.more, "classify"),
-                                                           args.classes, args.longest):
-                self.groups.append((group, share * SMALL))
-        self.shares = [share for _, share in self.groups]
-
-    def draw(self, rng):
-        group = self.groups[rng.choice(len(self.groups), p=self.shares)][0]
-        return group[rng.integers(len(group))]
-
-    def cutout(self, rng):
-        group = self.cutouts[rng.choice(len(self.cutouts), p=self.weights)]
-        return group[rng.integers(len(group))]
+            masked = detect_more.masked(os.path.join(args.more, "sharp"), args.classes)
+            small = detect_more.small_pictures(os.path.join(args.more, "classify"), args.classes,
+                                               args.longest)
+            self.beside = [(records, 1 - PHOTOGRAPHS - SMALL),
+                           (detect_more.photographs(masked, args.classes, args.longest), PHOTOGRAPHS),
+                           *((group, share * SMALL) for group, share in small)]
+            self.cutouts = detect_more.cutouts(masked, args.classes, args.longest)
 
 
 class Optimiser:
@@ -214,11 +207,11 @@ class Run:
             chosen = np.random.default_rng([args.seed, epoch]).permutation(len(records))[at]
             group = [detect_data.turned(rng, records[chosen]) if args.turn else records[chosen]]
             if rng.random() < args.mosaic and progress < MOSAIC_UNTIL:
-                group += [pictures.draw(rng) for _ in range(3)]
+                group += [drawn(rng, pictures.beside) for _ in range(3)]
                 group = [group[i] for i in rng.permutation(4)]
             sample = detect_data.composed(rng, group, side, args.zoom, args.jitter)
             while rng.random() < args.paste:
-                sample = detect_data.pasted(rng, sample, pictures.cutout(rng), args.jitter)
+                sample = detect_data.pasted(rng, sample, drawn(rng, pictures.cutouts), args.jitter)
             samples.append(sample)
         return samples
 
