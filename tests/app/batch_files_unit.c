@@ -2,6 +2,7 @@
 // tests/app/batch_files_unit.c: files that a batch puts in place, and those that change under its
 // hands.
 #include "../base/run.h"
+#include "../base/sync.h"
 #include "batch.h"
 #include "batch_seen.h"
 
@@ -9,19 +10,6 @@
 #include <jansson.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static bool is_disk_lost; // what cannot be synced
-static int syncs;
-
-int __real_fsync(int fd);
-int __wrap_fsync(int fd);
-
-int __wrap_fsync(int fd)
-{
-    syncs++;
-    errno = EIO;
-    return is_disk_lost ? -1 : __real_fsync(fd);
-}
 
 // ---- files
 
@@ -123,7 +111,7 @@ START_TEST(files_are_synced_before_they_appear)
     syncs = 0; // the tests before may have run in this process
     put(in_dir("t"), "old");
     for (int lost = 1; lost >= 0; lost--) {
-        is_disk_lost = lost;
+        sync_error = lost ? EIO : 0;
         FILE *file = batch_file_new(in_dir("t"), &temporary);
         ck_assert_ptr_nonnull(file);
         fputs("new", file);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // tests/base/output.c: a file appears whole or not at all, and nothing is overwritten unasked.
 #include "run.h"
+#include "sync.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -9,17 +10,14 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-// Errors that renameat2, link and fsync are made to fail with; 0: they work.
-static int rename_error, link_error, sync_error;
-static int syncs;
+// Errors that renameat2 and link are made to fail with; 0: they work.
+static int rename_error, link_error;
 static int same_numbers; // random ones that are all zeros, until that many were asked for
 
 int __real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 int __real_link(const char *from, const char *to);
 int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 int __wrap_link(const char *from, const char *to);
-int __real_fsync(int fd);
-int __wrap_fsync(int fd);
 ssize_t __real_getrandom(void *to, size_t size, unsigned flags);
 ssize_t __wrap_getrandom(void *to, size_t size, unsigned flags);
 
@@ -33,13 +31,6 @@ int __wrap_link(const char *from, const char *to)
 {
     errno = link_error;
     return link_error ? -1 : __real_link(from, to);
-}
-
-int __wrap_fsync(int fd)
-{
-    syncs++;
-    errno = sync_error;
-    return sync_error ? -1 : __real_fsync(fd);
 }
 
 ssize_t __wrap_getrandom(void *to, size_t size, unsigned flags)

@@ -21,32 +21,20 @@ static void check_near(const sl_image *image, const uint8_t *want, int tolerance
     }
 }
 
-static const struct {
-    J_COLOR_SPACE in, file;
-    int h, v;
-    bool progressive;
-} kinds[] = {
-    { JCS_GRAYSCALE, JCS_GRAYSCALE, 0, 0, false },
-    { JCS_GRAYSCALE, JCS_GRAYSCALE, 0, 0, true },
-    { JCS_RGB, JCS_YCbCr, 1, 1, false },
-    { JCS_RGB, JCS_YCbCr, 2, 2, false },
-    { JCS_RGB, JCS_YCbCr, 2, 1, true },
-    { JCS_RGB, JCS_YCbCr, 1, 2, false },
-    { JCS_RGB, JCS_YCbCr, 4, 1, false },
-    { JCS_RGB, JCS_RGB, 1, 1, false },
-};
-
 START_TEST(every_kind_comes_in)
 {
-    unsigned channels = kinds[_i].in == JCS_GRAYSCALE ? 1 : 3;
+    const made_jpeg_kind *kind = &made_jpeg_kinds[_i];
+    const bool is_grey = kind->in == JCS_GRAYSCALE; // which has no chroma
+    const int chroma_h = is_grey ? 0 : kind->h, chroma_v = is_grey ? 0 : kind->v;
+    unsigned channels = is_grey ? 1 : 3;
     uint8_t *rows = made_gradient(W, H, channels);
     made_jpeg_spec s = { .width = W,
                          .height = H,
-                         .in = kinds[_i].in,
-                         .file = kinds[_i].file,
-                         .h = kinds[_i].h,
-                         .v = kinds[_i].v,
-                         .progressive = kinds[_i].progressive,
+                         .in = kind->in,
+                         .file = kind->file,
+                         .h = kind->h,
+                         .v = kind->v,
+                         .progressive = kind->progressive,
                          .rows = rows };
     sl_blob file = made_jpeg(&s);
     sl_image *image = decode_ok(&file, NULL);
@@ -55,16 +43,16 @@ START_TEST(every_kind_comes_in)
     ck_assert_uint_eq(sl_image_channels(image), channels);
     ck_assert_uint_eq(sl_image_depth(image), 8);
     ck_assert_int_eq(sl_image_kind(image), SL_IMAGE_JPEG);
-    ck_assert_int_eq(image->chroma_h, kinds[_i].h);
-    ck_assert_int_eq(image->chroma_v, kinds[_i].v);
+    ck_assert_int_eq(image->chroma_h, chroma_h);
+    ck_assert_int_eq(image->chroma_v, chroma_v);
     check_near(image, rows, 10, "decoded");
     // Out again: the sampling is kept, whatever the quality.
     sl_blob again;
     sl_save_options options = { .format = SL_IMAGE_JPEG, .quality = 95 };
     ck_ok(sl_image_encode(ctx, image, "again", &options, &again));
     sl_image *second = decode_ok(&again, NULL);
-    ck_assert_int_eq(second->chroma_h, kinds[_i].h);
-    ck_assert_int_eq(second->chroma_v, kinds[_i].v);
+    ck_assert_int_eq(second->chroma_h, chroma_h);
+    ck_assert_int_eq(second->chroma_v, chroma_v);
     check_near(second, rows, 14, "coded again");
     ck_assert_int_eq(warnings, 0);
     sl_image_free(image);
@@ -366,7 +354,7 @@ END_TEST
 int main(void)
 {
     TCase *tests = tcase_create("jpeg");
-    tcase_add_loop_test(tests, every_kind_comes_in, 0, SL_ARRAY_LEN(kinds));
+    tcase_add_loop_test(tests, every_kind_comes_in, 0, MADE_JPEG_KINDS);
     tcase_add_loop_test(tests, cmyk_becomes_rgb, 0, 8);
     tcase_add_loop_test(tests, metadata_go_along, 0, 4);
     tcase_add_loop_test(tests, density_crosses_formats, 0, 5);

@@ -6,35 +6,20 @@
 #define W 61
 #define H 43
 
-static const struct {
-    J_COLOR_SPACE in, file;
-    int h, v;
-    bool progressive;
-} kinds[] = {
-    { JCS_GRAYSCALE, JCS_GRAYSCALE, 1, 1, false },
-    { JCS_GRAYSCALE, JCS_GRAYSCALE, 2, 2, false },
-    { JCS_GRAYSCALE, JCS_GRAYSCALE, 1, 1, true },
-    { JCS_RGB, JCS_YCbCr, 1, 1, false },
-    { JCS_RGB, JCS_YCbCr, 2, 2, false },
-    { JCS_RGB, JCS_YCbCr, 2, 1, true },
-    { JCS_RGB, JCS_YCbCr, 1, 2, false },
-    { JCS_RGB, JCS_YCbCr, 4, 1, false },
-    { JCS_RGB, JCS_RGB, 1, 1, false },
-};
-
 static sl_blob photograph(size_t kind, unsigned orientation, uint32_t width, uint32_t height)
 {
-    uint8_t *rows = made_gradient(width, height, kinds[kind].in == JCS_GRAYSCALE ? 1 : 3);
+    const made_jpeg_kind *k = &made_jpeg_kinds[kind];
+    uint8_t *rows = made_gradient(width, height, k->in == JCS_GRAYSCALE ? 1 : 3);
     uint32_t exif_size = 0;
     const uint8_t *exif = orientation ? made_exif(orientation, true, &exif_size) : NULL;
     made_jpeg_spec s = { .width = width,
                          .height = height,
-                         .in = kinds[kind].in,
-                         .file = kinds[kind].file,
-                         .h = kinds[kind].h,
-                         .v = kinds[kind].v,
+                         .in = k->in,
+                         .file = k->file,
+                         .h = k->h,
+                         .v = k->v,
                          .quality = 71,
-                         .progressive = kinds[kind].progressive,
+                         .progressive = k->progressive,
                          .exif = exif,
                          .exif_size = exif_size,
                          .rows = rows };
@@ -151,12 +136,10 @@ static void check_same_pixels(const sl_image *a, const sl_image *b)
 
 // ---- the tests
 
-#define KINDS (sizeof(kinds) / sizeof(*kinds))
-
 START_TEST(what_did_not_change_comes_back)
 {
-    size_t kind = (size_t)_i % KINDS;
-    unsigned orientation = (unsigned)((size_t)_i / KINDS); // 0: no EXIF
+    size_t kind = (size_t)_i % MADE_JPEG_KINDS;
+    unsigned orientation = (unsigned)((size_t)_i / MADE_JPEG_KINDS); // 0: no EXIF
     sl_blob file = photograph(kind, orientation, W, H);
     sl_image *image = decode_ok(&file, NULL);
     sl_blob again = saved(image, NULL);
@@ -223,7 +206,7 @@ static unsigned first_step(const sl_blob *file)
 
 START_TEST(only_what_changed_is_coded_anew)
 {
-    size_t kind = (size_t)_i % KINDS;
+    size_t kind = (size_t)_i % MADE_JPEG_KINDS;
     uint32_t random = (uint32_t)_i + 1;
     for (unsigned orientation = 0; orientation <= 8; orientation++) {
         uint32_t width = 1 + made_random(&random) % 90, height = 1 + made_random(&random) % 90;
@@ -329,8 +312,8 @@ END_TEST
 int main(void)
 {
     TCase *tests = tcase_create("jpeg_kept");
-    tcase_add_loop_test(tests, what_did_not_change_comes_back, 0, (int)(KINDS * 9));
-    tcase_add_loop_test(tests, only_what_changed_is_coded_anew, 0, (int)(KINDS * 8));
+    tcase_add_loop_test(tests, what_did_not_change_comes_back, 0, MADE_JPEG_KINDS * 9);
+    tcase_add_loop_test(tests, only_what_changed_is_coded_anew, 0, MADE_JPEG_KINDS * 8);
     tcase_add_test(tests, a_quality_codes_all_anew);
     tcase_add_test(tests, without_metadata_it_stands_upright);
     tcase_add_test(tests, nothing_is_kept_of_inks_or_damaged_files);

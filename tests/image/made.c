@@ -133,6 +133,18 @@ static void set_jpeg(struct jpeg_compress_struct *jpeg, const made_jpeg_spec *sp
         jpeg_simple_progression(jpeg);
 }
 
+const made_jpeg_kind made_jpeg_kinds[MADE_JPEG_KINDS] = {
+    { JCS_GRAYSCALE, JCS_GRAYSCALE, 1, 1, false },
+    { JCS_GRAYSCALE, JCS_GRAYSCALE, 2, 2, false },
+    { JCS_GRAYSCALE, JCS_GRAYSCALE, 1, 1, true },
+    { JCS_RGB, JCS_YCbCr, 1, 1, false },
+    { JCS_RGB, JCS_YCbCr, 2, 2, false },
+    { JCS_RGB, JCS_YCbCr, 2, 1, true },
+    { JCS_RGB, JCS_YCbCr, 1, 2, false },
+    { JCS_RGB, JCS_YCbCr, 4, 1, false },
+    { JCS_RGB, JCS_RGB, 1, 1, false },
+};
+
 sl_blob made_jpeg(const made_jpeg_spec *spec)
 {
     struct jpeg_compress_struct jpeg;

@@ -51,6 +51,16 @@ typedef struct made_jpeg_spec {
 
 sl_blob made_jpeg(const made_jpeg_spec *spec);
 
+// Kinds of JPEG that are read whole: all that decides how pixels lie in blocks.
+typedef struct made_jpeg_kind {
+    J_COLOR_SPACE in, file;
+    int h, v; // luma sampling
+    bool progressive;
+} made_jpeg_kind;
+
+#define MADE_JPEG_KINDS 9
+extern const made_jpeg_kind made_jpeg_kinds[MADE_JPEG_KINDS];
+
 // A minimal EXIF block with that orientation; size: *size bytes, at most 64.
 const uint8_t *made_exif(unsigned orientation, bool big, uint32_t *size);
 

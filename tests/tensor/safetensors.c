@@ -1,23 +1,9 @@
 // SPDX-License-Identifier: MIT
 // tests/tensor/safetensors.c: files written and read back, and headers that lie.
 #include "../base/run.h"
+#include "../base/sync.h"
 
 #include "tensor/tensor.h"
-
-#include <errno.h>
-
-static bool is_disk_lost;
-static int syncs;
-
-int __real_fsync(int fd);
-int __wrap_fsync(int fd);
-
-int __wrap_fsync(int fd)
-{
-    syncs++;
-    errno = EIO;
-    return is_disk_lost ? -1 : __real_fsync(fd);
-}
 
 // A file of that header and so many bytes of data. The caller frees it.
 static sl_blob make(const char *header, size_t body)
@@ -279,9 +265,9 @@ START_TEST(what_is_written_is_synced)
     ck_ok(sl_safetensors_write(ctx, path, false, &t, 1, NULL, 0));
     ck_assert_int_eq(syncs, 1);
     t.data = new;
-    is_disk_lost = true;
+    sync_error = EIO;
     ck_fails(sl_safetensors_write(ctx, path, true, &t, 1, NULL, 0), SL_ERR_IO, "cannot write");
-    is_disk_lost = false;
+    sync_error = 0;
     ck_ok(sl_tensor_set_open(ctx, path, &set));
     ck_assert_mem_eq(sl_tensor_set_find(set, "a")->data, old, sizeof(old));
     sl_tensor_set_free(set);

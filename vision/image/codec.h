@@ -16,7 +16,8 @@ typedef struct sl_coded {
 
 // Pixels and metadata as stored: the orientation is still to be applied.
 sl_status sl_png_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
-sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
+// can_keep: whether saving the picture may keep what the file holds; false of damage and of inks.
+sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out, bool *can_keep);
 
 // options: not NULL, quality 0..100.
 sl_status sl_png_encode(sl_ctx *ctx, const sl_image *image, const char *name,

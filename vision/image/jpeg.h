@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
-// image/jpeg.h: what the files that write JPEGs share.
+// image/jpeg.h: what the files that read and write JPEGs share.
 #ifndef SL_IMAGE_JPEG_H
 #define SL_IMAGE_JPEG_H
 
 #include "image/codec.h"
 
 #include <jpeglib.h>
+
+// Sets `errors` up: `exit` for errors, and nothing is printed.
+struct jpeg_error_mgr *sl_jpeg_errors(struct jpeg_error_mgr *errors, void (*exit)(j_common_ptr));
 
 // Where libjpeg's bytes go: a blob that grows. Out of memory is an error of libjpeg's.
 typedef struct sl_jpeg_target {

@@ -37,17 +37,6 @@ static void on_error(j_common_ptr jpeg)
     longjmp(k->jump, 1);
 }
 
-// The file was read before, and what it was warned of then was harmless.
-static void on_message(j_common_ptr jpeg, int level)
-{
-    (void)jpeg, (void)level;
-}
-
-static void print_nothing(j_common_ptr jpeg)
-{
-    (void)jpeg;
-}
-
 // ---- which MCUs changed
 
 static void start_source(sl_jpeg_kept *k)
@@ -276,11 +265,9 @@ sl_status sl_jpeg_kept_open(sl_ctx *ctx, const sl_image *image, const char *name
     k->ctx = ctx;
     k->name = name;
     k->image = image;
-    jpeg_std_error(&k->errors);
-    k->errors.error_exit = on_error;
-    k->errors.emit_message = on_message;
-    k->errors.output_message = print_nothing;
-    k->source.err = k->pixels.err = k->fresh.err = k->coder.err = &k->errors;
+    // No word of warnings: the file was read before, and what it was warned of then was harmless.
+    k->source.err = k->pixels.err = k->fresh.err = k->coder.err =
+        sl_jpeg_errors(&k->errors, on_error);
     k->source.client_data = k->pixels.client_data = k->fresh.client_data = k->coder.client_data = k;
     sl_status st = run(k);
     jpeg_destroy_decompress(&k->pixels);

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 // image/jpeg_read.c: JPEG in, by libjpeg-turbo. Errors come back by longjmp: all state that lives
 // across one is in the reader, none in local variables.
-#include "image/codec.h"
+#include "image/jpeg.h"
 
 #include <setjmp.h>
 
-#include <jpeglib.h>
 #include <jerror.h>
 
 #define EXIF_HEADER "Exif\0" // and the terminating zero: six bytes
@@ -92,11 +91,6 @@ static void on_message(j_common_ptr jpeg, int level)
     if (!r->coded->allow_truncated)
         on_error(jpeg);
     r->damaged = true;
-}
-
-static void print_nothing(j_common_ptr jpeg)
-{
-    (void)jpeg;
 }
 
 static void count_scans(j_common_ptr jpeg)
@@ -252,18 +246,15 @@ static sl_status decode(reader *r)
     return steps(r);
 }
 
-static sl_status decode_once(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
+static sl_status decode_once(sl_ctx *ctx, const sl_coded *coded, sl_image **out, bool *can_keep)
 {
     reader r = { .ctx = ctx, .coded = coded };
     *out = NULL;
-    r.jpeg.err = jpeg_std_error(&r.errors);
-    r.errors.error_exit = on_error;
+    r.jpeg.err = sl_jpeg_errors(&r.errors, on_error);
     r.errors.emit_message = on_message;
-    r.errors.output_message = print_nothing;
     r.jpeg.client_data = &r;
     sl_status st = decode(&r);
-    if (st == SL_OK && !r.damaged && !r.cmyk)
-        st = sl_blob_copy(ctx, coded->data, coded->size, &r.image->coded);
+    *can_keep = !r.damaged && !r.cmyk;
     jpeg_destroy_decompress(&r.jpeg);
     sl_cmyk_free(r.cmyk);
     free(r.cmyk_row);
@@ -290,14 +281,14 @@ static size_t last_marker(const uint8_t *data, size_t size)
     return 0;
 }
 
-sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
+sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out, bool *can_keep)
 {
-    sl_status st = decode_once(ctx, coded, out);
+    sl_status st = decode_once(ctx, coded, out, can_keep);
     if (st != SL_ERR_FORMAT || !coded->allow_truncated)
         return st;
     // A progressive file may end inside a table between two scans, which libjpeg does not forgive:
     // without that table, the scans before it still make a picture.
     sl_coded shorter = *coded;
     shorter.size = last_marker(coded->data, coded->size);
-    return shorter.size > 0 ? decode_once(ctx, &shorter, out) : st;
+    return shorter.size > 0 ? decode_once(ctx, &shorter, out, can_keep) : st;
 }

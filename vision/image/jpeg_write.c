@@ -5,7 +5,6 @@
 
 #include <setjmp.h>
 
-#include <jpeglib.h>
 #include <jerror.h>
 
 #define EXIF_HEADER "Exif\0" // and the terminating zero: six bytes
@@ -36,16 +35,6 @@ static void on_error(j_common_ptr jpeg)
     else
         w->status = sl_fail(w->ctx, SL_ERR_UNSUPPORTED, "%s: cannot be a JPEG: %s", w->name, text);
     longjmp(w->jump, 1);
-}
-
-static void on_message(j_common_ptr jpeg, int level)
-{
-    (void)jpeg, (void)level;
-}
-
-static void print_nothing(j_common_ptr jpeg)
-{
-    (void)jpeg;
 }
 
 static void set_density(writer *w)
@@ -190,10 +179,7 @@ static sl_status write_jpeg(sl_ctx *ctx, const sl_image *image, const char *name
     w->name = name;
     w->options = options;
     w->kept = kept;
-    w->jpeg.err = jpeg_std_error(&w->errors);
-    w->errors.error_exit = on_error;
-    w->errors.emit_message = on_message;
-    w->errors.output_message = print_nothing;
+    w->jpeg.err = sl_jpeg_errors(&w->errors, on_error);
     w->jpeg.client_data = w;
     sl_status st = encode(w, out);
     jpeg_destroy_compress(&w->jpeg);

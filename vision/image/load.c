@@ -83,19 +83,20 @@ sl_status sl_coded_check_size(sl_ctx *ctx, const sl_coded *coded, uint64_t width
     return SL_OK;
 }
 
-sl_status sl_image_decode(sl_ctx *ctx, const void *data, size_t size, const char *name,
-                          const sl_load_options *options, sl_image **out)
+static sl_status decode(sl_ctx *ctx, const sl_blob *file, const char *name,
+                        const sl_load_options *options, sl_image **out, bool *can_keep)
 {
-    sl_coded coded = { .data = data, .size = size, .name = name };
+    sl_coded coded = { .data = file->data, .size = file->size, .name = name };
     coded.max_pixels = options && options->max_pixels ? options->max_pixels : SL_DEFAULT_MAX_PIXELS;
     coded.allow_truncated = options && options->allow_truncated;
     sl_image *image = NULL;
     *out = NULL;
+    *can_keep = false;
     sl_status st;
-    if (size >= 8 && memcmp(data, png_signature, 8) == 0)
+    if (file->size >= 8 && memcmp(file->data, png_signature, 8) == 0)
         st = sl_png_decode(ctx, &coded, &image);
-    else if (size >= 3 && memcmp(data, "\xFF\xD8\xFF", 3) == 0)
-        st = sl_jpeg_decode(ctx, &coded, &image);
+    else if (file->size >= 3 && memcmp(file->data, "\xFF\xD8\xFF", 3) == 0)
+        st = sl_jpeg_decode(ctx, &coded, &image, can_keep);
     else
         st = refuse(ctx, &coded);
     if (st == SL_OK && image->exif.size > 0) {
@@ -109,6 +110,35 @@ sl_status sl_image_decode(sl_ctx *ctx, const void *data, size_t size, const char
     }
     *out = image;
     return SL_OK;
+}
+
+sl_status sl_image_decode(sl_ctx *ctx, const void *data, size_t size, const char *name,
+                          const sl_load_options *options, sl_image **out)
+{
+    const sl_blob file = { (uint8_t *)data, size };
+    bool can_keep = false;
+    sl_status st = decode(ctx, &file, name, options, out, &can_keep);
+    if (st == SL_OK && can_keep)
+        st = sl_blob_copy(ctx, data, size, &(*out)->coded);
+    if (st != SL_OK) {
+        sl_image_free(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
+// Takes the file's bytes.
+static sl_status decode_file(sl_ctx *ctx, sl_blob *file, const char *name,
+                             const sl_load_options *options, sl_image **out)
+{
+    bool can_keep = false;
+    sl_status st = decode(ctx, file, name, options, out, &can_keep);
+    if (st == SL_OK && can_keep) {
+        (*out)->coded = *file;
+        *file = (sl_blob) { NULL, 0 };
+    }
+    sl_blob_free(file);
+    return st;
 }
 
 // No sensible coding needs more than 16-bit RGBA does; metadata come on top.
@@ -127,8 +157,7 @@ sl_status sl_image_load(sl_ctx *ctx, const char *path, const sl_load_options *op
     *out = NULL;
     sl_status st = sl_file_read(ctx, path, most_bytes(options), &file);
     if (st == SL_OK)
-        st = sl_image_decode(ctx, file.data, file.size, path, options, out);
-    sl_blob_free(&file);
+        st = decode_file(ctx, &file, path, options, out);
     sl_trace_end(ctx, "decode", start);
     return st;
 }
@@ -141,8 +170,7 @@ sl_status sl_image_load_fd(sl_ctx *ctx, int fd, const char *name, const sl_load_
     *out = NULL;
     sl_status st = sl_file_read_fd(ctx, fd, name, most_bytes(options), &file);
     if (st == SL_OK)
-        st = sl_image_decode(ctx, file.data, file.size, name, options, out);
-    sl_blob_free(&file);
+        st = decode_file(ctx, &file, name, options, out);
     sl_trace_end(ctx, "decode", start);
     return st;
 }

@@ -1,9 +1,28 @@
 // SPDX-License-Identifier: MIT
-// image/jpeg_target.c: libjpeg's output into memory that is whole at every moment: its own way to
-// do so loses a buffer where an error ends it.
+// image/jpeg.c: how libjpeg tells of errors, and its output into memory that is whole at every
+// moment: its own way to do so loses a buffer where an error ends it.
 #include "image/jpeg.h"
 
 #include <jerror.h>
+
+static void ignore_message(j_common_ptr jpeg, int level)
+{
+    (void)jpeg, (void)level;
+}
+
+static void print_nothing(j_common_ptr jpeg)
+{
+    (void)jpeg;
+}
+
+struct jpeg_error_mgr *sl_jpeg_errors(struct jpeg_error_mgr *errors, void (*exit)(j_common_ptr))
+{
+    jpeg_std_error(errors);
+    errors->error_exit = exit;
+    errors->emit_message = ignore_message;
+    errors->output_message = print_nothing;
+    return errors;
+}
 
 static sl_jpeg_target *target_of(j_compress_ptr jpeg)
 {
