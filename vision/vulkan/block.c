@@ -3,8 +3,9 @@
 // maps go through the eight in chunks of windows, which share the scratch memory.
 #include "vulkan/program.h"
 
-#define SCRATCH_BYTES ((uint64_t)64 << 20) // of a chunk, about
-#define USUALLY_FUSED 64u                  // channels, where nothing was measured
+#define SCRATCH_BYTES ((uint64_t)64 << 20)       // of a chunk, about
+#define MOST_SCRATCH_BYTES ((uint64_t)512 << 20) // on a card with much memory
+#define USUALLY_FUSED 64u // channels, where nothing was measured and there are no matrix units
 
 typedef struct block {
     const sl_node *node;
@@ -14,6 +15,16 @@ typedef struct block {
     sl_vk_range norm1_w, norm1_b, modulator, table, qkv, qkv_b, proj, proj_b, norm2_w, norm2_b, ff1,
         ff1_b, taps, dw_b, ff2, ff2_b;
 } block;
+
+// Between two of a chunk's eight kernels the device waits for the last of the first: a card with
+// many processors wants large chunks.
+static uint64_t scratch_bytes(const sl_vk_info *info)
+{
+    uint64_t bytes = info->type == SL_VK_DISCRETE ? info->memory_bytes / 64 : 0;
+    return bytes < SCRATCH_BYTES        ? SCRATCH_BYTES
+           : bytes > MOST_SCRATCH_BYTES ? MOST_SCRATCH_BYTES
+                                        : bytes;
+}
 
 static block describe(const sl_vk_program *p, const sl_node *node)
 {
@@ -27,7 +38,7 @@ static block describe(const sl_vk_program *p, const sl_node *node)
     uint64_t wide = b.hidden > 3 * b.channels ? b.hidden : 3 * b.channels;
     uint64_t window_bytes = b.tokens * number * (2 * b.channels + wide + b.hidden);
     b.windows = (uint32_t)(dim[0] * dim[1] / b.tokens);
-    uint64_t fit = SCRATCH_BYTES / window_bytes;
+    uint64_t fit = scratch_bytes(&p->device->info) / window_bytes;
     b.chunk = fit < 1 ? 1 : fit > b.windows ? b.windows : (uint32_t)fit;
     uint64_t rows = (uint64_t)b.chunk * b.tokens * number;
     b.rows_bytes = sl_vk_align(rows * b.channels);
@@ -47,7 +58,8 @@ static uint32_t slice_of(sl_vk_program *p, const sl_node *node)
     for (uint32_t i = 1; i < SL_ARRAY_LEN(slices); i++)
         if (p->device->block_form != SL_VK_CHAIN && sl_vk_fused_fits(p, node, slices[i]))
             want.ways |= 1u << i;
-    if (b.channels <= USUALLY_FUSED || p->device->block_form == SL_VK_FUSED)
+    bool by_matrix = p->half && p->device->info.matrix.m > 0;
+    if ((b.channels <= USUALLY_FUSED && !by_matrix) || p->device->block_form == SL_VK_FUSED)
         usual = want.ways >> 1 & 1;
     if (p->device->block_form == SL_VK_FUSED && want.ways > 1)
         want.ways &= ~1u;

@@ -51,8 +51,8 @@ sl_status sl_vk_emit_norm(sl_vk_program *p, const sl_vk_norm *n)
 // ---- attention
 
 typedef struct attention_push {
-    uint32_t windows, first, chunk, heads, head_dim, ldq, ldkv, k_at, v_at, ldo, window, shift,
-        rows, columns;
+    uint32_t windows, first, chunk, heads, head_dim, ldq, ldkv, k_at, v_at, ldo, shift, rows,
+        columns;
 } attention_push;
 
 // As many keys as fit beside their values in half of the memory that the standard promises.
@@ -60,6 +60,12 @@ static uint32_t keys_of_slice(uint32_t tokens, uint32_t depth)
 {
     uint32_t keys = 8192 / (2 * 16 * depth);
     return keys < 1 ? 1 : keys > tokens ? tokens : keys;
+}
+
+// Scores that a thread keeps: compiled for a processor, more of them would only be long code.
+static uint32_t few_keys(const sl_vk_program *p)
+{
+    return p->device->info.type == SL_VK_SOFTWARE ? 2 : 8;
 }
 
 sl_status sl_vk_emit_attention(sl_vk_program *p, const sl_vk_attention *a)
@@ -73,6 +79,7 @@ sl_status sl_vk_emit_attention(sl_vk_program *p, const sl_vk_attention *a)
                        "the kernel up to 256 channels",
                        p->graph->nodes[p->node].label, tokens, a->head_dim, p->device->info.name,
                        limits->invocations);
+    uint32_t strides = a->head_dim | a->ldq | a->ldkv | a->k_at | a->v_at | a->ldo;
     attention_push push = { .windows = w->chunk,
                             .first = w->first,
                             .chunk = w->chunk,
@@ -83,14 +90,14 @@ sl_status sl_vk_emit_attention(sl_vk_program *p, const sl_vk_attention *a)
                             .k_at = a->k_at,
                             .v_at = a->v_at,
                             .ldo = a->ldo,
-                            .window = a->window,
                             .shift = a->shift,
                             .rows = a->rows,
                             .columns = a->columns };
     sl_vk_dispatch d = {
         .key = { .kernel = sl_vk_variant(p, SL_VK_ATTENTION),
-                 .spec_count = 4,
-                 .spec = { tokens, depth, keys_of_slice(tokens, depth), has_list(w) } },
+                 .spec_count = 7,
+                 .spec = { tokens, depth, keys_of_slice(tokens, depth), has_list(w), a->window,
+                           strides % 4 == 0, few_keys(p) } },
         .buffer = { a->q, a->kv, a->table, list_range(p, w), a->out },
         .writes = 1u << 4,
         .push_bytes = sizeof(push),
@@ -110,16 +117,17 @@ typedef struct dwconv_push {
 sl_status sl_vk_emit_dwconv(sl_vk_program *p, const sl_vk_dwconv *c)
 {
     const sl_vk_windows *w = c->windows;
-    uint64_t numbers = (uint64_t)c->window * c->window * c->channels;
+    bool by_four = c->channels % 4 == 0;
+    uint64_t threads = (uint64_t)c->window * (by_four ? c->channels / 4 : c->channels);
     dwconv_push push = { w->chunk, w->first, w->chunk, c->window, c->channels, c->slope };
     sl_vk_dispatch d = { .key = { .kernel = sl_vk_variant(p, SL_VK_DWCONV),
-                                  .spec_count = 2,
-                                  .spec = { c->act, has_list(w) } },
+                                  .spec_count = 3,
+                                  .spec = { c->act, has_list(w), by_four } },
                          .buffer = { c->x, c->taps, c->bias, list_range(p, w), c->y },
                          .writes = 1u << 4,
                          .push_bytes = sizeof(push) };
     memcpy(d.push, &push, sizeof(push));
-    sl_status st = sl_vk_groups(p, w, numbers, 256, 1, &d);
+    sl_status st = sl_vk_groups(p, w, threads, 256, 1, &d);
     return st == SL_OK ? sl_vk_emit(p, &d) : st;
 }
 

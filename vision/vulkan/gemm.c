@@ -55,8 +55,7 @@ sl_status sl_vk_matrix(sl_vk_program *p, const sl_node *node, size_t weight, sl_
 }
 
 // What a workgroup makes. Large tiles use registers best, but a small matrix has to keep all of the
-// device busy: which serves is measured (choices.c).
-// Their order is kept on disk; those on matrix units are never taken unmeasured.
+// device busy: which serves is measured (choices.c). Their order is kept on disk.
 static const struct {
     uint32_t rows, columns;
     bool by_matrix;
@@ -103,10 +102,22 @@ static bool units_serve(const sl_vk_program *p, uint32_t tm, uint32_t tn)
     return s.rows * s.columns * info->matrix.m * info->matrix.n <= 128 * info->limits.subgroup;
 }
 
+// Of those in the mask, as far as so many rows keep a device busy with tiles of that size.
+static uint32_t largest_tile(uint32_t mask, const sl_vk_gemm *g, uint64_t rows)
+{
+    uint32_t tm = rows >= 16384 && g->n >= 32 ? 128 : 64, best = 0;
+    uint32_t tn = tm == 128 && g->n >= 256 ? 128 : 64;
+    for (uint32_t i = 0; i < SL_ARRAY_LEN(tiles); i++)
+        if ((mask >> i & 1) && tiles[i].rows <= tm && tiles[i].columns <= tn)
+            best = i; // they grow
+    return best;
+}
+
+// Where matrix units serve, of the other tiles only the usual one is left, to compare with.
 static uint32_t possible_tiles(const sl_vk_program *p, const sl_vk_gemm *g, uint64_t rows)
 {
     const sl_vk_info *info = &p->device->info;
-    uint32_t mask = 0, least = g->n <= 16 ? 16 : g->n <= 32 ? 32 : 64;
+    uint32_t mask = 0, by_matrix = 0, least = g->n <= 16 ? 16 : g->n <= 32 ? 32 : 64;
     for (uint32_t i = 0; i < SL_ARRAY_LEN(tiles); i++) {
         uint32_t tm = tiles[i].rows,
                  tn = tiles[i].columns; // the last ones may not leave the matrix
@@ -114,20 +125,20 @@ static uint32_t possible_tiles(const sl_vk_program *p, const sl_vk_gemm *g, uint
         fits = fits && up_to(g->n, N_STEP) % tn == 0;
         fits = fits && (!tiles[i].by_matrix || units_serve(p, tm, tn));
         fits = fits && shared_bytes(info, i) <= info->limits.shared_bytes;
-        if (fits && (tm == 64 || rows >= 2048))
+        if (fits && (tm == 64 || rows >= 2048)) {
             mask |= 1u << i;
+            by_matrix |= tiles[i].by_matrix ? 1u << i : 0;
+        }
     }
-    return mask;
+    return by_matrix ? by_matrix | 1u << largest_tile(mask & ~by_matrix, g, rows) : mask;
 }
 
 static uint32_t usual_tile(uint32_t mask, const sl_vk_gemm *g, uint64_t rows)
 {
-    uint32_t tm = rows >= 16384 && g->n >= 32 ? 128 : 64, best = 0;
-    uint32_t tn = tm == 128 && g->n >= 256 ? 128 : 64;
+    uint32_t by_matrix = 0;
     for (uint32_t i = 0; i < SL_ARRAY_LEN(tiles); i++)
-        if ((mask >> i & 1) && !tiles[i].by_matrix && tiles[i].rows <= tm && tiles[i].columns <= tn)
-            best = i; // they grow
-    return best;
+        by_matrix |= tiles[i].by_matrix ? mask & 1u << i : 0;
+    return largest_tile(by_matrix ? by_matrix : mask, g, rows);
 }
 
 static uint32_t choose_tile(sl_vk_program *p, const sl_vk_gemm *g, uint64_t rows)
@@ -147,6 +158,19 @@ static bool by_four(const sl_vk_gemm *g)
     return g->k % 4 == 0 && from % 4 == 0;
 }
 
+static bool a_by_eight(const sl_vk_gemm *g)
+{
+    uint32_t from = g->from == SL_VK_FROM_PATCHES ? g->channels : g->lda;
+    return g->k % 8 == 0 && from % 8 == 0;
+}
+
+static bool c_by_eight(const sl_vk_gemm *g)
+{
+    uint32_t columns = g->to == SL_VK_TO_UPCONV ? g->n / 4 : g->n;
+    return columns % 8 == 0 && g->ldc % 8 == 0 &&
+           (g->add == SL_VK_NO_RESIDUAL || g->ldr % 8 == 0);
+}
+
 static sl_vk_pipeline_key key_of(const sl_vk_program *p, const sl_vk_gemm *g, bool has_list,
                                  uint32_t tile)
 {
@@ -160,7 +184,8 @@ static sl_vk_pipeline_key key_of(const sl_vk_program *p, const sl_vk_gemm *g, bo
     if (tiles[tile].by_matrix) {
         share s = share_of(info, tm, tn);
         const uint32_t more[] = { info->matrix.m, info->matrix.n, info->matrix.k,
-                                  s.rows,         s.columns,      s.subgroups };
+                                  s.rows,         s.columns,      s.subgroups,
+                                  a_by_eight(g),  c_by_eight(g) };
         key.kernel = sl_vk_variant(p, SL_VK_GEMM_MATRIX);
         memcpy(key.spec + key.spec_count, more, sizeof(more));
         key.spec_count += SL_ARRAY_LEN(more);

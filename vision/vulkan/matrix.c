@@ -53,7 +53,7 @@ static bool has_subgroup(const sl_vk_loader *l, VkPhysicalDevice physical, uint3
            v13.minSubgroupSize <= size && size <= v13.maxSubgroupSize && size >= 4 && size <= 128;
 }
 
-// The kernel's slices are 32 long and its tiles multiples of 64 by 16.
+// The kernel's slices are 32 long, its tiles multiples of 64, and its numbers travel by eight.
 static bool serves(const shape *s)
 {
 #ifdef SL_VK_MATRIX_KHR
@@ -65,8 +65,8 @@ static bool serves(const shape *s)
                 s->CType == VK_COMPONENT_TYPE_FLOAT32_NV && s->DType == s->CType &&
                 s->scope == VK_SCOPE_SUBGROUP_NV;
 #endif
-    return sums && s->MSize >= 4 && s->MSize <= 64 && 64 % s->MSize == 0 && s->NSize >= 4 &&
-           s->NSize <= 64 && 64 % s->NSize == 0 && s->KSize >= 4 && s->KSize <= 32 &&
+    return sums && s->MSize >= 4 && s->MSize <= 64 && 64 % s->MSize == 0 && s->NSize >= 8 &&
+           s->NSize <= 64 && 64 % s->NSize == 0 && s->KSize >= 8 && s->KSize <= 32 &&
            32 % s->KSize == 0;
 }
 

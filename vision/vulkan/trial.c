@@ -6,7 +6,8 @@
 
 #include <math.h>
 
-#define MOST_SECONDS 0.4 // of one call; what is still open is measured with the next plan
+// After which no question is begun any more: what is still open is measured with the next plan.
+#define MOST_SECONDS 0.4
 #define RUNS 3           // of each way, of which the best counts
 #define MOST_ROWS 131072u
 #define MOST_WINDOWS 2048u
@@ -199,7 +200,7 @@ static sl_status keep_answer(const trial *t, uint32_t answer)
     return st;
 }
 
-static sl_status answer_want(trial *t, double deadline)
+static sl_status answer_want(trial *t)
 {
     sl_status st = build(t);
     double best = 0;
@@ -209,8 +210,6 @@ static sl_status answer_want(trial *t, double deadline)
         double seconds;
         if (!(t->want->ways >> way & 1))
             continue;
-        if (sl_seconds() > deadline) // half of the ways are no answer
-            goto done;
         st = time_way(t, way, is_first ? t->first : t->result, &seconds);
         if (st == SL_OK && !is_first && !sl_vk_results_agree(t->first, t->result, t->y_count)) {
             sl_log(t->ctx, SL_LOG_WARNING, "vulkan: %s computes wrongly in way %u; left out",
@@ -228,7 +227,6 @@ static sl_status answer_want(trial *t, double deadline)
     sl_log(t->ctx, SL_LOG_DEBUG, "vulkan: measured %u about %u, %u, %u: %u (%.3g ms)",
            t->want->question.question, t->want->question.about[2], t->want->question.about[3],
            t->want->question.about[4], answer, 1e3 * best);
-done:
     free_trial(t);
     return st;
 }
@@ -257,7 +255,7 @@ void sl_vk_measure(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype pre
         return;
     for (size_t i = 0; i < draft.want_count && st == SL_OK && sl_seconds() < deadline; i++) {
         trial t = { .ctx = ctx, .device = d, .want = &draft.wants[i], .precision = precision };
-        st = answer_want(&t, deadline);
+        st = answer_want(&t);
     }
     sl_vk_program_free(&draft);
     if (d->choices.is_changed)

@@ -146,7 +146,7 @@ typedef enum sl_vk_kernel {
 } sl_vk_kernel;
 
 #define SL_VK_MAX_BUFFERS 8 // bindings of set 0
-#define SL_VK_MAX_SPEC 16   // specialisation constants, ids 0 and on
+#define SL_VK_MAX_SPEC 17   // specialisation constants, ids 0 and on
 #define SL_VK_MAX_PUSH 128  // bytes
 
 typedef struct sl_vk_shader {
