@@ -36,8 +36,9 @@ sl_status sl_vk_emit_norm(sl_vk_program *p, const sl_vk_norm *n)
                        .eps = n->eps };
     sl_vk_dispatch d = {
         .key = { .kernel = sl_vk_variant(p, SL_VK_NORM),
-                 .spec_count = 3,
-                 .spec = { n->from_map, has_list(w), n->add.space != SL_VK_NOWHERE } },
+                 .spec_count = 4,
+                 .spec = { n->from_map, has_list(w), n->add.space != SL_VK_NOWHERE,
+                           n->channels % 4 == 0 } },
         .buffer = { n->x, n->weight, n->bias, n->add, list_range(p, w), n->y },
         .writes = 1u << 5,
         .push_bytes = sizeof(push),

@@ -9,6 +9,7 @@ layout(local_size_x = 256) in;
 layout(constant_id = 0) const uint FROM_MAP = 0;
 layout(constant_id = 1) const uint HAS_LIST = 0;
 layout(constant_id = 2) const uint HAS_ADD = 0; // [tokens, channels], behind the norm
+layout(constant_id = 3) const uint BY_FOUR = 0; // channels are a multiple of four
 
 layout(push_constant) uniform Push {
     uint rows, channels, tokens; // tokens: rows of a window, or of the added table
@@ -18,11 +19,16 @@ layout(push_constant) uniform Push {
 };
 
 layout(std430, binding = 0) readonly buffer X { NUMBER x[]; };
+layout(std430, binding = 0) readonly buffer X4 { NUMBERS x4[]; };
 layout(std430, binding = 1) readonly buffer Weight { float weight[]; };
+layout(std430, binding = 1) readonly buffer Weight4 { vec4 weight4[]; };
 layout(std430, binding = 2) readonly buffer Bias { float bias[]; };
+layout(std430, binding = 2) readonly buffer Bias4 { vec4 bias4[]; };
 layout(std430, binding = 3) readonly buffer Add { float add[]; };
+layout(std430, binding = 3) readonly buffer Add4 { vec4 add4[]; };
 layout(std430, binding = 4) readonly buffer List { int list[]; };
 layout(std430, binding = 5) buffer Y { NUMBER y[]; };
+layout(std430, binding = 5) buffer Y4 { NUMBERS y4[]; };
 
 shared float part[16][16];
 
@@ -52,23 +58,39 @@ void main()
         uint index = HAS_LIST != 0 ? uint(list[4 + at]) : at;
         from = window_pixel(index, row % tokens, window, shift, height, width);
     }
+    uint fours = BY_FOUR != 0 ? channels / 4 : 0; // or one by one
     float sum = 0.0;
-    if (real)
-        for (uint i = lane; i < channels; i += 16)
+    if (real) {
+        for (uint i = lane; i < fours; i += 16)
+            sum += dot(vec4(x4[from * fours + i]), vec4(1.0));
+        for (uint i = 4 * fours + lane; i < channels; i += 16)
             sum += float(x[from * channels + i]);
+    }
     float mean = sum_of_row(sum) / float(channels);
     sum = 0.0;
-    if (real)
-        for (uint i = lane; i < channels; i += 16) {
+    if (real) {
+        for (uint i = lane; i < fours; i += 16) {
+            vec4 d = vec4(x4[from * fours + i]) - mean;
+            sum += dot(d, d);
+        }
+        for (uint i = 4 * fours + lane; i < channels; i += 16) {
             float d = float(x[from * channels + i]) - mean;
             sum += d * d;
         }
+    }
     float scale = inversesqrt(sum_of_row(sum) / float(channels) + eps);
-    if (real)
-        for (uint i = lane; i < channels; i += 16) {
-            float v = (float(x[from * channels + i]) - mean) * scale * weight[i] + bias[i];
-            if (HAS_ADD != 0)
-                v += add[row % tokens * channels + i];
-            y[row * channels + i] = NUMBER(v);
-        }
+    if (!real)
+        return;
+    for (uint i = lane; i < fours; i += 16) {
+        vec4 v = (vec4(x4[from * fours + i]) - mean) * scale * weight4[i] + bias4[i];
+        if (HAS_ADD != 0)
+            v += add4[row % tokens * fours + i];
+        y4[row * fours + i] = NUMBERS(v);
+    }
+    for (uint i = 4 * fours + lane; i < channels; i += 16) {
+        float v = (float(x[from * channels + i]) - mean) * scale * weight[i] + bias[i];
+        if (HAS_ADD != 0)
+            v += add[row % tokens * channels + i];
+        y[row * channels + i] = NUMBER(v);
+    }
 }
