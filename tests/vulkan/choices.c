@@ -128,8 +128,8 @@ START_TEST(every_way_computes_the_same_in_f16)
         layer l;
         make_layer(&l, sizes[i][0], sizes[i][1], sizes[i][2]);
         uint32_t tried = try_ways(d, &l, SL_F16);
-        if (d->info.matrix.m)
-            ck_assert_uint_gt(tried, plain[i]);
+        if (d->info.matrix.m) // one of the others is left beside those on matrix units
+            ck_assert_uint_ge(tried, 2);
         else
             ck_assert_uint_eq(tried, plain[i]);
         free_layer(&l);

@@ -152,23 +152,19 @@ static uint32_t choose_tile(sl_vk_program *p, const sl_vk_gemm *g, uint64_t rows
     return sl_vk_choose(p, &want, usual_tile(want.ways, g, rows));
 }
 
-static bool by_four(const sl_vk_gemm *g)
+// Whether rows of a, or the channels of its patches, can be read so many numbers at a time.
+static bool a_is_by(const sl_vk_gemm *g, uint32_t many)
 {
     uint32_t from = g->from == SL_VK_FROM_PATCHES ? g->channels : g->lda;
-    return g->k % 4 == 0 && from % 4 == 0;
+    return g->k % many == 0 && from % many == 0;
 }
 
-static bool a_by_eight(const sl_vk_gemm *g)
-{
-    uint32_t from = g->from == SL_VK_FROM_PATCHES ? g->channels : g->lda;
-    return g->k % 8 == 0 && from % 8 == 0;
-}
-
-static bool c_by_eight(const sl_vk_gemm *g)
+// And c written, beside what is added to it.
+static bool c_is_by(const sl_vk_gemm *g, uint32_t many)
 {
     uint32_t columns = g->to == SL_VK_TO_UPCONV ? g->n / 4 : g->n;
-    return columns % 8 == 0 && g->ldc % 8 == 0 &&
-           (g->add == SL_VK_NO_RESIDUAL || g->ldr % 8 == 0);
+    bool has_residual = g->add != SL_VK_NO_RESIDUAL;
+    return columns % many == 0 && g->ldc % many == 0 && (!has_residual || g->ldr % many == 0);
 }
 
 static sl_vk_pipeline_key key_of(const sl_vk_program *p, const sl_vk_gemm *g, bool has_list,
@@ -176,16 +172,17 @@ static sl_vk_pipeline_key key_of(const sl_vk_program *p, const sl_vk_gemm *g, bo
 {
     const sl_vk_info *info = &p->device->info;
     uint32_t tm = tiles[tile].rows, tn = tiles[tile].columns;
+    bool by_matrix = tiles[tile].by_matrix;
     sl_vk_pipeline_key key = { .kernel = sl_vk_variant(p, SL_VK_GEMM),
-                               .spec_count = 9,
+                               .spec_count = 10,
                                .spec = { g->from, g->to, g->add, g->act,
                                          g->bias.space != SL_VK_NOWHERE, has_list, tm, tn,
-                                         by_four(g) } };
-    if (tiles[tile].by_matrix) {
+                                         a_is_by(g, 4), c_is_by(g, by_matrix ? 8 : 4) } };
+    if (by_matrix) {
         share s = share_of(info, tm, tn);
         const uint32_t more[] = { info->matrix.m, info->matrix.n, info->matrix.k,
                                   s.rows,         s.columns,      s.subgroups,
-                                  a_by_eight(g),  c_by_eight(g) };
+                                  a_is_by(g, 8) };
         key.kernel = sl_vk_variant(p, SL_VK_GEMM_MATRIX);
         memcpy(key.spec + key.spec_count, more, sizeof(more));
         key.spec_count += SL_ARRAY_LEN(more);

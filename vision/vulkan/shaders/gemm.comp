@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// c = act(a b + bias) + residual. A workgroup of 16 x 16 threads makes a tile of TM x TN; each
-// thread keeps its sums in registers, slices of 16 along k pass through shared memory, and the
-// next slice is on its way while one is being multiplied.
+// c = act(a b + bias) + residual. A workgroup makes a tile of TM x TN; each thread keeps its sums in
+// registers, of columns by four, slices of 16 along k pass through shared memory, and the next
+// slice is on its way while one is being multiplied.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
@@ -9,22 +9,43 @@
 
 layout(local_size_x = 256) in;
 
+layout(std430, binding = 4) readonly buffer Residual4 { NUMBERS residual4[]; };
+layout(std430, binding = 5) buffer C4 { NUMBERS c4[]; };
+
 const uint TK = 16;
-const uint RM = TM / 16, RN = TN / 16;
+const uint ACROSS = TN < 64 ? TN / 4 : 16, DOWN = 256 / ACROSS; // threads
+const uint RM = TM / DOWN, RN = TN / 4 / ACROSS;                // rows and fours of columns of each
 const uint A_LOADS = TM / 64, B_LOADS = (TN + 63) / 64; // of four numbers, by each thread
 
 shared float a_tile[TK][TM + 1];
 shared vec4 b_tile[TK][TN / 4];
 
+void store_four(uint row, uint column, vec4 sum)
+{
+    if (C_BY_MANY == 0) {
+        for (uint q = 0; q < 4; q++)
+            if (column + q < n)
+                store(row, column + q, sum[q]);
+        return;
+    }
+    if (column >= n)
+        return;
+    uvec2 at = places_of(row, column);
+    vec4 v = vec4(finished(sum.x, column), finished(sum.y, column + 1),
+                  finished(sum.z, column + 2), finished(sum.w, column + 3));
+    c4[at.y / 4] = NUMBERS(RESIDUAL != NONE ? v + vec4(residual4[at.x / 4]) : v);
+}
+
 void main()
 {
     uint row_count = rows_there();
     uint row0 = gl_WorkGroupID.x * TM, column0 = gl_WorkGroupID.y * TN;
-    uint t = gl_LocalInvocationIndex, tx = t % 16, ty = t / 16;
-    float sums[RM][RN];
+    uint t = gl_LocalInvocationIndex;
+    uint tx = t % ACROSS, ty = t / ACROSS;
+    vec4 sums[RM][RN];
     for (uint i = 0; i < RM; i++)
         for (uint j = 0; j < RN; j++)
-            sums[i][j] = 0.0;
+            sums[i][j] = vec4(0.0);
 
     vec4 a_next[A_LOADS], b_next[B_LOADS];
     for (uint k0 = 0; k0 < k + TK; k0 += TK) {
@@ -52,11 +73,11 @@ void main()
         }
         if (k0 > 0)
             for (uint kk = 0; kk < TK; kk++) {
-                float b_row[RN];
+                vec4 b_row[RN];
                 for (uint j = 0; j < RN; j++)
-                    b_row[j] = b_tile[kk][(tx + 16 * j) / 4][(tx + 16 * j) % 4];
+                    b_row[j] = b_tile[kk][tx + ACROSS * j];
                 for (uint i = 0; i < RM; i++) {
-                    float x = a_tile[kk][ty + 16 * i];
+                    float x = a_tile[kk][ty + DOWN * i];
                     for (uint j = 0; j < RN; j++)
                         sums[i][j] += x * b_row[j];
                 }
@@ -64,8 +85,8 @@ void main()
     }
     for (uint i = 0; i < RM; i++)
         for (uint j = 0; j < RN; j++) {
-            uint row = row0 + ty + 16 * i, column = column0 + tx + 16 * j;
-            if (row < row_count && column < n)
-                store(row, column, sums[i][j]);
+            uint row = row0 + ty + DOWN * i, column = column0 + 4 * (tx + ACROSS * j);
+            if (row < row_count)
+                store_four(row, column, sums[i][j]);
         }
 }

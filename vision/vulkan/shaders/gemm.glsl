@@ -14,7 +14,8 @@ layout(constant_id = 4) const uint HAS_BIAS = 0;
 layout(constant_id = 5) const uint HAS_LIST = 0;
 layout(constant_id = 6) const uint TM = 64;
 layout(constant_id = 7) const uint TN = 64;
-layout(constant_id = 8) const uint BY_FOUR = 0; // k, strides and channels are multiples of four
+layout(constant_id = 8) const uint BY_FOUR = 0; // k, strides and channels of a: multiples of four
+layout(constant_id = 9) const uint C_BY_MANY = 0; // n, strides of c and residual: of what is stored at once
 
 layout(push_constant) uniform Push {
     uint rows, n, k, n_padded; // b is [k rounded up to 16, n_padded], zeros behind
@@ -78,26 +79,32 @@ uint window_of(uint row, uint tokens)
     return HAS_LIST != 0 ? uint(list[4 + at]) : at;
 }
 
-void store(uint row, uint column, float sum)
+// Where a number of the residual and of the result lies.
+uvec2 places_of(uint row, uint column)
 {
-    uint tokens = window * window, pixel = 0;
-    float v = HAS_BIAS != 0 ? sum + bias[column] : sum;
-    v = activate(ACT, slope, v);
+    uint tokens = window * window, pixel = row;
     if (C_TO == WINDOWS || RESIDUAL == IN_MAP)
         pixel = window_pixel(window_of(row, tokens), row % tokens, window, shift, height, width);
-    if (RESIDUAL == SAME)
-        v += float(residual[row * ldr + column]);
-    else if (RESIDUAL == IN_MAP)
-        v += float(residual[pixel * ldr + column]);
-    if (C_TO == WINDOWS) {
-        c[pixel * ldc + column] = NUMBER(v);
-    } else if (C_TO == UPCONV) {
+    uvec2 at = uvec2((RESIDUAL == IN_MAP ? pixel : row) * ldr,
+                     (C_TO == WINDOWS ? pixel : row) * ldc) + column;
+    if (C_TO == UPCONV) {
         uint channels_out = n / 4, tap = column / channels_out;
         uint y = row / in_width * 2 + tap / 2, x = row % in_width * 2 + tap % 2;
-        c[(y * in_width * 2 + x) * ldc + column % channels_out] = NUMBER(v);
-    } else {
-        c[row * ldc + column] = NUMBER(v);
+        at.y = (y * in_width * 2 + x) * ldc + column % channels_out;
     }
+    return at;
+}
+
+float finished(float sum, uint column)
+{
+    return activate(ACT, slope, HAS_BIAS != 0 ? sum + bias[column] : sum);
+}
+
+void store(uint row, uint column, float sum)
+{
+    uvec2 at = places_of(row, column);
+    float v = finished(sum, column);
+    c[at.y] = NUMBER(RESIDUAL != NONE ? v + float(residual[at.x]) : v);
 }
 
 // How many rows there are: those of the windows on the list, or all.

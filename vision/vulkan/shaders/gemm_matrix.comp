@@ -21,14 +21,13 @@
 
 layout(local_size_x = 256) in;
 
-layout(constant_id = 9) const uint MM = 16;   // a matrix of sums is MM x MN, of MK products each
-layout(constant_id = 10) const uint MN = 16;
-layout(constant_id = 11) const uint MK = 16;
-layout(constant_id = 12) const uint SUB_ROWS = 1;
-layout(constant_id = 13) const uint SUB_COLUMNS = 1;
-layout(constant_id = 14) const uint SUBGROUPS = 8; // of this workgroup
-layout(constant_id = 15) const uint A_BY_EIGHT = 0; // k, strides and channels are multiples of eight
-layout(constant_id = 16) const uint C_BY_EIGHT = 0; // so are n and the strides of c and residual
+layout(constant_id = 10) const uint MM = 16;   // a matrix of sums is MM x MN, of MK products each
+layout(constant_id = 11) const uint MN = 16;
+layout(constant_id = 12) const uint MK = 16;
+layout(constant_id = 13) const uint SUB_ROWS = 1;
+layout(constant_id = 14) const uint SUB_COLUMNS = 1;
+layout(constant_id = 15) const uint SUBGROUPS = 8; // of this workgroup
+layout(constant_id = 16) const uint A_BY_EIGHT = 0; // k, strides and channels are multiples of eight
 
 layout(std430, binding = 1) readonly buffer A8 { uvec4 a8[]; };
 layout(std430, binding = 2) readonly buffer B8 { uvec4 b8[]; };
@@ -88,28 +87,18 @@ uvec4 load_eight(uint row, uint k_at, uint row_count)
 void store_eight(uint row, uint column, uint from)
 {
     float v[8];
-    uint tokens = window * window, pixel = 0;
-    for (uint q = 0; q < 8; q++) {
-        float sum = laid[from + q];
-        v[q] = activate(ACT, slope, HAS_BIAS != 0 ? sum + bias[column + q] : sum);
-    }
-    if (C_TO == WINDOWS || RESIDUAL == IN_MAP)
-        pixel = window_pixel(window_of(row, tokens), row % tokens, window, shift, height, width);
+    uvec2 at = places_of(row, column);
+    for (uint q = 0; q < 8; q++)
+        v[q] = finished(laid[from + q], column + q);
     if (RESIDUAL != NONE) {
-        uvec4 other = residual8[((RESIDUAL == SAME ? row : pixel) * ldr + column) / 8];
+        uvec4 other = residual8[at.x / 8];
         for (uint q = 0; q < 4; q++) {
             vec2 two = vec2(unpackFloat2x16(other[q]));
             v[2 * q] += two.x;
             v[2 * q + 1] += two.y;
         }
     }
-    uint at = (C_TO == WINDOWS ? pixel : row) * ldc + column;
-    if (C_TO == UPCONV) {
-        uint channels_out = n / 4, tap = column / channels_out;
-        uint y = row / in_width * 2 + tap / 2, x = row % in_width * 2 + tap % 2;
-        at = (y * in_width * 2 + x) * ldc + column % channels_out;
-    }
-    c8[at / 8] = packed(vec4(v[0], v[1], v[2], v[3]), vec4(v[4], v[5], v[6], v[7]));
+    c8[at.y / 8] = packed(vec4(v[0], v[1], v[2], v[3]), vec4(v[4], v[5], v[6], v[7]));
 }
 
 // Matrix i of this subgroup's sums, whose place in the tile is (row, column), lies at `own`.
@@ -119,7 +108,7 @@ void finish(uint own, uint row, uint column, uint row_count)
         uint own_row = row + at / (MN / 8), first = column + at % (MN / 8) * 8, from = own + at * 8;
         if (own_row >= row_count)
             continue;
-        if (C_BY_EIGHT != 0) {
+        if (C_BY_MANY != 0) {
             if (first < n)
                 store_eight(own_row, first, from);
         } else {
