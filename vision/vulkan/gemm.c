@@ -180,9 +180,8 @@ static sl_vk_pipeline_key key_of(const sl_vk_program *p, const sl_vk_gemm *g, bo
                                          a_is_by(g, 4), c_is_by(g, by_matrix ? 8 : 4) } };
     if (by_matrix) {
         share s = share_of(info, tm, tn);
-        const uint32_t more[] = { info->matrix.m, info->matrix.n, info->matrix.k,
-                                  s.rows,         s.columns,      s.subgroups,
-                                  a_is_by(g, 8) };
+        const uint32_t more[] = { info->matrix.m, info->matrix.n, info->matrix.k, s.rows,
+                                  s.columns,      s.subgroups,    a_is_by(g, 8) };
         key.kernel = sl_vk_variant(p, SL_VK_GEMM_MATRIX);
         memcpy(key.spec + key.spec_count, more, sizeof(more));
         key.spec_count += SL_ARRAY_LEN(more);
