@@ -129,9 +129,14 @@ static VKAPI_ATTR void VKAPI_CALL spy_properties(VkPhysicalDevice p,
 static VKAPI_ATTR void VKAPI_CALL spy_features(VkPhysicalDevice p, VkPhysicalDeviceFeatures2 *out)
 {
     real_features(p, out);
-    for (VkBaseOutStructure *at = out->pNext; at && spy.no_f16; at = at->pNext)
-        if (at->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES)
-            ((VkPhysicalDeviceVulkan12Features *)(void *)at)->shaderFloat16 = VK_FALSE;
+    for (VkBaseOutStructure *at = out->pNext; at; at = at->pNext) {
+        VkPhysicalDeviceVulkan12Features *f12 = (void *)at;
+        if (at->sType != VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES)
+            continue;
+        f12->shaderFloat16 = f12->shaderFloat16 && !spy.no_f16;
+        f12->vulkanMemoryModelDeviceScope =
+            f12->vulkanMemoryModelDeviceScope && !spy.no_device_scope;
+    }
 }
 
 // ---- looking functions up
