@@ -141,10 +141,15 @@ static VKAPI_ATTR void VKAPI_CALL spy_features(VkPhysicalDevice p, VkPhysicalDev
 
 // ---- looking functions up
 
+static bool is_missing(const char *name)
+{
+    return spy.missing && strncmp(name, spy.missing, strlen(spy.missing)) == 0;
+}
+
 static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice device, const char *name)
 {
     PFN_vkVoidFunction real = real_device_proc(device, name);
-    if (spy.missing && strcmp(name, spy.missing) == 0)
+    if (is_missing(name))
         return NULL;
 #define FIND(wrapped, parameters, arguments)                                                       \
     if (strcmp(name, #wrapped) == 0) {                                                             \
@@ -162,7 +167,7 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice device, con
 static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL instance_proc(VkInstance instance, const char *name)
 {
     PFN_vkVoidFunction real = real_instance_proc(instance, name);
-    if (spy.missing && strcmp(name, spy.missing) == 0)
+    if (is_missing(name))
         return NULL;
     FIND(vkCreateDevice, , )
     if (strcmp(name, "vkGetDeviceProcAddr") == 0) {

@@ -10,7 +10,7 @@
 
 typedef struct spy_state {
     const char *library; // what is opened instead of the loader; "": nothing is found
-    const char *missing; // a function that is not there
+    const char *missing; // functions that are not there: how their names begin
     void (*change)(VkPhysicalDeviceProperties2 *properties); // what a device says of itself
     bool no_f16, no_device_scope; // no device has it; nor the memory model's device scope
     VkResult failure;             // what failing calls return
