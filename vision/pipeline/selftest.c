@@ -149,7 +149,11 @@ sl_status sl_selftest_verdict(sl_ctx *ctx, const sl_vk_info *info, char why[SL_V
 {
     if (sl_vk_verdict_load(ctx, info, why))
         return SL_OK;
+    double start = sl_trace_start(ctx);
+    sl_trace *trace = sl_trace_pause(ctx);
     sl_status st = sl_selftest_run(ctx, info, why);
+    sl_trace_resume(ctx, trace);
+    sl_trace_end(ctx, "self-test", start);
     if (st == SL_OK)
         sl_vk_verdict_store(ctx, info, why);
     return st;
