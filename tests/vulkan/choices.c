@@ -225,6 +225,22 @@ START_TEST(trials_are_no_runs)
 }
 END_TEST
 
+START_TEST(usual_ways_need_no_trial)
+{
+    sl_vk_device *d;
+    layer l;
+    make_layer(&l, 64, 16, 128);
+    ck_ok(sl_vk_open(ctx, "vulkan", &d));
+    d->choices.is_forced = true;
+    sl_vk_take_usual_ways(d);
+    ck_assert(!sl_vk_may_measure(d));
+    use_layer(d, &l);
+    ck_assert_uint_eq(d->choices.count, 0);
+    sl_vk_close(d);
+    free_layer(&l);
+}
+END_TEST
+
 // ---- the file
 
 static sl_vk_device *device;
@@ -315,6 +331,7 @@ int main(void)
     tcase_add_test(tests, results_that_differ_are_told);
     tcase_add_test(tests, measured_once_and_kept);
     tcase_add_test(tests, trials_are_no_runs);
+    tcase_add_test(tests, usual_ways_need_no_trial);
     tcase_add_test(tests, choices_come_back);
     tcase_add_test(tests, damaged_choices_are_not_believed);
     return run_vulkan("vulkan-choices", tests);
