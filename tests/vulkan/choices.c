@@ -155,8 +155,11 @@ START_TEST(measured_once_and_kept)
     layer l;
     make_layer(&l, 64, 16, 128);
     ck_ok(sl_vk_open(ctx, "vulkan", &d));
+    sl_vk_want want = want_of(d, &l, SL_F32);
     use_layer(d, &l);
-    ck_assert_uint_eq(d->choices.count, d->info.type == SL_VK_SOFTWARE ? 0 : 1);
+    for (int i = 0; i < 20 && d->choices.count == 0 && sl_vk_may_measure(d); i++)
+        use_layer(d, &l); // a card's time was over; what it has compiled it keeps
+    ck_assert_uint_eq(d->choices.count, sl_vk_may_measure(d) ? 1 : 0);
     d->choices.is_forced = true;
     if (!sl_vk_may_measure(d)) { // without timestamps there is nothing to test
         sl_vk_close(d);
@@ -165,7 +168,7 @@ START_TEST(measured_once_and_kept)
     }
     size_t entries, entries_now;
     uint32_t blocks, blocks_now;
-    sl_vk_want want = want_of(d, &l, SL_F32);
+    d->choices.count = 0; // a card measures it again
     sl_vk_weights_count(d, &entries, &blocks);
     use_layer(d, &l);
     sl_vk_weights_count(d, &entries_now, &blocks_now);
