@@ -141,6 +141,18 @@ START_TEST(full_devices_are_tested_another_time)
 }
 END_TEST
 
+// A trace tells that the device took its test, not what it computed there.
+START_TEST(tests_are_one_span)
+{
+    ck_ok(sl_trace_begin(ctx, in_dir("trace.json"), false));
+    for (int turn = 0; turn < 2; turn++) { // the second one need not be tested
+        ck_assert_str_eq(verdict(), "");
+        ck_assert_uint_eq(ctx->trace->count, 1);
+        ck_assert_str_eq(ctx->trace->spans[0].name, "self-test");
+    }
+}
+END_TEST
+
 // ---- what is remembered
 
 static void has_other_driver(VkPhysicalDeviceProperties2 *p)
@@ -337,6 +349,7 @@ int main(void)
     tcase_add_test(tests, wrong_results_are_found);
     tcase_add_test(tests, failing_calls_are_told);
     tcase_add_test(tests, full_devices_are_tested_another_time);
+    tcase_add_test(tests, tests_are_one_span);
     tcase_add_test(tests, verdicts_are_remembered);
     tcase_add_test(tests, damaged_files_are_tested_again);
     tcase_add_test(tests, nowhere_to_remember);

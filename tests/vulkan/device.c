@@ -192,6 +192,18 @@ START_TEST(f16_is_refused_where_there_is_none)
 }
 END_TEST
 
+// The atomics of other kernels want it as soon as the memory model of matrix units is enabled.
+// Where the driver has no such units there is nothing to refuse.
+START_TEST(matrix_units_want_device_scope)
+{
+    spy.no_device_scope = true;
+    list();
+    ck_assert_uint_eq(first.matrix.m, 0);
+    ck_assert_str_eq(first.refusal, "");
+    open_and_close("vulkan:0");
+}
+END_TEST
+
 static void has_strange_name(VkPhysicalDeviceProperties2 *p)
 {
     snprintf(p->properties.deviceName, sizeof(p->properties.deviceName), "A\n\x1b[31m\xff%%s");
@@ -289,6 +301,7 @@ int main(void)
     tcase_add_test(tests, unknown_names_are_refused);
     tcase_add_test(tests, weak_devices_are_refused);
     tcase_add_test(tests, f16_is_refused_where_there_is_none);
+    tcase_add_test(tests, matrix_units_want_device_scope);
     tcase_add_test(tests, no_other_kernel_knows_subgroups);
     tcase_add_test(tests, names_become_printable);
     tcase_add_test(tests, no_driver);

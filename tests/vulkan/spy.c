@@ -129,17 +129,27 @@ static VKAPI_ATTR void VKAPI_CALL spy_properties(VkPhysicalDevice p,
 static VKAPI_ATTR void VKAPI_CALL spy_features(VkPhysicalDevice p, VkPhysicalDeviceFeatures2 *out)
 {
     real_features(p, out);
-    for (VkBaseOutStructure *at = out->pNext; at && spy.no_f16; at = at->pNext)
-        if (at->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES)
-            ((VkPhysicalDeviceVulkan12Features *)(void *)at)->shaderFloat16 = VK_FALSE;
+    for (VkBaseOutStructure *at = out->pNext; at; at = at->pNext) {
+        VkPhysicalDeviceVulkan12Features *f12 = (void *)at;
+        if (at->sType != VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES)
+            continue;
+        f12->shaderFloat16 = f12->shaderFloat16 && !spy.no_f16;
+        f12->vulkanMemoryModelDeviceScope =
+            f12->vulkanMemoryModelDeviceScope && !spy.no_device_scope;
+    }
 }
 
 // ---- looking functions up
 
+static bool is_missing(const char *name)
+{
+    return spy.missing && strncmp(name, spy.missing, strlen(spy.missing)) == 0;
+}
+
 static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice device, const char *name)
 {
     PFN_vkVoidFunction real = real_device_proc(device, name);
-    if (spy.missing && strcmp(name, spy.missing) == 0)
+    if (is_missing(name))
         return NULL;
 #define FIND(wrapped, parameters, arguments)                                                       \
     if (strcmp(name, #wrapped) == 0) {                                                             \
@@ -157,7 +167,7 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice device, con
 static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL instance_proc(VkInstance instance, const char *name)
 {
     PFN_vkVoidFunction real = real_instance_proc(instance, name);
-    if (spy.missing && strcmp(name, spy.missing) == 0)
+    if (is_missing(name))
         return NULL;
     FIND(vkCreateDevice, , )
     if (strcmp(name, "vkGetDeviceProcAddr") == 0) {

@@ -10,14 +10,14 @@
 
 typedef struct spy_state {
     const char *library; // what is opened instead of the loader; "": nothing is found
-    const char *missing; // a function that is not there
+    const char *missing; // functions that are not there: how their names begin
     void (*change)(VkPhysicalDeviceProperties2 *properties); // what a device says of itself
-    bool no_f16;                                             // no device has it
-    VkResult failure;                                        // what failing calls return
-    const char *fails;     // the one function that fails; NULL: any that spy.c knows
-    atomic_long countdown; // calls until one fails; negative: none does
-    VkDeviceSize most;     // bytes of one allocation, more fail; 0: as the driver has it
-    bool idle;             // dispatches are not recorded: results are what memory holds
+    bool no_f16, no_device_scope; // no device has it; nor the memory model's device scope
+    VkResult failure;             // what failing calls return
+    const char *fails;            // the one function that fails; NULL: any that spy.c knows
+    atomic_long countdown;        // calls until one fails; negative: none does
+    VkDeviceSize most;            // bytes of one allocation, more fail; 0: as the driver has it
+    bool idle;                    // dispatches are not recorded: results are what memory holds
 } spy_state;
 
 extern spy_state spy; // of this process: zeroed, with a countdown of -1, by spy_reset

@@ -187,5 +187,8 @@ void sl_trace_add(sl_ctx *ctx, const sl_span *span);
 // A span of the host, from what sl_trace_start gave until now.
 double sl_trace_start(const sl_ctx *ctx);
 void sl_trace_end(sl_ctx *ctx, const char *name, double start);
+// Between the two no span is kept: of work that nobody asked for, of which one around it tells.
+sl_trace *sl_trace_pause(sl_ctx *ctx); // NULL without a trace
+void sl_trace_resume(sl_ctx *ctx, sl_trace *paused);
 
 #endif

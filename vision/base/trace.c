@@ -82,3 +82,15 @@ void sl_trace_end(sl_ctx *ctx, const char *name, double start)
     sl_trace_reserve(ctx, 1);
     sl_trace_add(ctx, &span);
 }
+
+sl_trace *sl_trace_pause(sl_ctx *ctx)
+{
+    sl_trace *paused = ctx->trace;
+    ctx->trace = NULL;
+    return paused;
+}
+
+void sl_trace_resume(sl_ctx *ctx, sl_trace *paused)
+{
+    ctx->trace = paused;
+}

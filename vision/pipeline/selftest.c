@@ -129,8 +129,10 @@ sl_status sl_selftest_run(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WH
         st = compute_on_cpu(&t);
     if (st == SL_OK)
         st = sl_vk_open(ctx, name, &device);
-    if (st == SL_OK)
+    if (st == SL_OK) { // a trial holds the other ways to these
+        sl_vk_take_usual_ways(device);
         st = test_precision(&t, device, SL_F32);
+    }
     if (st == SL_OK && info->f16 && !*why)
         st = test_precision(&t, device, SL_F16);
     if (st == SL_OK)
@@ -149,7 +151,11 @@ sl_status sl_selftest_verdict(sl_ctx *ctx, const sl_vk_info *info, char why[SL_V
 {
     if (sl_vk_verdict_load(ctx, info, why))
         return SL_OK;
+    double start = sl_trace_start(ctx);
+    sl_trace *trace = sl_trace_pause(ctx);
     sl_status st = sl_selftest_run(ctx, info, why);
+    sl_trace_resume(ctx, trace);
+    sl_trace_end(ctx, "self-test", start);
     if (st == SL_OK)
         sl_vk_verdict_store(ctx, info, why);
     return st;

@@ -24,7 +24,13 @@ uint32_t sl_vk_size_class(uint64_t size)
 
 bool sl_vk_may_measure(const sl_vk_device *d)
 {
-    return d->timestamp_ns > 0 && (d->info.type != SL_VK_SOFTWARE || d->choices.is_forced);
+    return d->timestamp_ns > 0 && !d->choices.is_off &&
+           (d->info.type != SL_VK_SOFTWARE || d->choices.is_forced);
+}
+
+void sl_vk_take_usual_ways(sl_vk_device *d)
+{
+    d->choices.is_off = true;
 }
 
 // A draft that cannot note a want goes without.

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
 // vulkan/clock.c: the device's ticks on the host's clock, by a driver's calibration where it has
-// one. That extension is asked for under both of its names; types and values are the same.
+// one. That extension is asked for under both of its names; types and values are the same. Of
+// a driver that has both the older one is taken: validation layers from before 2024 warn of the
+// other.
 #include "vulkan/vk.h"
 
 static const struct {
     const char *extension, *domains, *timestamps;
 } names[] = {
-    { "VK_KHR_calibrated_timestamps", "vkGetPhysicalDeviceCalibrateableTimeDomainsKHR",
-      "vkGetCalibratedTimestampsKHR" },
     { "VK_EXT_calibrated_timestamps", "vkGetPhysicalDeviceCalibrateableTimeDomainsEXT",
       "vkGetCalibratedTimestampsEXT" },
+    { "VK_KHR_calibrated_timestamps", "vkGetPhysicalDeviceCalibrateableTimeDomainsKHR",
+      "vkGetCalibratedTimestampsKHR" },
 };
 
 #define MAX_DOMAINS 16

@@ -22,7 +22,8 @@ typedef PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesNV list_function;
 
 #define MAX_SHAPES 128
 
-// The features that the kernel needs besides f16.
+// The features that the kernel needs besides f16. Once the memory model is enabled, atomics, which
+// other kernels use across workgroups, need its device scope.
 static bool has_features(const sl_vk_loader *l, VkPhysicalDevice physical)
 {
     sl_vk_matrix_features own = { .sType = FEATURES_TYPE };
@@ -35,8 +36,8 @@ static bool has_features(const sl_vk_loader *l, VkPhysicalDevice physical)
     VkPhysicalDeviceFeatures2 features = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
                                            .pNext = &f12 };
     l->vkGetPhysicalDeviceFeatures2(physical, &features);
-    return own.cooperativeMatrix && f12.vulkanMemoryModel && f13.subgroupSizeControl &&
-           f13.computeFullSubgroups;
+    return own.cooperativeMatrix && f12.vulkanMemoryModel && f12.vulkanMemoryModelDeviceScope &&
+           f13.subgroupSizeControl && f13.computeFullSubgroups;
 }
 
 // Whether compute pipelines may ask for the size that the device names first.
@@ -119,5 +120,6 @@ const char *sl_vk_matrix_enable(const sl_vk_info *info, sl_vk_matrix_chain *chai
     };
     f12->pNext = &chain->f13;
     f12->vulkanMemoryModel = VK_TRUE;
+    f12->vulkanMemoryModelDeviceScope = VK_TRUE;
     return EXTENSION;
 }

@@ -86,6 +86,11 @@ const sl_vk_info *sl_vk_device_info(const sl_vk_device *device)
     return &none;
 }
 
+void sl_vk_take_usual_ways(sl_vk_device *device)
+{
+    (void)device;
+}
+
 size_t sl_vk_live_objects(void)
 {
     return 0;

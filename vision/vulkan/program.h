@@ -196,7 +196,8 @@ struct sl_vk_want {
     uint32_t windows;
 };
 
-// A device that may be timed: not one in software, and one with timestamps.
+// A device that may be timed: not one in software, one with timestamps, and none that takes the
+// usual ways.
 bool sl_vk_may_measure(const sl_vk_device *d);
 // What was found to be fastest among the ways; `fallback` where nothing is known, which a draft
 // then notes.

@@ -253,10 +253,15 @@ void sl_vk_measure(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype pre
     sl_status st = sl_vk_program_draft(ctx, d, g, precision, &draft);
     if (st != SL_OK) // which the real program will tell
         return;
+    double start = sl_trace_start(ctx);
+    sl_trace *trace = sl_trace_pause(ctx);
     for (size_t i = 0; i < draft.want_count && st == SL_OK && sl_seconds() < deadline; i++) {
         trial t = { .ctx = ctx, .device = d, .want = &draft.wants[i], .precision = precision };
         st = answer_want(&t);
     }
+    sl_trace_resume(ctx, trace);
+    if (draft.want_count > 0)
+        sl_trace_end(ctx, "measure", start);
     sl_vk_program_free(&draft);
     if (d->choices.is_changed)
         sl_vk_choices_store(ctx, &d->info, d->choices.choices, d->choices.count);

@@ -263,6 +263,7 @@ typedef struct sl_vk_choices {
     bool is_changed;           // since it was stored
     bool is_loaded;            // what is kept of earlier starts is among them
     bool is_forced;            // for tests: devices in software measure as well
+    bool is_off;               // by sl_vk_take_usual_ways
     const sl_vk_choice *trial; // while a way is timed: the answer, whatever is known
 } sl_vk_choices;
 

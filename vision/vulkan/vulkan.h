@@ -97,6 +97,10 @@ sl_status sl_vk_open(sl_ctx *ctx, const char *name, sl_vk_device **out);
 void sl_vk_close(sl_vk_device *device); // after its plans; takes NULL
 const sl_vk_info *sl_vk_device_info(const sl_vk_device *device);
 
+// Of a device that has compiled nothing yet: it computes in the usual ways, without measuring which
+// are the fastest.
+void sl_vk_take_usual_ways(sl_vk_device *device);
+
 // Objects of the driver that are alive in this process: 0 when all is closed.
 size_t sl_vk_live_objects(void);
 
