@@ -62,7 +62,7 @@ static const struct {
 } tiles[] = {
     { 64, 16, false },  { 64, 32, false },  { 128, 32, false },  { 64, 64, false },
     { 128, 64, false }, { 64, 128, false }, { 128, 128, false }, { 64, 64, true },
-    { 128, 64, true },  { 64, 128, true },  { 128, 128, true },
+    { 128, 64, true },  { 64, 128, true },  { 128, 128, true },  { 256, 128, true },
 };
 
 // How the subgroups of a workgroup share a tile: each makes rows x columns matrices of sums.

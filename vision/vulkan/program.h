@@ -190,7 +190,8 @@ sl_status sl_vk_matrix(sl_vk_program *p, const sl_node *node, size_t weight, sl_
 // What a draft wants to know, and what a trial needs to find out.
 struct sl_vk_want {
     sl_vk_choice question;
-    uint32_t ways; // bit i: answer i is possible
+    uint32_t ways;  // bit i: answer i is possible
+    uint32_t usual; // that of them which is taken unmeasured
     sl_vk_gemm gemm;
     const sl_node *node;
     uint32_t windows;
