@@ -63,26 +63,26 @@ def spread(torch, scores, share):
     return (steps > torch.div(i * kept, n, rounding_mode="floor")).view(scores.shape[:2])
 
 
-def torch_network(model_path, precision, share, width, height, repeats, where):
-    """Prints the median seconds. share 0: every window and no predictors."""
+def torch_network(model_path, precision, shares, width, height, repeats, where):
+    """shares: "0,0.3"; 0: every window and no predictors. Prints the median seconds of each."""
     lmd_vit, torch, dtype = start_torch(precision, where)
     model = lmd_vit.load_model(model_path).to(where).to(dtype)
     model.config["fade"] = None     # PyTorch is spared it; where it fades, softlens is not
     x = torch.rand(int(height), int(width), 3).to(where).to(dtype)
-    model.decide = lambda scores, threshold: spread(torch, scores, float(share))
 
     def run_layer(name, x):
         for block in getattr(model, name).blocks:
             x = block(model, x, None)
         return x
 
-    def run():
-        if float(share) > 0:
-            return model.infer(x)
+    def dense():
         return model.gated(x[None], model.features(x[None], run_layer), {})
 
-    with torch.inference_mode():
-        print(median_seconds(torch, where, int(repeats), run))
+    for share in map(float, shares.split(",")):
+        model.decide = lambda scores, threshold, share=share: spread(torch, scores, share)
+        run = (lambda: model.infer(x)) if share > 0 else dense
+        with torch.inference_mode():
+            print(median_seconds(torch, where, int(repeats), run))
 
 
 def torch_products(precision, shapes, where):
@@ -148,17 +148,13 @@ def check(root, device):
                  "is built for this card")
 
 
-def parity(root, device, model=None, side=256):
+def parity(root, device, model, side=256):
     """Ends with a sentence where a picture from the card is not what the CPU backend makes of it."""
     import numpy as np
     program = os.path.join(root, "build", "softlens")
     with tempfile.TemporaryDirectory() as scratch:
         x = os.path.join(scratch, "x.npy")
         np.save(x, np.random.default_rng(1).random((int(side), int(side), 3), dtype=np.float32))
-        if model is None:
-            model = os.path.join(scratch, "official.safetensors")
-            peers.measured([sys.executable, os.path.abspath(peers.__file__), "torch", "write",
-                            model])
 
         def output(name, *options):
             out = os.path.join(scratch, name)
@@ -176,70 +172,73 @@ def parity(root, device, model=None, side=256):
 
 
 class Bench(peers.Bench):
-    def __init__(self, root, scratch, device):
-        super().__init__(root, scratch)
-        self.root, self.device = root, device
+    """The table in the file grows by each row: a machine may be lent for a short time."""
+
+    def __init__(self, root, device, model, output, suites):
+        super().__init__(root, None)
+        self.device, self.model, self.output = device, model, output
+        self.gemm = os.path.join(root, "build", "tools", "bench", "gemm-gpu")
+        last = self.bench(model, "--size", "128x128", "--repeats", "1")
+        peak = last["peak"]
+        import torch
+        self.head = [
+            f"{last['device']}, measured peak {peak['gflops']:.0f} GFLOP/s in f32 and "
+            f"{peak['gbytes_per_second']:.0f} GB/s; PyTorch {torch.__version__}, eager, on "
+            f"{torch.cuda.get_device_name()}. Times of softlens include the picture's way to the "
+            f"card and back. Vulkan suites on the card: {suites}.", ""]
+
+    def row(self, *cells):
+        super().row(*cells)
+        peers.write_table(self.output, BEGIN, self.head + peers.HEADER + self.rows)
 
     def torch(self, *args):
         command = [sys.executable, os.path.abspath(__file__), "torch", *args]
-        return peers.measured(command)[2]
+        return peers.measured(command)[2].split()
 
-    def network(self):
-        model = self.path("official.safetensors")
-        peers.measured([sys.executable, os.path.abspath(peers.__file__), "torch", "write", model])
+    def network(self, precision):
         size = "x".join(map(str, SIZE))
-        for precision in PRECISIONS:
-            dense = None
-            for share, what, options in [(0, "every window, no predictors", ["--dense"]),
-                                         (SHARE, f"{SHARE:.0%} of the windows, predictors at work",
-                                          ["--keep-share", str(SHARE)])]:
-                options = ["--precision", precision, "--size", size, *options]
-                for _ in range(WARM_STARTS):
-                    self.bench(model, "--repeats", "1", *options)
-                here = self.bench(model, "--repeats", str(REPEATS), *options)
-                there = float(self.torch("network", model, precision, str(share),
-                                         *map(str, SIZE), str(REPEATS), "cuda"))
-                seconds = here["median_seconds"]
-                # Operations follow each other without a gap: what is left is copies and idle time.
-                outside = 1 - sum(family["share"] for family in here["families"])
-                than_dense = f", {dense / seconds:.2f}x faster than all of them" if dense else ""
-                dense = dense or seconds
-                self.row(f"published configuration, {size}, {precision}, {what}",
-                         f"{seconds * 1e3:.1f} ms{than_dense}, {here.get('gflops', 0):.0f} GFLOP/s, "
-                         f"{here.get('share_of_peak', 0):.0%} of the peak; {outside:.1%} of the run "
-                         "outside of operations",
-                         f"{there * 1e3:.1f} ms", f"{there / seconds:.2f}x",
-                         " ".join(["softlens bench OFFICIAL", *options]))
-        return here
+        theirs = self.torch("network", self.model, precision, f"0,{SHARE}", *map(str, SIZE),
+                            str(REPEATS), "cuda")
+        dense = None
+        for there, what, options in [
+                (theirs[0], "every window, no predictors", ["--dense"]),
+                (theirs[1], f"{SHARE:.0%} of the windows, predictors at work",
+                 ["--keep-share", str(SHARE)])]:
+            options = ["--precision", precision, "--size", size, *options]
+            for _ in range(WARM_STARTS):
+                self.bench(self.model, "--repeats", "1", *options)
+            here = self.bench(self.model, "--repeats", str(REPEATS), *options)
+            seconds, there = here["median_seconds"], float(there)
+            # Operations follow each other without a gap: what is left is copies and idle time.
+            outside = 1 - sum(family["share"] for family in here["families"])
+            than_dense = f", {dense / seconds:.2f}x faster than all of them" if dense else ""
+            dense = dense or seconds
+            self.row(f"published configuration, {size}, {precision}, {what}",
+                     f"{seconds * 1e3:.1f} ms{than_dense}, {here.get('gflops', 0):.0f} GFLOP/s, "
+                     f"{here.get('share_of_peak', 0):.0%} of the peak; {outside:.1%} of the run "
+                     "outside of operations",
+                     f"{there * 1e3:.1f} ms", f"{there / seconds:.2f}x",
+                     " ".join(["softlens bench OFFICIAL", *options]))
 
-    def products(self):
-        program = os.path.join(self.root, "build", "tools", "bench", "gemm-gpu")
-        for precision in PRECISIONS:
-            command = [program, self.device, precision, str(NUMBERS)]
-            peers.measured(command)     # which finds out what serves best
-            lines = peers.measured(command)[2].split("\n")
-            mine = [line.split() for line in lines if line]
-            shapes = ",".join("x".join(line[:3]) for line in mine)
-            theirs = self.torch("products", precision, shapes, "cuda").split()
-            for (rows, k, n, rate), other in zip(mine, theirs):
-                self.row(f"{rows}x{k} times {k}x{n}, {precision}", f"{float(rate):.0f} GFLOP/s",
-                         f"{float(other):.0f} GFLOP/s", f"{float(rate) / float(other):.2f}x",
-                         f"gemm-gpu {self.device} {precision} {NUMBERS}")
+    def products(self, precision):
+        command = [self.gemm, self.device, precision, str(NUMBERS)]
+        peers.measured(command)     # which finds out what serves best
+        lines = peers.measured(command)[2].split("\n")
+        mine = [line.split() for line in lines if line]
+        shapes = ",".join("x".join(line[:3]) for line in mine)
+        theirs = self.torch("products", precision, shapes, "cuda")
+        for (rows, k, n, rate), other in zip(mine, theirs):
+            self.row(f"{rows}x{k} times {k}x{n}, {precision}", f"{float(rate):.0f} GFLOP/s",
+                     f"{float(other):.0f} GFLOP/s", f"{float(rate) / float(other):.2f}x",
+                     f"gemm-gpu {self.device} {precision} {NUMBERS}")
 
 
-def write_all(root, device, output, suites):
+def write_all(root, device, model, output, suites):
     use_same_card(find_card(root, device))
-    import torch
-    with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(root, scratch, device)
-        last = bench.network()
-        bench.products()
-    peak = last["peak"]
-    head = [f"{last['device']}, measured peak {peak['gflops']:.0f} GFLOP/s in f32 and "
-            f"{peak['gbytes_per_second']:.0f} GB/s; PyTorch {torch.__version__}, eager, on "
-            f"{torch.cuda.get_device_name()}. Times of softlens include the picture's way to the card "
-            f"and back. Vulkan suites on the card: {suites}.", ""]
-    peers.write_table(output, BEGIN, head + peers.HEADER + bench.rows)
+    bench = Bench(root, device, model, output, suites)
+    for precision in reversed(PRECISIONS):      # f16 is what a card is for
+        bench.network(precision)
+        bench.products(precision)
     print(f"written to {output}")
 
 

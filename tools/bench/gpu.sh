@@ -6,7 +6,7 @@
 #     tools/bench/gpu.sh [FILE.md]      the table goes between the marks of peers.py in FILE.md,
 #                                       which is made when missing (default: build/gpu.md)
 # DEVICE names the card (softlens devices; default: the best), PYTHON an interpreter with PyTorch,
-# TESTS=0 leaves the suites out. A suite that fails is told at the end: the times come first.
+# TESTS=0 leaves the suites out, which take minutes; one that fails is told once the times are there.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -21,9 +21,13 @@ if ! "$root/tools/build.sh" --test; then
 fi
 ninja -C "$root/build" tools/bench/gemm-gpu >/dev/null
 
-# All three say in a sentence what is missing or wrong.
+# All of these say in a sentence what is missing or wrong.
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+official=$scratch/official.safetensors
 "$python" "$root/tools/bench/gpu.py" check "$root" "$device"
-"$python" "$root/tools/bench/gpu.py" parity "$root" "$device"
+"$python" "$root/tools/bench/peers.py" torch write "$official"
+"$python" "$root/tools/bench/gpu.py" parity "$root" "$device" "$official"
 suites="not run"
 failed=0
 if [ "$tests" != 0 ]; then
@@ -33,5 +37,6 @@ if [ "$tests" != 0 ]; then
     suites=$(tail -n 1 "$log")
     echo "Vulkan suites: $suites ($log)"
 fi
-"$python" "$root/tools/bench/gpu.py" time "$root" "$device" "${1:-$root/build/gpu.md}" "$suites"
+"$python" "$root/tools/bench/gpu.py" time "$root" "$device" "$official" "${1:-$root/build/gpu.md}" \
+    "$suites"
 exit "$failed"
