@@ -5,14 +5,14 @@
 // SUB_COLUMNS matrices of sums, and lays them down one by one for the epilogue. Numbers travel by
 // eight, 16 bytes at a time. Built for VK_KHR_cooperative_matrix, or VK_NV_cooperative_matrix where
 // the compiler is older than that (KHR is not defined). The subgroup's size is asked for with the
-// pipeline.
+// pipeline. Tests build it EMULATED, for devices without such units.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
 #ifdef KHR
 #extension GL_KHR_cooperative_matrix : require
-#else
+#elif !defined(EMULATED)
 #extension GL_NV_cooperative_matrix : require
 #endif
 #pragma use_vulkan_memory_model
@@ -39,7 +39,13 @@ const uint A_STRIDE = TK / 8 + 1, B_STRIDE = TN / 8 + 1; // in eights; no two ro
 const uint A_LOADS = TM * TK / 8 / 256, B_LOADS = TN * TK / 8 / 256; // of eight, by each thread
 const uint GRID_COLUMNS = TN / (MN * SUB_COLUMNS), GRID_ROWS = TM / (MM * SUB_ROWS);
 
-#ifdef KHR
+shared uvec4 a_tile[TM * A_STRIDE];
+shared uvec4 b_tile[TK * B_STRIDE];
+shared float laid[SUBGROUPS * MM * MN];
+
+#ifdef EMULATED
+#include "emulated_matrix.glsl"
+#elif defined(KHR)
 #define SUMS coopmat<float, gl_ScopeSubgroup, MM, MN, gl_MatrixUseAccumulator>
 #define LEFT coopmat<float16_t, gl_ScopeSubgroup, MM, MK, gl_MatrixUseA>
 #define RIGHT coopmat<float16_t, gl_ScopeSubgroup, MK, MN, gl_MatrixUseB>
@@ -48,6 +54,7 @@ const uint GRID_COLUMNS = TN / (MN * SUB_COLUMNS), GRID_ROWS = TM / (MM * SUB_RO
 #define STORE(m, to, at, stride) \
     coopMatStore(m, to, at, stride, gl_CooperativeMatrixLayoutRowMajor)
 #define MULTIPLY_ADD coopMatMulAdd
+#define NO_SUMS SUMS(0.0)
 #else
 #define SUMS fcoopmatNV<32, gl_ScopeSubgroup, MM, MN>
 #define LEFT fcoopmatNV<16, gl_ScopeSubgroup, MM, MK>
@@ -55,11 +62,8 @@ const uint GRID_COLUMNS = TN / (MN * SUB_COLUMNS), GRID_ROWS = TM / (MM * SUB_RO
 #define LOAD(m, from, at, stride) coopMatLoadNV(m, from, at, stride, false)
 #define STORE(m, to, at, stride) coopMatStoreNV(m, to, at, stride, false)
 #define MULTIPLY_ADD coopMatMulAddNV
+#define NO_SUMS SUMS(0.0)
 #endif
-
-shared uvec4 a_tile[TM * A_STRIDE];
-shared uvec4 b_tile[TK * B_STRIDE];
-shared float laid[SUBGROUPS * MM * MN];
 
 uvec4 packed(vec4 low, vec4 high)
 {
@@ -130,7 +134,7 @@ void main()
         return;
     SUMS sums[SUB_ROWS * SUB_COLUMNS];
     for (uint i = 0; i < SUB_ROWS * SUB_COLUMNS; i++)
-        sums[i] = SUMS(0.0);
+        sums[i] = NO_SUMS;
 
     uvec4 a_next[A_LOADS], b_next[B_LOADS];
     for (uint k0 = 0; k0 < k + TK; k0 += TK) {
