@@ -41,7 +41,7 @@ sl_status __wrap_sl_vk_matrix_find(sl_ctx *ctx, const sl_vk_loader *l, VkPhysica
     l->vkGetPhysicalDeviceFeatures2(physical, &features);
     if (f12.vulkanMemoryModel && f12.vulkanMemoryModelDeviceScope && f13.subgroupSizeControl &&
         f13.computeFullSubgroups)
-        info->matrix = (sl_vk_matrix_shape) { 16, 16, 16 };
+        info->matrix = (sl_vk_matrix_shape) { 8, 8, 8 };
     return SL_OK;
 }
 

@@ -3,7 +3,7 @@
 // invocation keeps every so-manyth number, and a matrix to multiply with is where it lies.
 
 struct Sums {
-    float own[64]; // of 16 x 16, in a subgroup of four invocations at least
+    float own[16]; // of 8 x 8, in a subgroup of four invocations at least
 };
 
 float half_of(uvec4 eight, uint i)
@@ -14,7 +14,7 @@ float half_of(uvec4 eight, uint i)
 Sums no_sums()
 {
     Sums s;
-    for (uint i = 0; i < 64; i++)
+    for (uint i = 0; i < 16; i++)
         s.own[i] = 0.0;
     return s;
 }
