@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent import futures
 
 import peers
 
@@ -25,6 +26,7 @@ SHARE = 0.3
 NUMBERS = 1 << 25       # of the larger matrix of a product: 128 MiB, which any card binds
 REPEATS = 10
 WARM_STARTS = 5
+SUITE_SECONDS = 300
 PRECISIONS = "f32", "f16"
 LIMITS = {"f32": 1e-4, "f16": 5e-3}     # of the difference to the CPU backend, of 1
 
@@ -171,6 +173,35 @@ def parity(root, device, model, side=256):
                          f"{error.max():.1e}, allowed is {LIMITS[precision]:.0e}")
 
 
+# ---- the suites of gpu_bundle.sh
+
+def run_suite(bundle, suite):
+    """"OK", "SKIP" or "FAIL", as Meson has it; what it said is in bundle/NAME.log."""
+    name = suite["name"]
+    with open(os.path.join(bundle, name + ".log"), "w", encoding="utf-8") as log:
+        try:
+            code = subprocess.run([os.path.join(bundle, "suites", os.path.basename(suite["program"]))],
+                                  env={**os.environ, **suite["env"]}, stdout=log, stderr=log,
+                                  timeout=SUITE_SECONDS, check=False).returncode
+        except subprocess.TimeoutExpired:
+            code = -1
+    result = {0: "OK", 77: "SKIP"}.get(code, "FAIL")
+    print(f"{result} {name}", flush=True)
+    return result
+
+
+def suites(bundle):
+    """All of them, some at a time; fails if one does. The last line counts, as run_tests.sh's."""
+    with open(os.path.join(bundle, "suites.json"), encoding="utf-8") as file:
+        all_of_them = json.load(file)
+    with futures.ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda suite: run_suite(bundle, suite), all_of_them))
+    skipped = results.count("SKIP")
+    print(f"{results.count('OK')} passed, {results.count('FAIL')} failed"
+          + (f", {skipped} skipped" if skipped else ""))
+    sys.exit("FAIL" in results)
+
+
 class Bench(peers.Bench):
     """The table in the file grows by each row: a machine may be lent for a short time."""
 
@@ -246,4 +277,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "torch":
         {"network": torch_network, "products": torch_products}[sys.argv[2]](*sys.argv[3:])
     else:
-        {"check": check, "parity": parity, "time": write_all}[sys.argv[1]](*sys.argv[2:])
+        {"check": check, "parity": parity, "suites": suites, "time": write_all}[sys.argv[1]](*sys.argv[2:])
