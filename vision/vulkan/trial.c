@@ -9,7 +9,7 @@
 // After which no question is begun any more: what is still open is measured with the next plan. A
 // device's first start is slow anyway, for its driver compiles all kernels.
 #define MOST_SECONDS 0.4
-#define FIRST_SECONDS 2.0
+#define FIRST_SECONDS 1.0
 #define RUNS 3 // of each way, of which the best counts
 #define MOST_ROWS 131072u
 #define MOST_WINDOWS 2048u
