@@ -76,17 +76,17 @@ class Synthesis:
         side, size = plan.side, layer.shape[-1]
         path, angle = plan.positions(some)
         n, frames = angle.shape
-        if n * frames * side ** 2 > 2 * POINTS:     # one crop of many frames: smaller steps of one
-            raise ValueError("the limit of pixels moved at once is below a single crop's")
-        path, angle = self.send(path), self.send(angle)[..., None, None]
-        centre = self.send(plan.centre[some] - plan.corner[some])[:, None]
+        path, angle = self.send(path), self.send(angle)[..., None]
+        centre = self.send(plan.centre[some] - plan.corner[some])[:, None, None]
         line = torch.arange(side, dtype=torch.float32, device=self.device)
-        y = line[None, None, :, None] - (centre[..., 0] + path[..., 1])[..., None, None]
-        x = line[None, None, None, :] - (centre[..., 0:2][..., 1] + path[..., 0])[..., None, None]
-        cos, sin = torch.cos(angle), torch.sin(angle)
-        grid = torch.stack([cos * x - sin * y + (centre[..., 1] + margin)[..., None, None],
-                            sin * x + cos * y + (centre[..., 0] + margin)[..., None, None]], -1)
-        grid = (grid * 2 + 1) / size - 1
+        # where a pixel comes from: turned back about the centre; in units of the layer's halves
+        y = line - centre[..., 0] - path[..., 1:]
+        x = line - centre[..., 1] - path[..., :1]
+        cos, sin = torch.cos(angle) * 2 / size, torch.sin(angle) * 2 / size
+        left, top = ((centre[..., i] + margin + 0.5) * 2 / size - 1 for i in (1, 0))
+        grid = torch.empty(n, frames, side, side, 2, device=self.device)
+        torch.sub((cos * x + left)[:, :, None, :], (sin * y)[..., None], out=grid[..., 0])
+        torch.add((sin * x + top)[:, :, None, :], (cos * y)[..., None], out=grid[..., 1])
         out = F.grid_sample(layer, grid.view(n, frames * side, side, 2), "bilinear", "border",
                             align_corners=False)
         out = out.view(n, 4, frames, side, side)

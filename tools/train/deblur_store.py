@@ -78,7 +78,7 @@ def prepared(job):
         m = cv2.resize(mask, p.shape[1::-1], interpolation=cv2.INTER_AREA)
         alpha = deblur_synth.soften(m.astype(np.float32))
         back = p.copy()
-        cv2.copyTo(deblur_synth.fit(fill, side), hole_of(m), back)
+        back = cv2.copyTo(deblur_synth.fit(fill, side), hole_of(m), back)
         fronts.append(with_alpha(p, np.round(alpha).astype(np.uint8)))
         backs.append(with_alpha(back))
     rgba = fronts[-1]
