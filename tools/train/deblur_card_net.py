@@ -28,6 +28,12 @@ def taps(w):
     return out
 
 
+def norm(layer, x):
+    """A LayerNorm in the dtype of what comes in; it counts in f32 inside."""
+    return F.layer_norm(x, layer.normalized_shape, layer.weight.to(x.dtype),
+                        layer.bias.to(x.dtype), layer.eps)
+
+
 def bias_gelu(x, bias):
     return F.gelu(x + bias)
 
@@ -70,11 +76,12 @@ class Reorder(torch.autograd.Function):
 
 
 class CardVit(lmd_vit.LmdVit):
-    """`dtype`: of the large products; everything kept between blocks stays f32."""
+    """`dtype`: of the large products, None: f32. `stream`: of what is kept between blocks. Pictures,
+    scores, the predictors' last layers and all weights are f32."""
 
-    def __init__(self, dtype=torch.bfloat16, **config):
+    def __init__(self, dtype=torch.bfloat16, stream=torch.bfloat16, **config):
         super().__init__(**config)
-        self.product_dtype = dtype
+        self.product_dtype, self.stream = dtype, stream if dtype else torch.float32
         self.bias_gelu, self.attention = bias_gelu, plain_attention
         self.register_buffer("taps", taps(config.get("window", 8)), persistent=False)
         self.masks, self.lines, self.orders = {}, {}, {}    # by size; made where the weights are
@@ -140,12 +147,12 @@ class CardVit(lmd_vit.LmdVit):
         return Reorder.apply(y.view(b, h * w, c), back, there).view(b, h, w, c)
 
     def windows(self, block, x, mask, pictures):
-        """[n, w*w, C] f32 -> the same."""
-        a = block.norm1(x)
+        """[n, w*w, C] -> the same."""
+        a = norm(block.norm1, x)
         if block.modulator is not None:
-            a = a + block.modulator.weight
+            a = a + block.modulator.weight.to(a.dtype)
         x = x + self.attend_windows(block.attn, a, mask, pictures)
-        return x + self.feed(block.mlp, block.norm2(x))
+        return x + self.feed(block.mlp, norm(block.norm2, x))
 
     def attend_windows(self, attn, a, mask, pictures):
         n, t, c = a.shape
@@ -169,12 +176,26 @@ class CardVit(lmd_vit.LmdVit):
         first, middle, last = mlp.linear1[0], mlp.dwconv[0], mlp.linear2[0]
         dtype = self.product_dtype or x.dtype
         wide = first.weight.shape[0]
-        u = first.weight.to(dtype) @ x.to(dtype).view(n * t, c).t()                 # [4C, n*t]
-        u = self.bias_gelu(u, first.bias.to(dtype)[:, None]).view(wide, n, t)
+        # eight columns of ones carry the first bias: a pass over C numbers instead of 4C
+        weight = torch.cat([first.weight, first.bias[:, None].expand(-1, 8) / 8], 1)
+        x = F.pad(x.to(dtype), (0, 8), value=1.0).view(n * t, c + 8)
+        u = F.gelu(weight.to(dtype) @ x.t()).view(wide, n, t)
         matrix = (middle.weight.view(wide, 9) @ self.taps.view(9, -1)).view(wide, t, t)
         u = torch.bmm(u, matrix.to(dtype)).view(wide, n * t)
         u = self.bias_gelu(u, middle.bias.to(dtype)[:, None])
         return F.linear(u.t(), last.weight.to(dtype), last.bias.to(dtype)).view(n, t, c)
+
+    def map_convolve(self, x, layer):
+        return self.convolve(x.permute(0, 3, 1, 2), layer).permute(0, 2, 3, 1).to(
+            self.stream).contiguous()
+
+    def upsample(self, x, layer):
+        """As the base's, the bias in the product."""
+        b, h, w, c = x.shape
+        out = layer.weight.shape[1]
+        weight = layer.weight.permute(2, 3, 1, 0).reshape(4 * out, c)
+        y = self.product(x, weight, layer.bias.repeat(4)).to(x.dtype)
+        return y.view(b, h, w, 2, 2, out).permute(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, out)
 
     def score_tokens(self, predictor, x):
         raise NotImplementedError("a predictor's tokens are averaged before its last layer here")
@@ -182,9 +203,9 @@ class CardVit(lmd_vit.LmdVit):
     def scores(self, predictor, x, shift, w):
         """lmd_vit.Predictor, but averaged over windows before the last layer, which is linear."""
         b, h, wd, c = x.shape
-        first, norm, last = (predictor.in_conv[i] for i in (0, 2, 3))
+        first, between, last = (predictor.in_conv[i] for i in (0, 2, 3))
         u = F.gelu(self.product(x, first.weight, first.bias))
-        u = self.product(norm(u.float()), last.weight, last.bias)
+        u = self.product(norm(between, u), last.weight, last.bias)
         first, second, third = (predictor.out_conv[i] for i in (0, 2, 4))
         mean = u[..., c // 2:].mean((1, 2), keepdim=True, dtype=torch.float32)
         mean = F.linear(mean, first.weight[:, c // 2:], first.bias)
@@ -230,4 +251,4 @@ class CardVit(lmd_vit.LmdVit):
             return x
 
         y = self.features(x, run_layer)
-        return self.gated(x, y, scores), scores
+        return self.gated(x, y.float(), scores), scores

@@ -236,7 +236,8 @@ class Run:
     def network(self):
         args = self.args
         dtype = torch.bfloat16 if args.bf16 or self.device.type == "cuda" else None
-        model = deblur_card_net.CardVit(dtype, unshuffle=2, embed_dim=args.embed,
+        stream = torch.float32 if args.stream_f32 else torch.bfloat16
+        model = deblur_card_net.CardVit(dtype, stream, unshuffle=2, embed_dim=args.embed,
                                         depths=args.depths, heads=args.heads,
                                         threshold=args.threshold, fade=None)
         deblur_common.initialise(model)
@@ -368,6 +369,8 @@ def arguments():
     parser.add_argument("--smoke", action="store_true", help="six steps with everything on")
     parser.add_argument("--compile", action="store_true", help="try torch.compile")
     parser.add_argument("--bf16", action="store_true", help="products in bf16 on a CPU, too")
+    parser.add_argument("--stream-f32", action="store_true",
+                        help="keep what goes from block to block in f32; a third more time")
     parser.add_argument("--embed", type=int, default=24)
     parser.add_argument("--depths", type=int, nargs=5, default=[1, 2, 4, 2, 2])
     parser.add_argument("--heads", type=int, nargs=5, default=[1, 2, 4, 4, 2])
