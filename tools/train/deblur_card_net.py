@@ -84,6 +84,9 @@ class CardVit(lmd_vit.LmdVit):
         self.product_dtype, self.stream = dtype, stream if dtype else torch.float32
         self.bias_gelu, self.attention = bias_gelu, plain_attention
         self.register_buffer("taps", taps(config.get("window", 8)), persistent=False)
+        # rows of a bias table are chosen by a product, whose gradient needs no sorting of indices
+        places = F.one_hot(lmd_vit.relative_index(config.get("window", 8)).flatten())
+        self.register_buffer("places", places.float(), persistent=False)
         self.masks, self.lines, self.orders = {}, {}, {}    # by size; made where the weights are
 
     def choose_kernels(self, device, compiled=False):
@@ -160,7 +163,7 @@ class CardVit(lmd_vit.LmdVit):
         weight = torch.cat([q.weight * d ** -0.5, kv.weight])
         qkv = self.product(a, weight, torch.cat([q.bias * d ** -0.5, kv.bias]))
         q, k, v = qkv.view(n, t, 3, attn.heads, d).permute(2, 0, 3, 1, 4)
-        bias = attn.relative_position_bias_table[attn.relative_position_index.flatten()]
+        bias = self.places @ attn.relative_position_bias_table
         bias = bias.view(t, t, attn.heads).permute(2, 0, 1)[None].to(qkv.dtype)
         if mask is None:
             bias = bias.expand(n, -1, -1, -1)
