@@ -139,6 +139,29 @@ class Average:
         torch._foreach_add_(own, theirs, alpha=1 - keep)
 
 
+class Graph:
+    """Forward and backward of a step, recorded once and replayed: thousands of small launches in one."""
+
+    def __init__(self, run, batch):
+        self.inputs = [t.clone() for t in batch]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):       # chooses algorithms, fills tables
+            for _ in range(3):
+                run.forward_backward(self.inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        run.model.zero_grad(set_to_none=True)       # gradients become the recording's own
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.outputs = run.forward_backward(self.inputs)
+
+    def replay(self, batch):
+        for own, new in zip(self.inputs, batch):
+            own.copy_(new)
+        self.graph.replay()
+        return self.outputs
+
+
 def rate(progress, hold, warm=0.02):
     """Warm-up, a constant until `hold` of the run, then straight down to zero."""
     return min(1.0, (progress + 1e-4) / warm) * max(0.0, min(1.0, (1 - progress) / (1 - hold)))
@@ -158,6 +181,7 @@ class Run:
         self.objective = self.plain_objective
         if args.compile:
             self.objective = self.compiled_objective
+        self.graph, self.wants_graph = None, args.graph and cuda
         self.step, self.sums = 0, torch.zeros(3, device=self.device)
         count = sum(p.numel() for p in self.model.net.parameters())
         print(f"{len(self.pictures.train)} pictures of {len(self.pictures.names)} kinds, {count} "
@@ -197,15 +221,30 @@ class Run:
         y = labels + len(self.pictures.names) * quarters
         return x.contiguous(memory_format=torch.channels_last), y, partner, own
 
+    def forward_backward(self, batch):
+        self.model.zero_grad(set_to_none=True)
+        loss, hits = self.objective(*batch)
+        loss.backward()
+        return loss.detach(), hits
+
+    def gradients(self, batch):
+        """(loss, share found) of a batch, its gradients in the parameters."""
+        if self.wants_graph:
+            self.wants_graph = False
+            try:
+                self.graph = Graph(self, batch)
+            except Exception as error:  # noqa: BLE001 (slower without, but no worse)
+                print(f"no graph: {type(error).__name__}: {error}"[:500], flush=True)
+                torch.cuda.synchronize()
+        return self.graph.replay(batch) if self.graph else self.forward_backward(batch)
+
     def advance(self, progress):
         with torch.no_grad():
             batch = self.batch(progress)
-        loss, hits = self.objective(*batch)
-        self.model.zero_grad(set_to_none=True)
-        loss.backward()
+        loss, hits = self.gradients(batch)
         norm = self.optimiser.step(rate(progress, self.args.hold))
         self.average.follow()
-        self.sums += torch.stack([loss.detach(), hits, norm])
+        self.sums += torch.stack([loss, hits, norm])
         self.step += 1
 
     @torch.no_grad()
@@ -301,7 +340,7 @@ def network_arguments(parser):
 
 
 def augmentation_arguments(parser):
-    parser.add_argument("--rotations", type=float, default=0.5,
+    parser.add_argument("--rotations", type=float, default=0.4,
                         help="share of pictures turned by a quarter or more, as classes of their own")
     parser.add_argument("--least-area", type=float, default=0.2, help="of a random crop")
     parser.add_argument("--slant-share", type=float, default=0.5)
@@ -323,7 +362,7 @@ def arguments():
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seconds", type=float, default=400)
     parser.add_argument("--steps", type=int, default=0, help="instead of seconds")
-    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=768)
     parser.add_argument("--lr", type=float, default=4e-3, help="of AdamW")
     parser.add_argument("--muon-lr", type=float, default=4e-3)
     parser.add_argument("--weight-decay", type=float, default=0.05)
@@ -333,6 +372,7 @@ def arguments():
                         "are averaged over")
     parser.add_argument("--full", action="store_true", help="f32 instead of bf16 on a card")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--graph", action="store_true", help="record a step once, replay it after")
     parser.add_argument("--log-every", type=float, default=10, help="seconds")
     parser.add_argument("--save-every", type=float, default=60, help="seconds")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
