@@ -16,7 +16,7 @@ TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)
 
 @functools.lru_cache(maxsize=None)
 def constant(name, device):
-    """A tensor that stays on the device: to bring it there in every step would be to wait for it."""
+    """A tensor that stays on the device: to bring it there in every step would mean to wait."""
     values = {"to": torch.tensor(TO_YIQ), "back": torch.linalg.inv(torch.tensor(TO_YIQ)),
               "mean": torch.tensor(classify_data.MEAN).view(1, 3, 1, 1),
               "std": torch.tensor(classify_data.STD).view(1, 3, 1, 1)}
@@ -118,13 +118,14 @@ def erased(x, share):
 
 
 def mixed(x, cutmix, mixup):
-    """Mixes some pictures with partners, each pair in its own way: CutMix (arXiv 1905.04899) or mixup
-    (arXiv 1710.09412), at these shares. Returns (x, partners, the own share of the label [B])."""
+    """Mixes some pictures with partners, each pair in its own way: CutMix (arXiv 1905.04899) or
+    mixup (arXiv 1710.09412), at these shares. Returns (x, partners, own shares of the label [B])."""
     count = len(x)
     partner = torch.randperm(count, device=x.device)
     way = torch.rand(count, device=x.device)
     other = x[partner]
-    box = boxes(torch.rand(count, device=x.device), *x.shape[2:], x) & (way < cutmix).view(-1, 1, 1, 1)
+    box = boxes(torch.rand(count, device=x.device), *x.shape[2:], x)
+    box = box & (way < cutmix).view(-1, 1, 1, 1)
     own = 1 - box.float().mean((1, 2, 3))
     lam = torch.where((way >= cutmix) & (way < cutmix + mixup),
                       torch.rand(count, device=x.device), torch.ones_like(way))

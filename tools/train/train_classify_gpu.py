@@ -176,6 +176,8 @@ class Run:
         began = time.monotonic()
         self.pictures = Pictures(args, self.device)
         self.model = classifier(args, self.pictures)
+        if args.init:
+            self.begin_from(torch.load(args.init, map_location=self.device))
         self.average = Average(self.model, args, self.pictures)
         self.optimiser = Optimiser(self.model, args, self.device)
         self.objective = self.plain_objective
@@ -186,6 +188,14 @@ class Run:
         count = sum(p.numel() for p in self.model.net.parameters())
         print(f"{len(self.pictures.train)} pictures of {len(self.pictures.names)} kinds, {count} "
               f"parameters; ready after {time.monotonic() - began:.1f} s", flush=True)
+
+    def begin_from(self, checkpoint):
+        """Goes on from another run's averaged weights, with nothing of its optimiser."""
+        self.model.net.load_state_dict(checkpoint["ema"])
+        with torch.no_grad():
+            self.model.log_scale.copy_(checkpoint["scale"])
+            if self.model.more.shape == checkpoint["more"].shape:
+                self.model.more.copy_(checkpoint["more"])
 
     def plain_objective(self, x, y, partner, own):
         """(loss, share of pictures found) of a mixed batch."""
@@ -268,6 +278,7 @@ class Run:
         path = os.path.join(self.args.out, "checkpoint.pt")
         torch.save({"config": self.model.net.config, "ema": state, "step": self.step,
                     "scale": self.average.model.log_scale.detach().cpu(),
+                    "more": self.average.model.more.detach().cpu(),
                     "args": {**vars(self.args), "head": "hyperspherical"}}, path + ".part")
         os.replace(path + ".part", path)
         return os.path.getsize(path)
@@ -359,6 +370,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pack", required=True, help="file of classify_pack.py")
     parser.add_argument("--out", required=True, help="folder of checkpoint and log")
+    parser.add_argument("--init", metavar="CHECKPOINT", help="of this trainer, to begin with")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seconds", type=float, default=400)
     parser.add_argument("--steps", type=int, default=0, help="instead of seconds")
