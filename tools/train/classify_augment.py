@@ -119,7 +119,7 @@ def erased(x, share):
 
 def mixed(x, cutmix, mixup):
     """Mixes some pictures with partners, each pair in its own way: CutMix (arXiv 1905.04899) or
-    mixup (arXiv 1710.09412), at these shares. Returns (x, partners, own shares of the label [B])."""
+    mixup (arXiv 1710.09412), at these shares. Returns (x, partners, own shares [B])."""
     count = len(x)
     partner = torch.randperm(count, device=x.device)
     way = torch.rand(count, device=x.device)

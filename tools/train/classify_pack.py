@@ -216,7 +216,8 @@ def unpack(path, workers):
         parts += [apart(whole, n) for whole, n in zip(sheets, a["counts"])]
         watch = apart(decoded(a["watch"].tobytes()), len(a["watch_labels"]))
     return {"train": np.concatenate(parts), "labels": a["labels"].astype(np.int64), "watch": watch,
-            "watch_labels": a["watch_labels"].astype(np.int64), "names": [str(n) for n in a["names"]]}
+            "watch_labels": a["watch_labels"].astype(np.int64),
+            "names": [str(n) for n in a["names"]]}
 
 
 def main():
