@@ -29,15 +29,17 @@ class Muon:
         self.groups = {}        # equal shapes go through the iteration as one stack
         for p in params:
             self.groups.setdefault((p.shape[0], p.numel() // p.shape[0]), []).append(p)
+        self.device = params[0].device if params else None
         self.momentum, self.weight_decay = momentum, weight_decay
         self.share, self.gather, self.dtype = share, gather, dtype
-        self.state = {k: torch.zeros(len(g), *k) for k, g in self.groups.items()}
+        self.state = {k: torch.zeros(len(g), *k, device=g[0].device)
+                      for k, g in self.groups.items()}
         self.total = sum(s.numel() for s in self.state.values())
 
     @torch.no_grad()
     def step(self, lr):
         rank, workers = self.share
-        flat, start, turn = torch.zeros(self.total), 0, rank
+        flat, start, turn = torch.zeros(self.total, device=self.device), 0, rank
         updates = []
         for key, group in self.groups.items():
             grad = torch.stack([p.grad.reshape(key) for p in group])

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import compiled
 import soft
+from soft_gpu import landmark_patches
 
 WIDTH, MOST = 32, 16
 
@@ -52,15 +53,6 @@ class _Attention(torch.autograd.Function):
         _call("attention_backward", q, v, marks, kernel, do.contiguous(), *kept, *gradients,
               scratch, *ctx.shape)
         return (*gradients, None, None, None)
-
-
-def landmark_patches(q, h, w, heads, r):
-    """[B, h*w, C] -> [B, heads, m, d*r*r], the order of the convolution's weights."""
-    b, _, c = q.shape
-    d, rows, columns = c // heads, h // r, w // r
-    grid = q.view(b, h, w, heads, d)[:, :rows * r, :columns * r]
-    grid = grid.reshape(b, rows, r, columns, r, heads, d).permute(0, 5, 1, 3, 6, 2, 4)
-    return grid.reshape(b, heads, rows * columns, d * r * r)
 
 
 def attend(mha, x, h, w):
