@@ -158,7 +158,7 @@ def main():
     sample = composer.batch(args.count, args.side)
     # Of places that are equally near each takes others: boxes are moved off whole pixels.
     sample["boxes"] = sample["boxes"] + 0.01 * torch.rand_like(sample["boxes"])
-    model = detect_card_net.grown(args.init, classes, [1, 2, 4, 2], 112, 3)
+    model = detect_card_net.grown(args.init, classes, [1, 2, 3, 2], 112, 3)
     fine = check_targets(sample, model.config, args.side)
     x = sample["x"][:2].detach().cpu().contiguous()
     out = {k: v.detach().to(args.device).repeat(args.count // 2, 1, 1, 1) for k, v in model(x).items()}

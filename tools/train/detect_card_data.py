@@ -5,11 +5,12 @@ All pictures are one row of RGBA texels, each of them at full, half, quarter and
 shows its sources upright, so that columns and rows find their texels apart from each other: only adding
 them up, four look-ups and the blending are done for every pixel. What is drawn follows detect_data.py:
 mosaics of four, zoom, objects cut at the borders, things pasted in front; besides, pictures mixed by
-pairs (arXiv 1710.09412), parts erased (1708.04896), grey, blurred and noisy ones. Which part of a batch gets
-what is a fixed number of pictures, so that all shapes are known beforehand.
+pairs (arXiv 1710.09412), parts erased (1708.04896), grey, blurred and noisy ones. Which part of a batch
+gets what is a fixed number of pictures, so that all shapes are known beforehand.
 """
 
 import math
+from concurrent import futures
 
 import cv2
 import numpy as np
@@ -62,11 +63,12 @@ def padded(rows, width, fill, dtype):
 class Store:
     """The pictures and what is known of them, as tensors on the device."""
 
-    def __init__(self, names, records, classes, balance, device):
+    def __init__(self, names, records, classes, balance, device, threads=4):
         records = [r for r in (with_taught(r, names, classes) for r in records) if r is not None]
         texels, offsets, sizes, at = [], [], [], 0
-        for r in records:
-            mine = sizes_of(r["image"], r["alpha"])
+        with futures.ThreadPoolExecutor(threads) as pool:
+            pictures = list(pool.map(lambda r: sizes_of(r["image"], r["alpha"]), records))
+        for mine in pictures:
             sizes.append([m.shape[1::-1] for m in mine])
             offsets.append(at + np.cumsum([0] + [m.shape[0] * m.shape[1] for m in mine[:-1]]))
             at += sum(m.shape[0] * m.shape[1] for m in mine)

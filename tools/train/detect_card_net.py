@@ -71,16 +71,16 @@ class _HeadConv(torch.autograd.Function):
         own = weight.flip(2, 3).repeat_interleave(c // heads, 0)
         dx = F.conv2d(dy, own, padding=r, groups=c)
 
-        def rows(t):                # [heads, rows of all with r empty ones after each picture, w]
-            t = F.pad(t.view(b, heads, -1, h, w).transpose(0, 1), (0, 0, 0, r))
-            return t.reshape(heads, -1, w)
+        def rows(t):                # of all channels of a head, r empty ones after each, [B * heads, n, w]
+            return F.pad(t.view(b * heads, -1, h, w), (0, 0, 0, r)).flatten(1, 2)
         before, after, found = rows(x), rows(dy), []
         for d in range(-r, r + 1):
             n = before.shape[1] - abs(d)
             first = before[:, max(d, 0):max(d, 0) + n]
-            found.append(first.transpose(1, 2) @ after[:, max(-d, 0):max(-d, 0) + n])
+            both = first.transpose(1, 2) @ after[:, max(-d, 0):max(-d, 0) + n]
+            found.append(both.view(b, heads, w, w).sum(0, dtype=torch.float32))
         # Element [.., x', x] is of the kernel's column x' - x + r: a diagonal for each.
-        band = F.pad(torch.stack(found, 1).float(), (r, r))
+        band = F.pad(torch.stack(found, 1), (r, r))
         pitch = w + 2 * r
         band = band.as_strided((heads, size, w, size), (size * w * pitch, w * pitch, pitch + 1, 1))
         return dx, band.sum(2).flip(2).unsqueeze(1).to(weight.dtype)
@@ -100,16 +100,24 @@ class Net:
 
     def __init__(self, model, dtype, drop_path=0.0, dropout=0.0):
         self.model, self.dtype, self.training = model, dtype, True
-        self.drop_path, self.dropout, self.pools = drop_path, dropout, {}
+        self.drop_path, self.dropout = drop_path, dropout
+        self.pools, self.casts = {}, {}
         depths = model.backbone.config["depths"]
         chances = torch.linspace(0, drop_path, sum(depths)).tolist()       # later blocks more often
         self.chances = [chances[sum(depths[:i]):sum(depths[:i + 1])] for i in range(len(depths))]
 
+    def cast(self, p):
+        """The parameter in `dtype`, once a pass; kernels with their channels last."""
+        if p not in self.casts:
+            form = torch.channels_last if p.ndim == 4 else torch.preserve_format
+            self.casts[p] = p.to(self.dtype, memory_format=form)
+        return self.casts[p]
+
     def linear(self, m, x):
-        return F.linear(x.to(self.dtype), m.weight.to(self.dtype), m.bias.to(self.dtype))
+        return F.linear(x.to(self.dtype), self.cast(m.weight), self.cast(m.bias))
 
     def conv(self, m, x):
-        return F.conv2d(x, m.weight.to(self.dtype), m.bias.to(self.dtype), m.stride, m.padding)
+        return F.conv2d(x, self.cast(m.weight), self.cast(m.bias), m.stride, m.padding)
 
     def norm(self, m, x):
         return F.layer_norm(x, m.normalized_shape, m.weight, m.bias, m.eps)
@@ -125,7 +133,8 @@ class Net:
     def embed(self, proj, x):
         for conv, norm in zip(proj[0::3], proj[1::3]):
             scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-            weight = (conv.weight * scale.view(-1, 1, 1, 1)).to(self.dtype)
+            weight = (conv.weight * scale.view(-1, 1, 1, 1)).to(
+                self.dtype, memory_format=torch.channels_last)
             bias = ((conv.bias - norm.running_mean) * scale + norm.bias).to(self.dtype)
             x = F.relu(F.conv2d(x, weight, bias, conv.stride, conv.padding))
         return x
@@ -149,7 +158,7 @@ class Net:
         marks = F.linear(cells, attn.Qlandmark_op.weight.flatten(1))
         marks = F.gelu(self.norm(attn.Qnorm_act[0], marks))
         v = self.linear(mha.W_v, x)
-        image = v.transpose(1, 2).reshape(b, c, h, w)
+        image = v.transpose(1, 2).reshape(b, c, h, w).contiguous()
         local = _HeadConv.apply(image, attn.conv.weight.to(self.dtype))
         v = v.float().view(b, n, heads, d).transpose(1, 2)
         k1 = soft.kernel(q.view(b, n, heads, d).transpose(1, 2), marks)
@@ -204,6 +213,7 @@ class Net:
 
     def __call__(self, x):
         """As retina.Retina has it; maps in `dtype`."""
+        self.casts.clear()
         x, stages = x.to(self.dtype), []
         for s in (1, 2, 3, 4):
             x = self.stage(x, s)
@@ -222,11 +232,13 @@ class Net:
 # ---- larger networks
 
 def grown(path, classes, depths=None, channels=None, tower=None):
-    """A retina.Retina with a shipped one's weights, which answers nearly as that did though it may have
-    more blocks, channels, convolutions and classes."""
+    """A retina.Retina with a shipped one's weights, which answers as that did though it may have more
+    blocks in stage 4, channels, convolutions and classes."""
     old, labels = retina.load_model(path)
     bone = {**old.config["backbone"]}
-    bone["depths"] = depths or bone["depths"]
+    was, bone["depths"] = bone["depths"], depths or bone["depths"]
+    if was[:3] != bone["depths"][:3]:       # their norms come last: no block there passes on its input
+        raise ValueError("only the last stage can get more blocks")
     config = {**old.config, "backbone": bone, "classes": len(classes),
               "channels": channels or old.config["channels"], "tower": tower or old.config["tower"]}
     model = retina.Retina(**config)
@@ -243,9 +255,8 @@ def grown(path, classes, depths=None, channels=None, tower=None):
                 copy_corner(value, theirs[key], key.startswith(("neck", "bbox_head")))
             elif key.startswith("bbox_head") and key.endswith("weight"):
                 torch.nn.init.dirac_(value)         # one convolution more: it passes on what it gets
-        for s, (was, now) in enumerate(zip(old.config["backbone"]["depths"], bone["depths"]), 1):
-            for i in range(was, now):
-                add_block(getattr(model.backbone, f"block{s}"), was - 1, i)
+        for i in range(was[3], bone["depths"][3]):
+            add_block(model.backbone.block4, was[3] - 1, i)
     return model
 
 
@@ -273,15 +284,8 @@ def copy_classes(new, old, classes, labels):
 
 
 def add_block(blocks, last, i):
-    """Block i becomes a copy of the last one that adds nothing. In a post-norm block both norms are
-    the last one of the copied block, which nearly leaves what that returned as it is."""
+    """Block i of stage 4 becomes a copy of the last one whose branches add nothing."""
     blocks[i].load_state_dict(blocks[last].state_dict())
-    if hasattr(blocks[i], "att"):
-        m = blocks[i].att
-        m.norm1.load_state_dict(m.norm2.state_dict())
-        silent = m.mha.ff, m.ff2
-    else:
-        silent = blocks[i].attn.proj, blocks[i].mlp.fc2
-    for layer in silent:
+    for layer in (blocks[i].attn.proj, blocks[i].mlp.fc2):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)

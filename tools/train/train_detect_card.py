@@ -103,7 +103,7 @@ def trained_model(args, classes):
     torch.manual_seed(args.seed)
     model = detect_card_net.grown(args.init, classes, args.depths, args.channels, args.tower)
     model.config["image"] = args.image
-    return model.to(args.device, memory_format=torch.channels_last)
+    return model.to(args.device)    # contiguous, as the gradients are: AdamW's fused kernel wants that
 
 
 class Average:
@@ -132,7 +132,7 @@ class Run:
         args.classes = args.kept + [n for n in names if n not in args.kept and n not in args.without]
         own, held = parted(records, args.hold, args.seed)
         torch.manual_seed(args.seed)
-        store = detect_card_data.Store(names, own, args.classes, args.kept, self.device)
+        store = detect_card_data.Store(names, own, args.classes, args.kept, self.device, args.threads)
         self.composer, self.held = detect_card_data.Composer(store, args), None
         if held:
             still = argparse.Namespace(**{**vars(args), "zoom": (1.0, 1.0), "jitter": 0.0, "blur": 0.0,
@@ -143,6 +143,11 @@ class Run:
         self.model = trained_model(args, args.classes)
         self.net = detect_card_net.Net(self.model, self.dtype, args.drop_path, args.dropout)
         self.loss = detect_card_loss.Loss(self.model.config, args.box_weight)
+        if args.compile:
+            try:
+                detect_card_loss.compile_dense(self.device)
+            except Exception as e:  # whatever a compiler raises: it works without
+                say(f"not compiled: {type(e).__name__}: {e}")
         self.average = Average(self.model, args.average)
         self.seen = detect_card_net.Net(self.average.model, self.dtype)
         self.seen.training = False
@@ -179,7 +184,7 @@ class Run:
 
     def taken(self):
         """Means of (loss, class part, box part, positives, norm) since the last call."""
-        values = (self.sums / max(self.count, 1)).tolist() if self.count else [float("nan")] * 5
+        values = (self.sums / self.count).tolist() if self.count else []
         self.sums, self.count = 0, 0
         return values
 
@@ -243,20 +248,19 @@ class Log:
         self.time, self.pictures, self.memory = time.monotonic(), 0, False
 
     def line(self, side, factor, held=()):
-        run, counted = self.run, self.run.count
-        values = run.taken()
+        run, values = self.run, self.run.taken()
         now = time.monotonic()
         speed = (run.pictures - self.pictures) / max(now - self.time, 1e-9)
         row = [f"{now - run.began:.1f}", run.step, run.pictures, f"{speed:.1f}", side, f"{factor:.4f}",
-               *(f"{v:.5g}" for v in values), *held]
+               *([f"{v:.5g}" for v in values] or [""] * 5), *held]
         self.writer.writerow(row)
         self.rows.flush()
-        say("  ".join(f"{k} {v}" for k, v in zip(FIELDS, row)))
+        say("  ".join(f"{k} {v}" for k, v in zip(FIELDS, row) if v))
         self.time, self.pictures = now, run.pictures
         if run.device.type == "cuda" and not self.memory:
             say(f"memory: {torch.cuda.max_memory_allocated() / 2 ** 30:.1f} GiB at most")
             self.memory = True
-        if counted and not abs(values[0]) < 1e6:
+        if values and not abs(values[0]) < 1e6:
             raise FloatingPointError(f"loss {values[0]}")
 
 
@@ -325,7 +329,7 @@ def arguments():
         "often where few pictures show it")
     add("--without", nargs="*", default=[], metavar="NAME", help="not even taught")
     add("--hold", type=int, default=0, help="annotated pictures that are not trained on")
-    add("--depths", type=int, nargs=4, help="blocks by stage; default: as they are")
+    add("--depths", type=int, nargs=4, help="blocks by stage, more in the last one alone")
     add("--channels", type=int)
     add("--tower", type=int)
     add("--image", type=int, nargs=2, default=[448, 448], help="as the program sees")
@@ -352,6 +356,7 @@ def arguments():
     add("--constant", type=float, default=0.2)
     add("--average", type=float, default=0.03, help="steps to average over, as a share of the run's")
     add("--f32", action="store_true", help="no products in bf16")
+    add("--compile", action="store_true", help="the focal loss in one pass, where torch.compile works")
     add("--seed", type=int, default=3)
     return parser.parse_args()
 
