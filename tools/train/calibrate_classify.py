@@ -32,7 +32,7 @@ def averaged(path):
     """(model with the averaged weights, step, seed) of a checkpoint of a trainer of classifiers."""
     c = torch.load(path, map_location="cpu")
     args = argparse.Namespace(**{**c["args"], "plain": True})
-    if "config" in c:       # train_classify_gpu.py says what it trained
+    if "config" in c:       # train_classify_card.py says what it trained
         model = soft.Soft(**c["config"])
     else:
         model = train_classify.network(args).to(memory_format=torch.contiguous_format)

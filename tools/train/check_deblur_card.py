@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import torch
 
-import deblur_card
-import deblur_store
+import deblur_synth_card
+import deblur_store_card
 import deblur_synth
 
 
@@ -81,14 +81,14 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     began = time.monotonic()
-    store = deblur_store.Store(args.pack)
-    synthesis = deblur_card.Synthesis(store, args.device)
+    store = deblur_store_card.Store(args.pack)
+    synthesis = deblur_synth_card.Synthesis(store, args.device)
     print(f"loaded in {time.monotonic() - began:.1f} s, {store.pixels.nbytes / 2 ** 30:.2f} GiB, "
           f"{len(store.photos)} photographs, {len(store.objects)} objects")
     rng, began = np.random.default_rng(args.seed), time.monotonic()
-    plan = deblur_store.Plan(store, rng, args.count, args.side, 0.0)
+    plan = deblur_store_card.Plan(store, rng, args.count, args.side, 0.0)
     drawn = time.monotonic()
-    crops = deblur_card.augmented(synthesis.crops(plan)).cpu().numpy()
+    crops = deblur_synth_card.augmented(synthesis.crops(plan)).cpu().numpy()
     print(f"drawn in {drawn - began:.3f} s, made in {time.monotonic() - drawn:.3f} s; "
           f"{plan.frames.mean():.1f} frames, {plan.margin.mean():.1f} margin")
     print("ours:  ", numbers(crops))

@@ -17,12 +17,12 @@ import torch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
-import detect_card_data  # noqa: E402
-import detect_card_loss  # noqa: E402
-import detect_card_net  # noqa: E402
+import detect_data_card  # noqa: E402
+import detect_loss_card  # noqa: E402
+import detect_common  # noqa: E402
 import detect_data  # noqa: E402
 import detect_loss  # noqa: E402
-import pack_detect  # noqa: E402
+import detect_pack  # noqa: E402
 import soft_fast  # noqa: E402
 import train_detect_card  # noqa: E402
 
@@ -58,9 +58,9 @@ def check_targets(sample, config, side):
     anchors = sum(n * n for n in maps) * 9
     out = {f"cls_P{i + 3}": torch.zeros(1, n, n, 1) for i, n in enumerate(maps)}
     placed = loss.anchors_of(out, side)
-    ours = detect_card_loss.Anchors(config, side, sample["boxes"].device)
+    ours = detect_loss_card.Anchors(config, side, sample["boxes"].device)
     weight, label, boxes, boxed = (t.cpu() for t in
-                                   detect_card_loss.targets(ours, sample, config["classes"]))
+                                   detect_loss_card.targets(ours, sample, config["classes"]))
     fine, taught = True, 0
     for i, single in enumerate(singles(to_cpu(sample))):
         target, held, positive, box = detect_loss.targets(*placed, single)
@@ -86,7 +86,7 @@ def check_targets(sample, config, side):
 def check_loss(sample, out, config, side):
     """Loss and gradient, without mixed pictures, whose regions the reference does not know."""
     ours = {k: v.detach().clone().requires_grad_() for k, v in out.items()}
-    loss = detect_card_loss.Loss(config, 1.0)(ours, side, sample)[0]
+    loss = detect_loss_card.Loss(config, 1.0)(ours, side, sample)[0]
     loss.backward()
     theirs = {k: v.detach().cpu().contiguous().requires_grad_() for k, v in out.items()}
     reference = detect_loss.Loss(config, 1.0)(theirs, side, list(singles(to_cpu(sample))))[0]
@@ -113,7 +113,7 @@ def check_net(model, x, device):
     grads = {k: p.grad.clone() for k, p in model.named_parameters()}
     model.zero_grad()
     model.to(device)
-    ours = detect_card_net.Net(model, torch.float32)(x.to(device))
+    ours = detect_common.Net(model, torch.float32)(x.to(device))
     sum((v * by[k].to(device)).mean() for k, v in ours.items()).backward()
     fine = all([same(f"network, {k}", ours[k].detach().cpu(), theirs[k].detach(), 1e-3)
                 for k in ("cls_P3", "reg_P3", "cls_P7")])
@@ -126,7 +126,7 @@ def check_net(model, x, device):
 def show(sample, path):
     x = sample["x"].cpu().permute(0, 2, 3, 1).numpy() * detect_data.STD + detect_data.MEAN
     pictures = np.ascontiguousarray(x.clip(0, 255).astype(np.uint8)[..., ::-1])
-    for picture, *objects in zip(pictures, *(sample[k].cpu() for k in detect_card_data.FIELDS)):
+    for picture, *objects in zip(pictures, *(sample[k].cpu() for k in detect_data_card.FIELDS)):
         for box, label, ignored, vague, valid in zip(*objects):
             if valid:
                 x1, y1, x2, y2 = box.round().int().tolist()
@@ -147,18 +147,18 @@ def main():
     parser.add_argument("--show", metavar="FILE")
     args = parser.parse_args()
     own = options(args)
-    names, records = pack_detect.unpacked(args.pack, os.cpu_count())
+    names, records = detect_pack.unpacked(args.pack, os.cpu_count())
     classes = own.kept + [n for n in names if n not in own.kept]
     torch.manual_seed(5)
-    store = detect_card_data.Store(names, records, classes, own.kept, torch.device(args.device))
-    composer = detect_card_data.Composer(store, own)
+    store = detect_data_card.Store(names, records, classes, own.kept, torch.device(args.device))
+    composer = detect_data_card.Composer(store, own)
     if args.show:
         show(composer.batch(args.count, args.side), args.show)
     own.mixup = 0.0
     sample = composer.batch(args.count, args.side)
     # Of places that are equally near each takes others: boxes are moved off whole pixels.
     sample["boxes"] = sample["boxes"] + 0.01 * torch.rand_like(sample["boxes"])
-    model = detect_card_net.grown(args.init, classes, [1, 2, 3, 2], 112, 3)
+    model = detect_common.grown(args.init, classes, [1, 2, 3, 2], 112, 3)
     fine = check_targets(sample, model.config, args.side)
     x = sample["x"][:2].detach().cpu().contiguous()
     out = {k: v.detach().to(args.device).repeat(args.count // 2, 1, 1, 1) for k, v in model(x).items()}

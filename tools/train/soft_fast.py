@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import compiled
 import soft
-from soft_gpu import landmark_patches
+from soft_card import landmark_patches
 
 WIDTH, MOST = 32, 16
 

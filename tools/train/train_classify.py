@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
 import classify_data  # noqa: E402
-import classify_start  # noqa: E402
+import classify_common  # noqa: E402
 import ebv_table  # noqa: E402
 import muon  # noqa: E402
 import soft  # noqa: E402
@@ -38,10 +38,10 @@ def network(args):
         config.update(embedding=args.embedding, scale=1 / args.tau)
     torch.manual_seed(args.seed)
     model = soft.Soft(**{**config, "head": "none"})
-    classify_start.initialise(model)
+    classify_common.initialise(model)
     backbone = model.state_dict()
     model = soft.Soft(**config)
-    classify_start.initialise(model)
+    classify_common.initialise(model)
     model.load_state_dict(backbone, strict=False)
     if args.head == "ebv":
         table = ebv_table.generate(config["classes"], args.embedding, args.ebv_alpha, args.seed)
@@ -55,7 +55,7 @@ class Optimiser:
     def __init__(self, model, scale, args):
         hidden, decayed, rest = [], [], [] if scale is None else [scale]
         for name, p in model.named_parameters():
-            if args.optimizer == "muon" and classify_start.is_hidden(name, p):
+            if args.optimizer == "muon" and classify_common.is_hidden(name, p):
                 hidden.append(p)
             elif p.requires_grad:
                 (decayed if p.ndim >= 2 and "directions" not in name else rest).append(p)

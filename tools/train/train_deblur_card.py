@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
-import deblur_card  # noqa: E402
-import deblur_card_net  # noqa: E402
+import deblur_synth_card  # noqa: E402
+import deblur_net_card  # noqa: E402
 import deblur_common  # noqa: E402
-import deblur_store  # noqa: E402
+import deblur_store_card  # noqa: E402
 import lmd_vit  # noqa: E402
 import muon  # noqa: E402
 
@@ -49,7 +49,7 @@ class Supply:
         self.made += 1
         rng = np.random.default_rng([self.args.seed, self.made])
         count = self.batch_size(side) * self.args.pool
-        return self.thread.submit(deblur_store.Plan, self.store, rng, count, side,
+        return self.thread.submit(deblur_store_card.Plan, self.store, rng, count, side,
                                   self.args.sharp_share)
 
     def refill(self, side):
@@ -64,7 +64,7 @@ class Supply:
         if not self.queue[side]:
             self.refill(side)
         pool, which = self.queue[side].pop()
-        return deblur_card.augmented(pool[which])
+        return deblur_synth_card.augmented(pool[which])
 
 
 class Hard:
@@ -82,7 +82,7 @@ class Hard:
         if crops.shape[-1] == SIDES[0] and self.seen >= len(self.ring):
             self.used = int(self.share * len(crops))
             which = torch.randint(len(self.ring), (self.used,), device=crops.device)
-            crops[:self.used] = deblur_card.augmented(self.ring[which])
+            crops[:self.used] = deblur_synth_card.augmented(self.ring[which])
         return crops
 
     def keep(self, crops, outside, area, count=2):
@@ -214,10 +214,10 @@ class Run:
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.benchmark = True
         began = time.monotonic()
-        store = deblur_store.Store(args.pack, args.cores)
+        store = deblur_store_card.Store(args.pack, args.cores)
         self.say(f"{len(store.photos)} photographs, {len(store.objects)} objects decoded in "
                  f"{time.monotonic() - began:.1f} s, {store.pixels.nbytes / 2 ** 30:.2f} GiB")
-        self.synthesis = deblur_card.Synthesis(store, self.device)
+        self.synthesis = deblur_synth_card.Synthesis(store, self.device)
         store.pixels = None
         self.supply, self.hard = Supply(store, self.synthesis, args), Hard(args, self.device)
         self.model = self.network()
@@ -237,7 +237,7 @@ class Run:
         args = self.args
         dtype = torch.bfloat16 if args.bf16 or self.device.type == "cuda" else None
         stream = torch.float32 if args.stream_f32 else torch.bfloat16
-        model = deblur_card_net.CardVit(dtype, stream, unshuffle=2, embed_dim=args.embed,
+        model = deblur_net_card.CardVit(dtype, stream, unshuffle=2, embed_dim=args.embed,
                                         depths=args.depths, heads=args.heads,
                                         threshold=args.threshold, fade=None)
         deblur_common.initialise(model)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Trains the general detector on a graphics card for a given time, from a file of pack_detect.py.
+"""Trains the general detector on a graphics card for a given time, from a file of detect_pack.py.
 
     python3 tools/train/train_detect_card.py --pack FILE --init models/retina-soft-small.safetensors \
         --out RUN --seconds 400
@@ -21,11 +21,11 @@ import torch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
-import detect_card_data  # noqa: E402
-import detect_card_loss  # noqa: E402
-import detect_card_net  # noqa: E402
+import detect_data_card  # noqa: E402
+import detect_loss_card  # noqa: E402
+import detect_common  # noqa: E402
 import muon  # noqa: E402
-import pack_detect  # noqa: E402
+import detect_pack  # noqa: E402
 
 WARM = 0.02                         # share of the time in which the rates rise
 LOG_EVERY, SAVE_EVERY = 10.0, 60.0  # seconds
@@ -101,7 +101,7 @@ class Optimiser:
 
 def trained_model(args, classes):
     torch.manual_seed(args.seed)
-    model = detect_card_net.grown(args.init, classes, args.depths, args.channels, args.tower)
+    model = detect_common.grown(args.init, classes, args.depths, args.channels, args.tower)
     model.config["image"] = args.image
     return model.to(args.device)    # contiguous, as the gradients are: AdamW's fused kernel wants that
 
@@ -128,28 +128,28 @@ class Run:
     def __init__(self, args):
         self.args, self.device = args, torch.device(args.device)
         began = time.monotonic()
-        names, records = pack_detect.unpacked(args.pack, args.threads)
+        names, records = detect_pack.unpacked(args.pack, args.threads)
         args.classes = args.kept + [n for n in names if n not in args.kept and n not in args.without]
         own, held = parted(records, args.hold, args.seed)
         torch.manual_seed(args.seed)
-        store = detect_card_data.Store(names, own, args.classes, args.kept, self.device, args.threads)
-        self.composer, self.held = detect_card_data.Composer(store, args), None
+        store = detect_data_card.Store(names, own, args.classes, args.kept, self.device, args.threads)
+        self.composer, self.held = detect_data_card.Composer(store, args), None
         if held:
             still = argparse.Namespace(**{**vars(args), "zoom": (1.0, 1.0), "jitter": 0.0, "blur": 0.0,
                                           "grey": 0.0, "noise": 0.0, "paste": 0.0, "erase": 0.0})
-            store = detect_card_data.Store(names, held, args.classes, [], self.device)
-            self.held = detect_card_data.Composer(store, still)
+            store = detect_data_card.Store(names, held, args.classes, [], self.device)
+            self.held = detect_data_card.Composer(store, still)
         self.dtype = torch.float32 if args.f32 else torch.bfloat16
         self.model = trained_model(args, args.classes)
-        self.net = detect_card_net.Net(self.model, self.dtype, args.drop_path, args.dropout)
-        self.loss = detect_card_loss.Loss(self.model.config, args.box_weight)
+        self.net = detect_common.Net(self.model, self.dtype, args.drop_path, args.dropout)
+        self.loss = detect_loss_card.Loss(self.model.config, args.box_weight)
         if args.compile:
             try:
-                detect_card_loss.compile_dense(self.device)
+                detect_loss_card.compile_dense(self.device)
             except Exception as e:  # whatever a compiler raises: it works without
                 say(f"not compiled: {type(e).__name__}: {e}")
         self.average = Average(self.model, args.average)
-        self.seen = detect_card_net.Net(self.average.model, self.dtype)
+        self.seen = detect_common.Net(self.average.model, self.dtype)
         self.seen.training = False
         self.optimiser = Optimiser(self.model, args, self.dtype)
         self.step, self.pictures, self.began = 0, 0, None

@@ -22,13 +22,13 @@ from torch.nn import functional as F  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "golden"), os.path.join(HERE, "..", "eval")]
-import classify_augment  # noqa: E402
+import classify_data_card  # noqa: E402
 import classify_pack  # noqa: E402
-import classify_start  # noqa: E402
+import classify_common  # noqa: E402
 import features  # noqa: E402
 import muon  # noqa: E402
 import soft  # noqa: E402
-import soft_gpu  # noqa: E402
+import soft_card  # noqa: E402
 
 FIELDS = ["elapsed_s", "step", "samples", "samples_per_s", "progress", "lr", "loss", "train_top1",
           "gradient", "scale", "watch_top1", "watch_loss"]
@@ -70,7 +70,7 @@ class Classifier(torch.nn.Module):
     def __init__(self, args, kinds, base):
         super().__init__()
         self.net = soft.Soft(**configuration(args, base))
-        classify_start.initialise(self.net)
+        classify_common.initialise(self.net)
         more = kinds * (4 if args.rotations else 1) - base
         self.more = torch.nn.Parameter(F.normalize(torch.randn(more, args.embedding)))
         self.log_scale = torch.nn.Parameter(torch.tensor(float(args.scale)).log())
@@ -78,12 +78,12 @@ class Classifier(torch.nn.Module):
     def forward(self, x, dtype):
         """Logits of all classes, those of `net` first; f32."""
         directions = F.normalize(torch.cat([self.net.directions, self.more]), dim=-1)
-        return self.log_scale.exp() * soft_gpu.embedding(self.net, x, dtype) @ directions.t()
+        return self.log_scale.exp() * soft_card.embedding(self.net, x, dtype) @ directions.t()
 
 
 def classifier(args, pictures):
     model = Classifier(args, len(pictures.names), pictures.base).to(pictures.device)
-    soft_gpu.install(model.net, args.drop_path)
+    soft_card.install(model.net, args.drop_path)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -93,7 +93,7 @@ class Optimiser:
     def __init__(self, model, args, device):
         hidden, decayed, rest = [], [], []
         for name, p in model.named_parameters():
-            if name.startswith("net.") and classify_start.is_hidden(name[4:], p):
+            if name.startswith("net.") and classify_common.is_hidden(name[4:], p):
                 hidden.append(p)
             else:
                 (decayed if p.ndim >= 2 else rest).append(p)
@@ -221,13 +221,13 @@ class Run:
     def batch(self, progress):
         args = self.args
         pictures, labels = self.pictures.next(args.batch)
-        turned = classify_augment.chance(len(labels), args.rotations, labels)
+        turned = classify_data_card.chance(len(labels), args.rotations, labels)
         quarters = torch.where(turned, torch.randint(1, 4, labels.shape, device=self.device),
                                torch.zeros_like(labels))
-        x = classify_augment.augmented(pictures, quarters.float(), args.image, args)
+        x = classify_data_card.augmented(pictures, quarters.float(), args.image, args)
         mixing = float(progress < args.mix_until)
-        x = classify_augment.erased(x, args.erase * mixing)
-        x, partner, own = classify_augment.mixed(x, args.cutmix * mixing, args.mixup * mixing)
+        x = classify_data_card.erased(x, args.erase * mixing)
+        x, partner, own = classify_data_card.mixed(x, args.cutmix * mixing, args.mixup * mixing)
         y = labels + len(self.pictures.names) * quarters
         return x.contiguous(memory_format=torch.channels_last), y, partner, own
 
@@ -262,9 +262,9 @@ class Run:
         """(top-1, loss) of the averaged weights, seen from both sides."""
         model, found = self.average.model, []
         for some in self.pictures.watch.split(250):
-            x = classify_augment.normalised(some.float() / 255)
+            x = classify_data_card.normalised(some.float() / 255)
             x = x.contiguous(memory_format=torch.channels_last)
-            found.append(F.normalize(sum(soft_gpu.embedding(model.net, side, self.dtype)
+            found.append(F.normalize(sum(soft_card.embedding(model.net, side, self.dtype)
                                          for side in (x, x.flip(3))), dim=-1))
         cosines = torch.cat(found) @ F.normalize(model.net.directions, dim=-1).t()
         labels = self.pictures.watch_labels

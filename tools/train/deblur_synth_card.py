@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """deblur_synth's blurred pictures made where the network is trained, many crops at once: pixels come
-from a deblur_store.Store on the device, draws from a deblur_store.Plan, and nothing goes back."""
+from a deblur_store_card.Store on the device, draws from a deblur_store_card.Plan, and nothing goes back."""
 
 import math
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-import deblur_store
+import deblur_store_card
 
 POINTS = 1 << 25        # pixels moved at once, which bounds memory: 24 bytes each
 MOST_MARGIN = 64        # pixels around a crop from which things may move into it
@@ -99,7 +99,7 @@ class Synthesis:
         photo, back, layer, at, corner = (self.send(v[some], np.int64) for v in (
             plan.photo, plan.back, plan.layer, plan.at, plan.corner))
         placed, camera, active, gamma, clipped = (self.send(v[some])[:, None, None, None] for v in (
-            plan.placed, plan.kind == deblur_store.CAMERA, plan.active, plan.gamma, plan.clipped))
+            plan.placed, plan.kind == deblur_store_card.CAMERA, plan.active, plan.gamma, plan.clipped))
         front, inside = self.window(layer, corner - margin - at, side + 2 * margin)
         alpha = torch.maximum(front[:, 3:] / 255, camera)
         # colours of cut-outs are weighted by their alpha
