@@ -55,8 +55,9 @@ class Muon:
             self.gather(flat)
         for (key, group), update in zip(self.groups.items(), updates):
             update *= 0.2 * max(key) ** 0.5
-            for p, u in zip(group, update):
-                p.mul_(1 - lr * self.weight_decay).add_(u.view_as(p), alpha=-lr)
+            torch._foreach_mul_(group, 1 - lr * self.weight_decay)      # few launches on a card
+            torch._foreach_add_(group, [u.view_as(p) for p, u in zip(group, update.unbind())],
+                                alpha=-lr)
 
     def state_dict(self):
         return {str(k): v for k, v in self.state.items()}
