@@ -18,7 +18,6 @@ sys.path.insert(0, os.path.join(HERE, "..", "golden"))
 import deblur_pairs  # noqa: E402
 import eval_deblur  # noqa: E402
 import lmd_vit  # noqa: E402
-import train_deblur  # noqa: E402
 
 
 def load(path):
