@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The classification pictures in one small file, for training on a machine of its own.
 
-    python3 tools/train/classify_pack.py --data DATA --out pack.npz --bytes 14680064
-
-Takes as many bytes as it may: the archives' JPEG files without the headers that they share, if
+Takes as much as it may: the archives' JPEG files without the headers that they share, if
 these fit, else sheets of WebP at the best quality that does. DATA holds the folder `classify`; with
 --objects also `detect`, whose boxes are cut out and become further classes. Of the validation
 pictures only some go along, to watch by; the novel classes do not.
@@ -172,7 +170,7 @@ def pack(args):
     labels = np.array([label for label, _ in train], np.int16)
     objects = squares(os.path.join(args.data, "detect"), args.objects) if args.objects else {}
     counts = [len(p) for p in objects.values()]
-    room = args.bytes - len(arrays["watch"]) - 20000
+    room = int(args.limit * 2 ** 20) - len(arrays["watch"]) - 20000
     jpegs = lossless([content for _, content in train])
     needed = sum(a.nbytes for a in jpegs.values())
     print(f"without loss: {needed} bytes of {room}; {len(objects)} further classes of "
@@ -223,9 +221,9 @@ def unpack(path, workers):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--bytes", type=int, default=14 * 2 ** 20, help="that the file may take")
+    parser.add_argument("--data", required=True, help="folder of classify/ and detect/")
+    parser.add_argument("--out", required=True, help="file to write")
+    parser.add_argument("--limit", type=float, default=28.5, help="MiB, at most; what is as it was needs 28")
     parser.add_argument("--watch", type=int, default=5, help="validation pictures of a class")
     parser.add_argument("--objects", type=int, default=0, metavar="N",
                         help="further classes from detect's boxes, of at most N pictures")

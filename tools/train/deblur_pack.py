@@ -1,12 +1,9 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Packs what blurred pictures are made of, sharp photographs for training, their masks and cut-outs,
 into one file that train_deblur_card.py reads alone. No photograph for validation is in it."""
 
 import argparse
 import concurrent.futures
-import io
-import os
 
 import cv2
 import numpy as np
@@ -44,12 +41,9 @@ def write(path, found, blobs, quality):
     kinds = np.array([("photo", "mask", "cutout").index(kind) for kind, _, _ in found], np.int64)
     numbers = np.array([number for _, number, _ in found], np.int64)
     ends = np.cumsum([len(blob) for blob in blobs], dtype=np.int64)
-    buffer = io.BytesIO()
-    np.savez(buffer, kind=kinds, number=numbers, end=ends, quality=np.int64(quality),
-             data=np.concatenate([np.asarray(blob, np.uint8).ravel() for blob in blobs]))
-    with open(path + ".part", "wb") as file:
-        file.write(buffer.getvalue())
-    os.replace(path + ".part", path)
+    with open(path, "wb") as file:
+        np.savez(file, kind=kinds, number=numbers, end=ends, quality=np.int64(quality),
+                 data=np.concatenate([np.asarray(blob, np.uint8).ravel() for blob in blobs]))
 
 
 def read(path):
@@ -70,7 +64,7 @@ def main():
     parser.add_argument("--out", required=True, help="file to write")
     parser.add_argument("--limit", type=float, default=31.5, help="MiB, at most")
     parser.add_argument("--quality", type=int, help="of WebP, instead of the highest that fits")
-    parser.add_argument("--count", type=int, help="the first so many photographs and cut-outs")
+    parser.add_argument("--count", type=int, help="so many of each kind at most, for trying out")
     args = parser.parse_args()
     found = pictures(args.data, args.count)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:

@@ -76,21 +76,22 @@ def pack(args):
     with open(os.path.join(args.data, "detect", "train.json"), encoding="utf-8") as file:
         names = [c["name"] for c in json.load(file)["categories"]]
     writer = Writer(args.out)
-    for r in detect_data.read(os.path.join(args.data, "detect", "train.json"),
-                              os.path.join(args.data, "detect", "images"), names, args.longest,
-                              args.complete):
+    annotated = detect_data.read(os.path.join(args.data, "detect", "train.json"),
+                                 os.path.join(args.data, "detect", "images"), names, args.longest,
+                                 args.complete)
+    for r in annotated[:args.count]:
         writer.add(described("annotated", r), webp(r["image"], args.quality))
-    masked = detect_more.masked(os.path.join(args.data, "sharp"), names)
+    masked = detect_more.masked(os.path.join(args.data, "sharp"), names)[:args.count]
     for (_, image, mask), r in zip(masked, detect_more.photographs(masked, names, args.masked)):
         h, w = r["image"].shape[:2]
         small = cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA)
         writer.add(described("photographs", r), webp(r["image"], args.quality - 10), png(small))
     rng, many = np.random.default_rng(1), []
     for group, _ in detect_more.small_pictures(os.path.join(args.data, "classify"), names, args.longest):
-        many.append([group[i] for i in rng.permutation(len(group))])
+        many.append([group[i] for i in rng.permutation(len(group))[:args.count]])
     for r in in_turn(many):
         content = webp(r["image"], args.quality)
-        if writer.size + len(content) + OVERHEAD > args.most * 2 ** 20 - 400_000:  # the index, roughly
+        if writer.size + len(content) + OVERHEAD > args.limit * 2 ** 20 - 400_000:  # the index, roughly
             break
         writer.add(described("small", r), content)
     writer.close(names)
@@ -122,8 +123,9 @@ def unpacked(path, threads):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="folder of detect/, sharp/ and classify/")
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--most", type=float, default=24, help="size in MiB")
+    parser.add_argument("--out", required=True, help="file to write")
+    parser.add_argument("--limit", type=float, default=24, help="MiB, at most")
+    parser.add_argument("--count", type=int, help="so many of each kind at most, for trying out")
     parser.add_argument("--longest", type=int, default=400, help="of a picture, in pixels")
     parser.add_argument("--masked", type=int, default=320, help="as --longest, of those with masks")
     parser.add_argument("--quality", type=int, default=56, help="of WebP; photographs have 10 less")
