@@ -1,18 +1,21 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes a sheet of crops made as train_deblur_card.py makes them beside deblur_synth's, and holds the
-imitation of JPEG to OpenCV's."""
+"""Holds the network of deblur_net_card.py, on any device, to lmd_vit.py on the CPU, and the imitation
+of JPEG to OpenCV's; writes a sheet of crops beside deblur_synth's."""
 
 import argparse
+import sys
 import time
 
 import cv2
 import numpy as np
 import torch
 
-import deblur_synth_card
+import card
+import deblur_net_card
 import deblur_store_card
 import deblur_synth
+import deblur_synth_card
+import lmd_vit
 
 
 def from_synth(data, rng, count, side):
@@ -70,6 +73,35 @@ def check_jpeg(synthesis, photo):
               f" dB, between them {decibels(ours, theirs):.2f} dB")
 
 
+def check_network(device):
+    """Whether results and gradients agree: in f32 closely, in bf16 about."""
+    config = {"unshuffle": 2, "embed_dim": 24, "depths": [2] * 5, "heads": [1, 2, 4, 4, 2],
+              "threshold": 0.5, "fade": (0.1, 0.7)}
+    plain, fine = lmd_vit.LmdVit(**config), True
+    for name, p in plain.named_parameters():
+        if "bias" in name or "modulator" in name:       # of attention, too: none may be zero
+            torch.nn.init.normal_(p, 0, 0.3)
+    x, by = torch.rand(2, 64, 128, 3), torch.randn(2, 64, 128, 3)
+    for gated, dtype, most in ((False, torch.float32, 1e-3), (True, torch.float32, 1e-3),
+                               (False, torch.bfloat16, 0.1)):
+        ours = deblur_net_card.CardVit(dtype, **config)
+        ours.load_state_dict(plain.state_dict())
+        ours.to(device)
+        plain.zero_grad()
+        y, scores = plain(x, gated)
+        ((y * by).sum() + sum(z.sum() for z in scores.values())).backward()
+        own, own_scores = ours(x.to(device), gated)
+        ((own * by.to(device)).sum() + sum(z.sum() for z in own_scores.values())).backward()
+        change = ((own.detach().cpu() - y).norm() / (y - x).norm()).item()
+        pairs = [(p.grad.flatten(), q.grad.cpu().flatten())
+                 for p, q in zip(plain.parameters(), ours.parameters())]
+        a, b = (torch.cat(part) for part in zip(*pairs))
+        slope = ((a - b).norm() / a.norm()).item()
+        print(f"network, gated {gated}, {dtype}: {change:.2g} away, gradient {slope:.2g}", flush=True)
+        fine &= change < most and slope < most
+    return fine
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pack", required=True)
@@ -80,7 +112,10 @@ def main():
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    began = time.monotonic()
+    card.settle(args.seed)
+    if args.device.startswith("cuda"):
+        deblur_net_card.settle()
+    fine, began = check_network(args.device), time.monotonic()
     store = deblur_store_card.Store(args.pack)
     synthesis = deblur_synth_card.Synthesis(store, args.device)
     print(f"loaded in {time.monotonic() - began:.1f} s, {store.pixels.nbytes / 2 ** 30:.2f} GiB, "
@@ -100,6 +135,8 @@ def main():
         print("synth: ", numbers(theirs))
         if args.out:
             cv2.imwrite(args.out.replace(".png", "-synth.png"), sheet(theirs, 12)[..., ::-1])
+    print("network alike" if fine else "network NOT ALIKE")
+    sys.exit(0 if fine else 1)
 
 
 if __name__ == "__main__":

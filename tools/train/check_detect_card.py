@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Holds the card's detector trainer to the reference: network, targets and loss against retina.py and
-detect_loss.py, on the CPU and on any other device.
+"""Holds the targets and the loss of the card's detector trainer, on any device, to detect_loss.py on
+the CPU; check_soft_card.py does so for its network.
 
     python3 tools/train/check_detect_card.py --pack FILE --init models/retina-soft-small.safetensors
 
@@ -17,19 +17,14 @@ import torch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
-import detect_data_card  # noqa: E402
-import detect_loss_card  # noqa: E402
+import card  # noqa: E402
 import detect_common  # noqa: E402
 import detect_data  # noqa: E402
+import detect_data_card  # noqa: E402
 import detect_loss  # noqa: E402
+import detect_loss_card  # noqa: E402
 import detect_pack  # noqa: E402
-import soft_fast  # noqa: E402
 import train_detect_card  # noqa: E402
-
-
-def options(args):
-    sys.argv = [sys.argv[0], "--pack", args.pack, "--init", args.init, "--out", "."]
-    return train_detect_card.arguments()
 
 
 def to_cpu(sample):
@@ -99,30 +94,6 @@ def check_loss(sample, out, config, side):
     return fine
 
 
-def check_net(model, x, device):
-    """Answers and gradients in f32; all weights are disturbed first, so that none is zero."""
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.02 * torch.randn_like(p))
-    model.eval()
-    soft_fast.install(model.backbone)       # has the same closed form of the inverse's gradient
-    theirs = model(x)
-    torch.manual_seed(1)
-    by = {k: torch.randn_like(v) for k, v in theirs.items()}
-    sum((v * by[k]).mean() for k, v in theirs.items()).backward()
-    grads = {k: p.grad.clone() for k, p in model.named_parameters()}
-    model.zero_grad()
-    model.to(device)
-    ours = detect_common.Net(model, torch.float32)(x.to(device))
-    sum((v * by[k].to(device)).mean() for k, v in ours.items()).backward()
-    fine = all([same(f"network, {k}", ours[k].detach().cpu(), theirs[k].detach(), 1e-3)
-                for k in ("cls_P3", "reg_P3", "cls_P7")])
-    worst = max((((p.grad.cpu() - grads[k]).norm() / grads[k].norm().clamp(min=1e-12)).item(), k)
-                for k, p in model.named_parameters())
-    print(f"gradients: at most {worst[0]:.2g} away, {worst[1]}")
-    return fine and worst[0] < 2e-2
-
-
 def show(sample, path):
     x = sample["x"].cpu().permute(0, 2, 3, 1).numpy() * detect_data.STD + detect_data.MEAN
     pictures = np.ascontiguousarray(x.clip(0, 255).astype(np.uint8)[..., ::-1])
@@ -146,10 +117,10 @@ def main():
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--show", metavar="FILE")
     args = parser.parse_args()
-    own = options(args)
+    own = train_detect_card.arguments(["--pack", args.pack, "--init", args.init, "--out", "."])
     names, records = detect_pack.unpacked(args.pack, os.cpu_count())
     classes = own.kept + [n for n in names if n not in own.kept]
-    torch.manual_seed(5)
+    card.settle(5)
     store = detect_data_card.Store(names, records, classes, own.kept, torch.device(args.device))
     composer = detect_data_card.Composer(store, own)
     if args.show:
@@ -163,7 +134,6 @@ def main():
     x = sample["x"][:2].detach().cpu().contiguous()
     out = {k: v.detach().to(args.device).repeat(args.count // 2, 1, 1, 1) for k, v in model(x).items()}
     fine &= check_loss(sample, out, model.config, args.side)
-    fine &= check_net(model, x, args.device)
     print("alike" if fine else "NOT ALIKE")
     sys.exit(0 if fine else 1)
 

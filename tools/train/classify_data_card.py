@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 import classify_data
+from card import chance, uniform
 
 # RGB -> brightness and two colour differences (YIQ); a turn of the latter changes the hue alone
 TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
@@ -23,61 +24,53 @@ def constant(name, device):
     return values[name].to(device)
 
 
-def uniform(count, low, high, like):
-    return torch.rand(count, device=like.device) * (high - low) + low
-
-
-def chance(count, share, like):
-    return torch.rand(count, device=like.device) < share
-
-
 def matrices(rows):
     """Nested lists of [B] -> [B, rows, columns]."""
     return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 
-def maps(count, quarters, args, like):
+def maps(count, quarters, args, device):
     """[B, 2, 3] from places of the new picture to places of the old: a part of it, now and then
     mirrored, slanted, and turned by `quarters` [B] of a full turn."""
-    one, zero = torch.ones(count, device=like.device), torch.zeros(count, device=like.device)
-    area = uniform(count, args.least_area, 1, like)
-    aspect = torch.exp(uniform(count, math.log(3 / 4), math.log(4 / 3), like) / 2)
+    one, zero = torch.ones(count, device=device), torch.zeros(count, device=device)
+    area = uniform(args.least_area, 1, count, device)
+    aspect = torch.exp(uniform(math.log(3 / 4), math.log(4 / 3), count, device) / 2)
     wide = (area.sqrt() * aspect).clamp(max=1)
     high = (area.sqrt() / aspect).clamp(max=1)
-    mirror = torch.where(chance(count, 0.5, like), -one, one)
-    slanted = chance(count, args.slant_share, like).float()
-    angle = uniform(count, -args.slant, args.slant, like) * slanted
-    shear = uniform(count, -args.slant, args.slant, like) * slanted * 0.5
+    mirror = torch.where(chance(0.5, count, device), -one, one)
+    slanted = chance(args.slant_share, count, device).float()
+    angle = uniform(-args.slant, args.slant, count, device) * slanted
+    shear = uniform(-args.slant, args.slant, count, device) * slanted * 0.5
     c, s = torch.cos(angle), torch.sin(angle)
     part = matrices([[wide * mirror, zero], [zero, high]])
     slant = matrices([[c, -s], [s, c]]) @ matrices([[one, shear], [zero, one]])
     turn = quarters * (math.pi / 2)
     c, s = torch.cos(turn).round(), torch.sin(turn).round()
-    place = torch.stack([uniform(count, -1, 1, like) * (1 - wide),
-                         uniform(count, -1, 1, like) * (1 - high)], -1)
+    place = torch.stack([uniform(-1, 1, count, device) * (1 - wide),
+                         uniform(-1, 1, count, device) * (1 - high)], -1)
     return torch.cat([part @ slant @ matrices([[c, -s], [s, c]]), place.unsqueeze(-1)], -1)
 
 
 def colours(x, args):
     """Brightness, contrast, saturation and hue of x [B, 3, H, W] in 0..1; some without colour, some
     softer or sharper."""
-    count, jitter = len(x), args.jitter
-    one, zero = torch.ones(count, device=x.device), torch.zeros(count, device=x.device)
-    strength = 1 + uniform(count, -jitter, jitter, x) * 1.5
-    strength = strength * (~chance(count, args.grey, x)).float()
-    hue = uniform(count, -args.hue, args.hue, x) * math.pi
+    count, jitter, device = len(x), args.jitter, x.device
+    one, zero = torch.ones(count, device=device), torch.zeros(count, device=device)
+    strength = 1 + uniform(-jitter, jitter, count, device) * 1.5
+    strength = strength * (~chance(args.grey, count, device)).float()
+    hue = uniform(-args.hue, args.hue, count, device) * math.pi
     c, s = torch.cos(hue) * strength, torch.sin(hue) * strength
     turn = matrices([[one, zero, zero], [zero, c, -s], [zero, s, c]])
-    mix = constant("back", x.device) @ turn @ constant("to", x.device)
+    mix = constant("back", device) @ turn @ constant("to", device)
     x = torch.bmm(mix, x.flatten(2)).view_as(x)
     shape = (count, 1, 1, 1)
-    gain = 1 + uniform(shape, -jitter, jitter, x)
-    offset = uniform(shape, -jitter, jitter, x) * 0.6
+    gain = 1 + uniform(-jitter, jitter, shape, device)
+    offset = uniform(-jitter, jitter, shape, device) * 0.6
     mean = x.mean((1, 2, 3), keepdim=True)
     x = ((x - mean) * gain + mean + offset).clamp(0, 1)
     soft = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-    sharp = torch.where(chance(shape, args.focus_share, x), uniform(shape, 0, 2, x),
-                        torch.ones(shape, device=x.device))
+    sharp = torch.where(chance(args.focus_share, shape, device), uniform(0, 2, shape, device),
+                        torch.ones(shape, device=device))
     return torch.lerp(soft, x, sharp).clamp(0, 1)
 
 
@@ -89,31 +82,31 @@ def normalised(x):
 def augmented(pictures, quarters, side, args):
     """uint8 [B, 3, 64, 64] -> f32 [B, 3, side, side]; `quarters` of a turn for each, f32 [B]."""
     count = len(pictures)
-    grid = F.affine_grid(maps(count, quarters, args, pictures), (count, 3, side, side),
+    grid = F.affine_grid(maps(count, quarters, args, pictures.device), (count, 3, side, side),
                          align_corners=False)
     x = F.grid_sample(pictures.float() / 255, grid, mode="bicubic", padding_mode="reflection",
                       align_corners=False).clamp(0, 1)
     return normalised(colours(x, args))
 
 
-def boxes(area, h, w, like):
+def boxes(area, h, w):
     """bool [B, 1, h, w]: a box of about this share [B] of each picture's area, anywhere."""
-    count = len(area)
-    aspect = torch.exp(uniform(count, -0.5, 0.5, like))
-    inside = torch.ones(count, 1, 1, 1, dtype=torch.bool, device=like.device)
+    count, device = len(area), area.device
+    aspect = torch.exp(uniform(-0.5, 0.5, count, device))
+    inside = torch.ones(count, 1, 1, 1, dtype=torch.bool, device=device)
     for size, side, shape in ((h, area.sqrt() * aspect, (1, 1, h, 1)),
                               (w, area.sqrt() / aspect, (1, 1, 1, w))):
-        place = (torch.arange(size, device=like.device) + 0.5).view(shape) / size
-        centre = torch.rand(count, device=like.device).view(-1, 1, 1, 1)
+        place = (torch.arange(size, device=device) + 0.5).view(shape) / size
+        centre = torch.rand(count, device=device).view(-1, 1, 1, 1)
         inside = inside & ((place - centre).abs() * 2 < side.view(-1, 1, 1, 1))
     return inside
 
 
 def erased(x, share):
     """Random erasing (arXiv 1708.04896): a box of some pictures becomes noise."""
-    count = len(x)
-    box = boxes(uniform(count, 0.05, 0.3, x), *x.shape[2:], x)
-    box = box & chance(count, share, x).view(-1, 1, 1, 1)
+    count, device = len(x), x.device
+    box = boxes(uniform(0.05, 0.3, count, device), *x.shape[2:])
+    box = box & chance(share, count, device).view(-1, 1, 1, 1)
     return torch.where(box, torch.randn_like(x), x)
 
 
@@ -124,7 +117,7 @@ def mixed(x, cutmix, mixup):
     partner = torch.randperm(count, device=x.device)
     way = torch.rand(count, device=x.device)
     other = x[partner]
-    box = boxes(torch.rand(count, device=x.device), *x.shape[2:], x)
+    box = boxes(torch.rand(count, device=x.device), *x.shape[2:])
     box = box & (way < cutmix).view(-1, 1, 1, 1)
     own = 1 - box.float().mean((1, 2, 3))
     lam = torch.where((way >= cutmix) & (way < cutmix + mixup),

@@ -38,28 +38,18 @@ def bias_gelu(x, bias):
     return F.gelu(x + bias)
 
 
-def plain_attention(q, k, v, bias):
+def attention(q, k, v, bias):
+    """Of windows [n, heads, w*w, d]; one kernel on a card."""
+    if q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
     scores = (q @ k.transpose(2, 3)).float() + bias.float()
     return torch.softmax(scores, -1).to(v.dtype) @ v
 
 
-def fused_attention(q, k, v, bias):
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), scale=1.0)
-
-
-def agree(fast, plain, inputs):
-    """Whether two functions have the same results and gradients, to the precision of bf16; the plain
-    one in f32."""
-    def results(function, dtype):
-        leaves = [i.detach().to(dtype).clone().requires_grad_(True) for i in inputs]
-        out = function(*leaves)
-        weight = torch.linspace(-1, 1, out.numel(), device=out.device).view(out.shape)
-        (out.float() * weight).sum().backward()
-        return [out.detach().float(), *(leaf.grad.float() for leaf in leaves)]
-    for a, b in zip(results(fast, inputs[0].dtype), results(plain, torch.float32)):
-        if not bool((a - b).norm() <= 0.03 * b.norm() + 1e-4):
-            return False
-    return True
+def settle():
+    """Leaves the kernel of attention that has the gradient of a bias, and the plain one."""
+    torch.backends.cuda.enable_flash_sdp(False)
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 class Reorder(torch.autograd.Function):
@@ -76,50 +66,21 @@ class Reorder(torch.autograd.Function):
 
 
 class CardVit(lmd_vit.LmdVit):
-    """`dtype`: of the large products, None: f32. `stream`: of what is kept between blocks. Pictures,
-    scores, the predictors' last layers and all weights are f32."""
+    """`dtype`: of the large products and of what is kept between blocks. Pictures, scores, the
+    predictors' last layers and all weights are f32."""
 
-    def __init__(self, dtype=torch.bfloat16, stream=torch.bfloat16, **config):
+    def __init__(self, dtype=torch.bfloat16, **config):
         super().__init__(**config)
-        self.product_dtype, self.stream = dtype, stream if dtype else torch.float32
-        self.bias_gelu, self.attention = bias_gelu, plain_attention
+        self.product_dtype, self.bias_gelu = dtype, bias_gelu
         self.register_buffer("taps", taps(config.get("window", 8)), persistent=False)
         # rows of a bias table are chosen by a product, whose gradient needs no sorting of indices
         places = F.one_hot(lmd_vit.relative_index(config.get("window", 8)).flatten())
         self.register_buffer("places", places.float(), persistent=False)
         self.masks, self.lines, self.orders = {}, {}, {}    # by size; made where the weights are
 
-    def choose_kernels(self, device, compiled=False):
-        """Takes the fast pieces that work here, on trial; returns what was taken."""
-        taken = []
-        def random(*shape):
-            return torch.randn(*shape, device=device, dtype=self.product_dtype or torch.float32)
-        if hasattr(F, "scaled_dot_product_attention"):
-            if device.type == "cuda":       # the kernel that knows the gradient of a bias
-                torch.backends.cuda.enable_flash_sdp(False)
-                if hasattr(torch.backends.cuda, "enable_cudnn_sdp"):
-                    torch.backends.cuda.enable_cudnn_sdp(False)
-            inputs = [random(6, 2, 64, 24) * 0.3 for _ in range(3)] + [random(6, 2, 64, 64)]
-            taken += self.try_out("attention", fused_attention, inputs)
-        if compiled and hasattr(torch, "compile"):
-            torch._dynamo.config.suppress_errors = True     # should one fail later, run it plainly
-            inputs = [random(96, 6 * 64), random(96, 1)]
-            taken += self.try_out("bias_gelu", torch.compile(bias_gelu, dynamic=True), inputs)
-        return taken
-
-    def try_out(self, name, fast, inputs):
-        try:
-            if agree(fast, getattr(self, name), inputs):
-                setattr(self, name, fast)
-                return [name]
-            print(f"{name}: the fast way differs, the plain one is taken", flush=True)
-        except Exception as error:      # whatever a compiler or driver may say
-            print(f"{name}: the plain way is taken: {str(error)[:300]}", flush=True)
-        return []
-
     def product(self, x, weight, bias=None):
         """x [..., c] times the weight, in the dtype of products."""
-        dtype = self.product_dtype or x.dtype
+        dtype = self.product_dtype
         return F.linear(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
 
     def shift_mask(self, h, w, side, device):
@@ -170,14 +131,14 @@ class CardVit(lmd_vit.LmdVit):
         else:       # that of a window, the same in every picture
             bias = (bias + mask).to(qkv.dtype)
             bias = bias.expand(pictures, *bias.shape).reshape(n, attn.heads, t, t)
-        x = self.attention(q, k, v, bias)
+        x = attention(q, k, v, bias)
         return self.product(x.transpose(1, 2).reshape(n, t, c), attn.proj.weight, attn.proj.bias)
 
     def feed(self, mlp, x):
         """The LeFF, its hidden features channels first."""
         n, t, c = x.shape
         first, middle, last = mlp.linear1[0], mlp.dwconv[0], mlp.linear2[0]
-        dtype = self.product_dtype or x.dtype
+        dtype = self.product_dtype
         wide = first.weight.shape[0]
         # eight columns of ones carry the first bias: a pass over C numbers instead of 4C
         weight = torch.cat([first.weight, first.bias[:, None].expand(-1, 8) / 8], 1)
@@ -190,7 +151,7 @@ class CardVit(lmd_vit.LmdVit):
 
     def map_convolve(self, x, layer):
         return self.convolve(x.permute(0, 3, 1, 2), layer).permute(0, 2, 3, 1).to(
-            self.stream).contiguous()
+            self.product_dtype).contiguous()
 
     def upsample(self, x, layer):
         """As the base's, the bias in the product."""
@@ -199,9 +160,6 @@ class CardVit(lmd_vit.LmdVit):
         weight = layer.weight.permute(2, 3, 1, 0).reshape(4 * out, c)
         y = self.product(x, weight, layer.bias.repeat(4)).to(x.dtype)
         return y.view(b, h, w, 2, 2, out).permute(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, out)
-
-    def score_tokens(self, predictor, x):
-        raise NotImplementedError("a predictor's tokens are averaged before its last layer here")
 
     def scores(self, predictor, x, shift, w):
         """lmd_vit.Predictor, but averaged over windows before the last layer, which is linear."""

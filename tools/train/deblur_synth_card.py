@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """deblur_synth's blurred pictures made where the network is trained, many crops at once: pixels come
-from a deblur_store_card.Store on the device, draws from a deblur_store_card.Plan, and nothing goes back."""
+from a Store (deblur_store_card.py) on the device, draws from a Plan, and nothing goes back."""
 
 import math
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+import card
 import deblur_store_card
 
 POINTS = 1 << 25        # pixels moved at once, which bounds memory: 24 bytes each
@@ -168,17 +169,13 @@ class Synthesis:
 
 
 @torch.no_grad()
-def augmented(crops, generator=None):
+def augmented(crops):
     """Each crop turned or mirrored into one of eight positions, three in twenty recoloured."""
     n, device = len(crops), crops.device
-
-    def coin(chance):
-        return torch.rand(n, device=device, generator=generator)[:, None, None, None] < chance
-
     for turned in (lambda c: c.flip(-1), lambda c: c.flip(-2), lambda c: c.transpose(-1, -2)):
-        crops = torch.where(coin(0.5), turned(crops), crops)
-    order = torch.rand(n, 3, device=device, generator=generator).argsort(1)
-    order = torch.where(coin(0.15)[:, 0, 0], order, torch.arange(3, device=device))
+        crops = torch.where(card.chance(0.5, (n, 1, 1, 1), device), turned(crops), crops)
+    order = torch.rand(n, 3, device=device).argsort(1)
+    order = torch.where(card.chance(0.15, (n, 1), device), order, torch.arange(3, device=device))
     last = torch.full((n, 1), 6, device=device)
     channels = torch.cat([order, order + 3, last], 1)
     return crops[torch.arange(n, device=device)[:, None], channels]

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 
+import card
 import detect_data
 import detect_more
 
@@ -124,10 +125,6 @@ def drawn(chance, shape, device):
     return at.clamp_(max=len(chance) - 1)
 
 
-def uniform(low, high, shape, device):
-    return torch.rand(shape, device=device) * (high - low) + low
-
-
 def axis(at, shift, scale, level_scale, low, high):
     """Where pixels whose middles are `at` [..., n] lie in a source of [low, high) texels: (left texel,
     right one, share of the right one, whether the source is there). All else [..., 1]."""
@@ -182,7 +179,7 @@ class Composer:
         self.order, self.at = None, 0
 
     def rand(self, low, high, *shape):
-        return uniform(low, high, shape, self.device)
+        return card.uniform(low, high, shape, self.device)
 
     def next(self, count):
         """The annotated pictures in an order that is another one in every epoch."""
@@ -374,7 +371,7 @@ class Composer:
         if not count:
             return
         which = torch.randperm(len(x), device=self.device)[:count]
-        size = side * self.rand(math.log(0.08), math.log(0.4), count, 2).exp()
+        size = side * self.rand(*map(math.log, detect_data.ERASED), count, 2).exp()
         place = torch.rand(count, 2, device=self.device) * (side - size)
         at = torch.arange(side, device=self.device) + 0.5
         inside = (at >= place[..., None]) & (at < (place + size)[..., None])     # [n, axis, side]

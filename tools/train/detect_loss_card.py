@@ -7,6 +7,7 @@ Objects are padded tensors [B, G, ...] with `valid`; check_detect_card.py holds 
 import torch
 from torch.nn import functional as F
 
+import card
 import retina
 
 NEAREST, WINDOW = 9, 7              # nearest places of a level; they lie in a window of so many a side
@@ -128,25 +129,11 @@ def dense(logits, weight):
     return (scale * cost).sum(), (scale * (p + GAMMA * (1 - p) * cost)).to(logits.dtype)
 
 
-def compile_dense(device):
-    """One pass instead of ten over the largest tensor of a step; whether that is possible and right."""
-    global dense
-    plain, torch._dynamo.config.suppress_errors = dense, False
-    quick = torch.compile(plain, dynamic=True)
-    for n in (3, 5):
-        x = torch.randn(n, 1000 * n, 81, device=device).bfloat16()
-        weight = torch.rand_like(x) > 0.3
-        for mine, its in zip(quick(x, weight), plain(x, weight)):
-            if not torch.allclose(mine.float(), its.float(), rtol=0.02, atol=1e-4):
-                raise ArithmeticError("the compiled focal loss has other values")
-    dense = quick
-
-
-class _Focal(torch.autograd.Function):
+class Focal(torch.autograd.Function):
     """Sum of the focal loss over logits [B, N, K]; the gradient is found along the way."""
 
     @staticmethod
-    def forward(ctx, logits, weight, label):
+    def forward(ctx, logits, weight, label, dense):
         gradient = torch.empty_like(logits)
         loss = torch.zeros((), device=logits.device)
         step = max(1, 2 ** 26 // max(1, logits[0].numel()))         # bounds the memory of this
@@ -169,10 +156,7 @@ class _Focal(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, by):
-        return ctx.saved_tensors[0] * by.to(ctx.saved_tensors[0].dtype), None, None
-
-
-focal = _Focal.apply
+        return ctx.saved_tensors[0] * by.to(ctx.saved_tensors[0].dtype), None, None, None
 
 
 def giou_costs(a, b):
@@ -187,7 +171,12 @@ class Loss:
     """Of batches of square pictures; keeps the anchors of every side that it has seen."""
 
     def __init__(self, config, box_weight):
-        self.config, self.box_weight, self.anchors = config, box_weight, {}
+        self.config, self.box_weight, self.anchors, self.dense = config, box_weight, {}, dense
+
+    def compile(self, device):
+        """One pass instead of ten over the largest tensor of a step."""
+        x = torch.randn(3, 3000, 81, device=device).bfloat16()
+        self.dense = card.compiled(dense, x, torch.rand_like(x) > 0.3)
 
     def __call__(self, out, side, sample):
         """(loss, class part, box part, positives), on the device."""
@@ -200,7 +189,7 @@ class Loss:
         logits, deltas = (torch.cat([out[f"{name}_{l}"].flatten(1).unflatten(1, (-1, width))
                                      for l in retina.LEVELS], 1)
                           for name, width in (("cls", classes), ("reg", 4)))
-        cls = focal(logits, weight, label) / (label >= 0).sum().clamp(min=1)
+        cls = Focal.apply(logits, weight, label, self.dense) / (label >= 0).sum().clamp(min=1)
         deltas, anchor = deltas.float(), anchors.whole
         centre = anchor[:, :2] + deltas[..., :2] * anchor[:, 2:]
         half = anchor[:, 2:] * deltas[..., 2:].clamp(-retina.LONGEST, retina.LONGEST).exp() / 2

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""SOFT-Norm for training on a graphics card: soft.py's network in few large steps, PyTorch alone.
+"""SOFT-Norm for training on a graphics card: soft.py's blocks in few large steps, PyTorch alone.
 
-The gradient of the inverse is the closed form -Z dZ Z. The convolution of V is a product with a
-matrix made of its weights: V's maps are small, and matrix units are idle otherwise. Kernels, inverse
-and head are computed in f32 whatever the rest is. Nothing here waits for the device.
+Made for autocast: the projections and the convolution of V are in its type, all else of attention in
+f32. The gradient of the inverse is the closed form -Z dZ Z. Nothing here waits for the device.
 """
+
+import math
+import types
 
 import torch
 from torch.nn import functional as F
 
 import soft
-
-MOST_TOKENS = 600       # of a map whose convolution is a product; beyond, it costs more than it saves
 
 
 def norm_start(k2):
@@ -47,104 +47,72 @@ class Inverse(torch.autograd.Function):
         return -torch.bmm(torch.bmm(turned, dz.flatten(0, 1)), turned).view_as(dz), None
 
 
-def landmark_patches(q, h, w, heads, r):
-    """[B, h*w, C] -> [B, heads, m, d*r*r], the order of the convolution's weights."""
+def landmark_patches(attn, q, h, w, heads):
+    """[B, h*w, C] -> [B, heads, m, d*r*r], the order of the landmarks' weights."""
     b, _, c = q.shape
-    d, rows, columns = c // heads, h // r, w // r
-    grid = q.view(b, h, w, heads, d)[:, :rows * r, :columns * r]
+    r, d = attn.ratio, c // heads
+    if attn.landmarks != "ratio":       # a fixed number, of averages of the map
+        side = math.isqrt(attn.landmarks) * r
+        q = F.adaptive_avg_pool2d(q.transpose(1, 2).reshape(b, c, h, w), side)
+        q, h, w = q.flatten(2).transpose(1, 2), side, side
+    rows, columns = h // r, w // r
+    grid = q.reshape(b, h, w, heads, d)[:, :rows * r, :columns * r]
     grid = grid.reshape(b, rows, r, columns, r, heads, d).permute(0, 5, 1, 3, 6, 2, 4)
     return grid.reshape(b, heads, rows * columns, d * r * r)
 
 
-_shifts = {}
-
-
-def shifts(size, h, w, device):
-    """[size*size, n*n]: which weight of a kernel leads from a token to another; f32, zeros and ones."""
-    key = size, h, w, str(device)
-    if key not in _shifts:
-        rows, columns = torch.arange(h * w) // w, torch.arange(h * w) % w
-        down = rows[None] - rows[:, None] + size // 2
-        across = columns[None] - columns[:, None] + size // 2
-        inside = (down >= 0) & (down < size) & (across >= 0) & (across < size)
-        index = torch.where(inside, down * size + across, torch.full_like(down, -1))
-        table = index.flatten()[None] == torch.arange(size * size)[:, None]
-        _shifts[key] = table.float().to(device)
-    return _shifts[key]
-
-
-def convolved(attn, v, h, w):
-    """attn.convolve of v [B, n, heads, d] -> [B, n, heads, d]."""
-    b, n, heads, d = v.shape
-    if n > MOST_TOKENS:
-        return attn.convolve(v.transpose(1, 2), h, w).transpose(1, 2)
-    weight = attn.conv.weight.flatten(1)
-    table = shifts(attn.conv.weight.shape[-1], h, w, v.device)
-    matrix = (weight @ table).view(heads, n, n)
-    maps = v.permute(2, 1, 0, 3).reshape(heads, n, b * d)
-    return torch.bmm(matrix.to(v.dtype), maps).view(heads, n, b, d).permute(2, 1, 0, 3)
-
-
 def attend(mha, x, h, w):
-    """mha.forward. Where autocast is on, the projections and the convolution are in its type."""
+    """Mha.forward."""
     attn, heads = mha.attn, mha.heads
     b, n, c = x.shape
     d = c // heads
-    q, v = mha.W_q(x), mha.W_v(x)
+    v = mha.W_v(x)
+    # whole planes: cuDNN's depthwise gradients are slow where channels come last
+    planes = v.transpose(1, 2).reshape(b, c, h, w).contiguous()
+    kernels = attn.conv.weight.repeat_interleave(d, 0)
+    local = F.conv2d(planes, kernels, padding=attn.conv.padding, groups=c)
     with torch.autocast(x.device.type, enabled=False):
-        spread = convolved(attn, v.view(b, n, heads, d), h, w)
-        q = q.float() / d ** 0.25
-        patches = landmark_patches(q, h, w, heads, attn.ratio)
+        q = mha.W_q(x.float()) / d ** 0.25
+        patches = landmark_patches(attn, q, h, w, heads)
         marks = attn.Qnorm_act(F.linear(patches, attn.Qlandmark_op.weight.flatten(1)))
         k1 = soft.kernel(q.view(b, n, heads, d).transpose(1, 2), marks)
         k2 = soft.kernel(marks, marks)
-        z = Inverse.apply(k2, attn.iterations)
         scale = k2.sum(-1).rsqrt()
-        z = scale.unsqueeze(-1) * z * scale.unsqueeze(-2)
+        z = scale.unsqueeze(-1) * Inverse.apply(k2, attn.iterations) * scale.unsqueeze(-2)
         value = v.float().view(b, n, heads, d).transpose(1, 2)
         o = k1 @ (z @ (k1.transpose(-1, -2) @ value))
-        o = o.transpose(1, 2) + spread
-    return mha.ff(o.reshape(b, n, c).to(v.dtype))
+        o = o.transpose(1, 2).reshape(b, n, c) + local.flatten(2).transpose(1, 2)
+    return mha.ff(o)
 
 
-def dropped(branch, rate, training):
+def dropped(block, branch):
     """Stochastic depth (arXiv 1603.09382): the branch is left out of some pictures."""
-    if not training or rate == 0:
+    if not block.training or block.drop_path == 0:
         return branch
     shape = (len(branch),) + (1,) * (branch.ndim - 1)
-    kept = (torch.rand(shape, device=branch.device) >= rate).to(branch.dtype)
-    return branch * kept / (1 - rate)
+    kept = torch.rand(shape, device=branch.device) >= block.drop_path
+    return branch * (kept / (1 - block.drop_path))
 
 
-def layer(block, rate, x, h, w):
-    """SoftLayer.forward."""
-    m = block.norm1(x + dropped(attend(block.mha, x, h, w), rate, block.training))
-    inner = block.ff2(F.gelu(block.ff1(m), approximate="tanh"))
-    return block.norm2(m + dropped(inner, rate, block.training))
+def layer(block, x, h, w):
+    """SoftBlock.forward."""
+    own = block.att
+    m = own.norm1(x + dropped(block, attend(own.mha, x, h, w)))
+    return own.norm2(m + dropped(block, own.ff2(F.gelu(own.ff1(m), approximate="tanh"))))
 
 
-def last_layer(block, rate, x):
+def last_layer(block, x, h=None, w=None):
     """Block.forward of stage 4."""
-    x = x + dropped(block.attn(block.norm1(x)), rate, block.training)
-    return x + dropped(block.mlp(block.norm2(x)), rate, block.training)
+    x = x + dropped(block, block.attn(block.norm1(x)))
+    return x + dropped(block, block.mlp(block.norm2(x)))
 
 
 def install(model, drop_path):
     """Makes a model of soft.py run so; the rate of stochastic depth rises to `drop_path`."""
-    if model.config["landmarks"] != "ratio" or model.config["inverse"] != "norm":
-        raise ValueError("only SOFT-Norm with landmarks by ratio")
+    if model.config["inverse"] != "norm":
+        raise ValueError("SOFT-Norm alone")
     blocks = [b for s in (1, 2, 3, 4) for b in getattr(model, f"block{s}")]
     for i, block in enumerate(blocks):
-        rate = drop_path * (i + 1) / len(blocks)
-        if isinstance(block, soft.SoftBlock):
-            block.forward = lambda x, h, w, own=block.att, rate=rate: layer(own, rate, x, h, w)
-        else:
-            block.forward = lambda x, h, w, own=block, rate=rate: last_layer(own, rate, x)
-
-
-def embedding(model, x, dtype=None):
-    """Unit vectors [B, d] of pictures x, f32; `dtype`: that of autocast."""
-    with torch.autocast(x.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-        for s in (1, 2, 3, 4):
-            x, row = model.stage(x, s)
-    return F.normalize(model.head(model.norm(row.float())), dim=-1, eps=1e-12)
+        block.drop_path = drop_path * (i + 1) / len(blocks)
+        way = layer if isinstance(block, soft.SoftBlock) else last_layer
+        block.forward = types.MethodType(way, block)    # a copy of the block has its own
