@@ -35,7 +35,7 @@ def parser(doc, **defaults):
     add("--batch", type=int)
     add("--lr", type=float, help="of AdamW")
     add("--muon-lr", type=float)
-    add("--weight-decay", type=float, help="of Muon's matrices")
+    add("--weight-decay", type=float, help="of matrices")
     add("--fall-from", type=float, help="share of the run from which on the rates fall")
     add("--average", type=float, help="share of the run's steps that weights are averaged over")
     add("--f32", action="store_true", help="no products in bf16")
@@ -176,6 +176,9 @@ class Run:
         if os.path.exists(os.path.join(args.out, "log.csv")):
             os.remove(os.path.join(args.out, "log.csv"))
         settle(args.seed)
+
+    def watch(self):
+        return []
 
     def autocast(self):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=not self.args.f32)

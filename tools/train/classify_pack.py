@@ -223,7 +223,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of classify/ and detect/")
     parser.add_argument("--out", required=True, help="file to write")
-    parser.add_argument("--limit", type=float, default=28.5, help="MiB, at most; what is as it was needs 28")
+    parser.add_argument("--limit", type=float, default=28.5, help="MiB, at most; without loss it takes 28")
     parser.add_argument("--watch", type=int, default=5, help="validation pictures of a class")
     parser.add_argument("--objects", type=int, default=0, metavar="N",
                         help="further classes from detect's boxes, of at most N pictures")

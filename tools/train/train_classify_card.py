@@ -8,14 +8,10 @@ may be objects of other pictures: what the network learns by them stays, their d
 import os
 import sys
 
-import blas
-
-blas.settle()
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "golden"), os.path.join(HERE, "..", "eval")]

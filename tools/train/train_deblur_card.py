@@ -148,9 +148,6 @@ class Run(card.Run):
         self.hard.keep(crops, outside, area)
         return loss, [*parts[1:], torch.full_like(loss, float(gated))], len(crops)
 
-    def watch(self):
-        return []
-
     def content(self):
         return {"ema": self.average.model.state_dict(),
                 "config": {**self.model.config, "fade": self.args.fade}}
