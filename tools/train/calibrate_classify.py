@@ -29,14 +29,17 @@ QUANTILES = 1001
 
 
 def averaged(path):
-    """(model with the averaged weights, step, seed) of a checkpoint of train_classify.py."""
-    c = torch.load(path)
+    """(model with the averaged weights, step, seed) of a checkpoint of a trainer of classifiers."""
+    c = torch.load(path, map_location="cpu")
     args = argparse.Namespace(**{**c["args"], "plain": True})
-    model = train_classify.network(args).to(memory_format=torch.contiguous_format)
+    if "config" in c:       # train_classify_card.py says what it trained
+        model = soft.Soft(**c["config"])
+    else:
+        model = train_classify.network(args).to(memory_format=torch.contiguous_format)
     model.load_state_dict(c["ema"])
     if c["scale"] is not None:
         model.config["scale"] = float(c["scale"].exp())
-    if args.head != "linear":
+    if model.config["head"] != "linear":
         model.directions.data = F.normalize(model.directions.data, dim=1)
     return model.eval(), c["step"], args.seed
 

@@ -18,7 +18,6 @@ sys.path.insert(0, os.path.join(HERE, "..", "golden"))
 import deblur_pairs  # noqa: E402
 import eval_deblur  # noqa: E402
 import lmd_vit  # noqa: E402
-import train_deblur  # noqa: E402
 
 
 def load(path):
@@ -69,7 +68,7 @@ def main():
     parser.add_argument("--model", required=True, help="checkpoint.pt or *.safetensors")
     parser.add_argument("--mix", nargs=2, metavar=("MODEL", "SHARE"),
                         help="go so far, from 0 to 1, to the weights of another model")
-    parser.add_argument("--pairs", required=True, help="folder filled by deblur_pairs.py")
+    parser.add_argument("--pairs", help="folder filled by deblur_pairs.py; not with --threshold")
     parser.add_argument("--count", type=int, default=40, help="pictures to look at")
     parser.add_argument("--recall", type=float, default=0.92, help="wanted, of blurred windows")
     parser.add_argument("--threshold", type=float, help="take this one instead of looking for it")
@@ -79,6 +78,8 @@ def main():
     parser.add_argument("--half", action="store_true", help="store matrices and kernels in f16")
     parser.add_argument("--metadata", default="{}", help="JSON; further strings for the file")
     args = parser.parse_args()
+    if args.threshold is None and not args.pairs:
+        parser.error("--pairs or --threshold")
     torch.set_num_threads(1)
     model, threshold = load(args.model), args.threshold
     if args.mix:

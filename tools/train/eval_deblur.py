@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "golden"))
 import deblur_classics  # noqa: E402
 import deblur_synth  # noqa: E402
 import lmd_vit  # noqa: E402
-import train_deblur  # noqa: E402
+import deblur_common  # noqa: E402
 
 BANDS = ((3, 8), (8, 16), (16, 40), (40, 60), (60, 1000))
 CELL = 16       # pixels, of a window at the highest level of the models shipped
@@ -62,18 +62,18 @@ def deviation(a, b, inside):
 
 def window_masks(model, mask):
     """{LAYER.BLOCK: blurred windows of the mask}, for the blocks that own a predictor."""
-    level, masks = train_deblur.levels(model), {}
+    level, masks = deblur_common.levels(model), {}
     m = torch.from_numpy(mask.astype(np.float32))[None]
     for name, layer in model.layers():
         for i, block in enumerate(layer.blocks[:2]):
-            label = train_deblur.window_labels(m, block, level[name], model.config["unshuffle"])
+            label = deblur_common.window_labels(m, block, level[name], model.config["unshuffle"])
             masks[f"{name}.{i}"] = label[0].numpy() > 0
     return masks
 
 
 def covered(model, keeps, shape):
     """The pixels that some kept window of some block covers."""
-    level, cover = train_deblur.levels(model), np.zeros(shape, bool)
+    level, cover = deblur_common.levels(model), np.zeros(shape, bool)
     for key, keep in keeps.items():
         name, i = key.split(".")
         block = getattr(model, name).blocks[int(i)]

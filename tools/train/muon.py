@@ -29,15 +29,17 @@ class Muon:
         self.groups = {}        # equal shapes go through the iteration as one stack
         for p in params:
             self.groups.setdefault((p.shape[0], p.numel() // p.shape[0]), []).append(p)
+        self.device = params[0].device if params else None
         self.momentum, self.weight_decay = momentum, weight_decay
         self.share, self.gather, self.dtype = share, gather, dtype
-        self.state = {k: torch.zeros(len(g), *k) for k, g in self.groups.items()}
+        self.state = {k: torch.zeros(len(g), *k, device=g[0].device)
+                      for k, g in self.groups.items()}
         self.total = sum(s.numel() for s in self.state.values())
 
     @torch.no_grad()
     def step(self, lr):
         rank, workers = self.share
-        flat, start, turn = torch.zeros(self.total), 0, rank
+        flat, start, turn = torch.zeros(self.total, device=self.device), 0, rank
         updates = []
         for key, group in self.groups.items():
             grad = torch.stack([p.grad.reshape(key) for p in group])
@@ -53,8 +55,9 @@ class Muon:
             self.gather(flat)
         for (key, group), update in zip(self.groups.items(), updates):
             update *= 0.2 * max(key) ** 0.5
-            for p, u in zip(group, update):
-                p.mul_(1 - lr * self.weight_decay).add_(u.view_as(p), alpha=-lr)
+            torch._foreach_mul_(group, 1 - lr * self.weight_decay)      # few launches on a card
+            torch._foreach_add_(group, [u.view_as(p) for p, u in zip(group, update.unbind())],
+                                alpha=-lr)
 
     def state_dict(self):
         return {str(k): v for k, v in self.state.items()}

@@ -5,13 +5,12 @@ The gradient of the inverse is the closed form -Z dZ Z, as the official plain SO
 the kernels do not fit (no compiler, other head widths, more than 16 landmarks), PyTorch runs.
 """
 
-import math
-
 import torch
 from torch.nn import functional as F
 
 import compiled
 import soft
+from soft_card import landmark_patches
 
 WIDTH, MOST = 32, 16
 
@@ -54,32 +53,18 @@ class _Attention(torch.autograd.Function):
         return (*gradients, None, None, None)
 
 
-def landmark_patches(q, h, w, heads, r):
-    """[B, h*w, C] -> [B, heads, m, d*r*r], the order of the convolution's weights."""
-    b, _, c = q.shape
-    d, rows, columns = c // heads, h // r, w // r
-    grid = q.view(b, h, w, heads, d)[:, :rows * r, :columns * r]
-    grid = grid.reshape(b, rows, r, columns, r, heads, d).permute(0, 5, 1, 3, 6, 2, 4)
-    return grid.reshape(b, heads, rows * columns, d * r * r)
-
-
 def attend(mha, x, h, w):
     """mha.forward, faster."""
     attn, c = mha.attn, x.shape[-1]
-    fixed = attn.landmarks != "ratio"
-    count = attn.landmarks if fixed else (h // attn.ratio) * (w // attn.ratio)
+    count = attn.landmarks
+    if count == "ratio":
+        count = (h // attn.ratio) * (w // attn.ratio)
     fits = _library is not None and c == WIDTH * mha.heads and count <= MOST \
         and attn.inverse is soft.inverse_norm
     if not fits:
         return type(mha).forward(mha, x, h, w)
     q = mha.W_q(x) / WIDTH ** 0.25
-    if fixed:
-        side = math.isqrt(count) * attn.ratio
-        cells = F.adaptive_avg_pool2d(q.transpose(1, 2).reshape(len(q), c, h, w), side)
-        patches = landmark_patches(cells.flatten(2).transpose(1, 2), side, side, mha.heads,
-                                   attn.ratio)
-    else:
-        patches = landmark_patches(q, h, w, mha.heads, attn.ratio)
+    patches = landmark_patches(attn, q, h, w, mha.heads)
     marks = attn.Qnorm_act(F.linear(patches, attn.Qlandmark_op.weight.flatten(1)))
     o = _Attention.apply(q, mha.W_v(x), marks.contiguous(), attn.conv.weight, h, w,
                          attn.iterations)

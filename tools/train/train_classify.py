@@ -17,6 +17,7 @@ from torch.nn import functional as F  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
 import classify_data  # noqa: E402
+import classify_common  # noqa: E402
 import ebv_table  # noqa: E402
 import muon  # noqa: E402
 import soft  # noqa: E402
@@ -30,25 +31,6 @@ FIELDS = ["time", "spent_s", "step", "progress", "side", "lr", "loss", "train_to
           "test_top1"]
 
 
-def initialise(model):
-    """Sizes at which the Gaussian kernels neither vanish nor are all one."""
-    for name, p in model.named_parameters():
-        if name.startswith(("pos_embed", "cls_token")):
-            torch.nn.init.normal_(p, 0, 0.05)
-        elif name.endswith("Qnorm_act.0.weight"):
-            torch.nn.init.constant_(p, 0.5)
-        elif name.endswith("attn.conv.weight"):
-            torch.nn.init.normal_(p, 0, 0.5 / p.shape[-1])
-        elif "proj" in name and p.ndim == 4:
-            torch.nn.init.kaiming_normal_(p, nonlinearity="relu")
-        elif name == "head.weight" and model.config["head"] == "linear":
-            torch.nn.init.normal_(p, 0, 0.01)
-        elif p.ndim == 2 and "directions" not in name:
-            torch.nn.init.xavier_uniform_(p)
-        elif name.endswith("bias"):
-            torch.nn.init.zeros_(p)
-
-
 def network(args):
     """The network of a head. The backbone starts from the same numbers whatever the head."""
     config = {**NETWORK, "head": args.head}
@@ -56,10 +38,10 @@ def network(args):
         config.update(embedding=args.embedding, scale=1 / args.tau)
     torch.manual_seed(args.seed)
     model = soft.Soft(**{**config, "head": "none"})
-    initialise(model)
+    classify_common.initialise(model)
     backbone = model.state_dict()
     model = soft.Soft(**config)
-    initialise(model)
+    classify_common.initialise(model)
     model.load_state_dict(backbone, strict=False)
     if args.head == "ebv":
         table = ebv_table.generate(config["classes"], args.embedding, args.ebv_alpha, args.seed)
@@ -69,17 +51,11 @@ def network(args):
     return model.to(memory_format=torch.channels_last)
 
 
-def is_hidden(name, p):
-    """Muon takes matrices and kernels between hidden features; AdamW the rest."""
-    other = ("patch_embed1", "pos_embed", "cls_token", "attn.conv", "head.", "directions")
-    return p.ndim >= 2 and not name.startswith(other) and "attn.conv" not in name
-
-
 class Optimiser:
     def __init__(self, model, scale, args):
         hidden, decayed, rest = [], [], [] if scale is None else [scale]
         for name, p in model.named_parameters():
-            if args.optimizer == "muon" and is_hidden(name, p):
+            if args.optimizer == "muon" and classify_common.is_hidden(name, p):
                 hidden.append(p)
             elif p.requires_grad:
                 (decayed if p.ndim >= 2 and "directions" not in name else rest).append(p)

@@ -15,7 +15,6 @@ blas.settle(threads=1)
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import distributed  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
@@ -24,100 +23,10 @@ import kernels  # noqa: E402
 import lmd_vit  # noqa: E402
 import muon  # noqa: E402
 import steady  # noqa: E402
+from deblur_common import PARTS, grow, initialise, losses, outside_unit  # noqa: E402
 
 NETWORK = {"unshuffle": 2, "embed_dim": 24, "heads": [1, 2, 4, 4, 2]}
-FIELDS = ["time", "spent_s", "step", "crops", "lr", "gated", "loss", "inside", "outside",
-          "pruning", "gain_db", "outside_db", "recall", "kept", "blurred"]
-
-
-def initialise(model):
-    """Small last layer (the network starts as the identity), small modulators."""
-    for name, p in model.named_parameters():
-        if name.startswith("output_proj"):
-            p.data.mul_(0.3)
-        elif "modulator" in name:
-            torch.nn.init.normal_(p, 0, 0.02)
-        elif p.ndim == 2 and "relative_position" not in name:
-            torch.nn.init.xavier_uniform_(p)
-        elif name.endswith("bias"):
-            torch.nn.init.zeros_(p)
-
-
-def grow(model, smaller):
-    """Takes the weights of a network with fewer blocks in some layers. A block that it has not is a
-    copy of the layer's last one but for its results, which start at zero: the output stays what it
-    was, up to what a copied predictor now says of a rolled map."""
-    state = smaller.state_dict()
-    for name, layer in model.layers():
-        given = getattr(smaller, name).blocks
-        for i in range(len(given), len(layer.blocks)):
-            source = given[-1].state_dict()
-            for key in layer.blocks[i].state_dict():
-                zero = key.startswith(("attn.proj", "mlp.linear2"))
-                state[f"{name}.blocks.{i}.{key}"] = source[key] * (0 if zero else 1)
-    model.load_state_dict(state)
-
-
-def window_labels(mask, block, level, unshuffle):
-    """[B, h, w] in {0, 1}: the block's windows with any pixel of mask [B, H, W] in them."""
-    scale = unshuffle << level
-    if block.shift:
-        mask = torch.roll(mask, (-block.shift * scale,) * 2, (1, 2))
-    return F.max_pool2d(mask[:, None], block.w * scale)[:, 0]
-
-
-def levels(model):
-    """{layer name: level of its map}."""
-    return dict(zip((name for name, _ in model.layers()), model.levels()))
-
-
-def pruning_loss(model, scores, mask):
-    """Cross-entropy of every predictor, averaged; with recall, kept and blurred shares."""
-    level, total, hits, kept, blurred = levels(model), 0.0, 0.0, 0.0, 0.0
-    for key, z in scores.items():
-        layer, i = key.split(".")
-        block = getattr(model, layer).blocks[int(i)]
-        label = window_labels(mask, block, level[layer], model.config["unshuffle"])
-        margin = z[..., 0] - z[..., 1]
-        total = total + F.binary_cross_entropy_with_logits(margin, label)
-        keep = (margin > 0).float()
-        hits += ((keep * label).sum() / label.sum().clamp(min=1)).item()
-        kept += keep.mean().item()
-        blurred += label.mean().item()
-    n = len(scores)
-    return total / n, hits / n, kept / n, blurred / n
-
-
-def outside_unit(progress, lenient):
-    """Mean square outside the blur from which on change is dear: 30 dB at first, so that the
-    network dares to leave the identity, 40 dB once the share `lenient` of the time is over."""
-    return 10 ** -(3.0 + min(progress / max(lenient, 1e-9), 1.0))
-
-
-def losses(model, crops, gated, unit, args):
-    """(loss, its parts as numbers). Decibels directly: a crop's error counts by its logarithm."""
-    crops = torch.from_numpy(crops)
-    x, y = (crops[..., k:k + 3].float() / 255 for k in (0, 3))
-    m = (crops[..., 6:] > 127).float()
-    out, scores = model(x, gated)
-    area = m.mean((1, 2, 3))
-
-    def mean_square(d, weight):
-        return (d.square().mean(-1, keepdim=True) * weight).sum((1, 2, 3)) \
-            / weight.sum((1, 2, 3)).clamp(min=1)
-
-    inside, before = mean_square(out - y, m), mean_square(x - y, m)
-    outside = mean_square(out - x, 1 - m)
-    w_in, w_out = (area / 0.03).clamp(max=1), ((1 - area) / 0.03).clamp(max=1)
-    in_loss = (w_in * torch.log((inside + 1e-5) / (before + 1e-5))).mean()
-    out_loss = (w_out * torch.log1p(outside / unit).square()).mean()    # the worst crops count
-    prune, recall, kept, blurred = pruning_loss(model, scores, m[..., 0])
-    loss = in_loss + args.outside_weight * out_loss + args.pruning_weight * prune
-    some, rest = area > 0.02, area < 0.98
-    gain = 10 * torch.log10(before[some] / inside[some]).mean().item() if some.any() else 0.0
-    out_db = -10 * torch.log10(outside[rest] + 1e-8).mean().item() if rest.any() else 0.0
-    return loss, [loss.item(), in_loss.item(), out_loss.item(), prune.item(), gain, out_db,
-                  recall, kept, blurred]
+FIELDS = ["time", "spent_s", "step", "crops", "lr", "gated", *PARTS]
 
 
 class Optimiser:
@@ -212,7 +121,9 @@ class Run:
         factor = steady.rate(progress, self.step, args.fall_from)
         for p in self.model.parameters():
             p.grad = torch.zeros_like(p)
-        loss, parts = losses(self.model, crops, gated, outside_unit(progress, args.lenient), args)
+        loss, parts, _, _ = losses(self.model, torch.from_numpy(crops), gated,
+                                   outside_unit(progress, args.lenient),
+                                   (args.outside_weight, args.pruning_weight))
         loss.backward()
         if average_gradients(self.model, args.workers):
             self.optimiser.step(factor)
@@ -224,7 +135,7 @@ class Run:
         if args.workers > 1:
             distributed.broadcast(seconds, 0)
         self.spent += seconds.item()
-        return [args.lr * factor, int(gated), *parts]
+        return [args.lr * factor, int(gated), *parts.tolist()]
 
 
 def train(rank, args):

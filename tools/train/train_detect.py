@@ -18,6 +18,7 @@ from torch import distributed  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
+import detect_common  # noqa: E402
 import detect_data  # noqa: E402
 import detect_loss  # noqa: E402
 import detect_more  # noqa: E402
@@ -47,12 +48,9 @@ def begun(model, args):
     """The model with the weights of a detector that was taught some of the same classes."""
     old, labels = retina.load_model(args.init)
     state = model.state_dict()
-    common = [name for name in labels if name in args.classes]
-    ours, theirs = ([names.index(name) for name in common] for names in (args.classes, labels))
     for key, value in old.state_dict().items():
         if key.startswith("bbox_head.retina_cls"):
-            rows = state[key].view(-1, len(args.classes), *value.shape[1:])
-            rows[:, ours] = value.view(-1, len(labels), *value.shape[1:])[:, theirs]
+            detect_common.copy_classes(state[key], value, args.classes, labels)
         else:
             state[key].copy_(value)
 
@@ -79,9 +77,8 @@ def network(args):
         begun(model, args)
     soft_fast.install(model.backbone)
     model.train()
-    for m in model.modules():           # few pictures a step: the classifier's statistics stay
-        if isinstance(m, torch.nn.BatchNorm2d) and not args.random:
-            m.eval()
+    if not args.random:
+        detect_common.frozen_statistics(model)
     if "amx_bf16" not in blas.flags():  # PyTorch's bf16 is slower than its f32 then
         return model.to(memory_format=torch.channels_last)
     for name, part in model.named_modules():
@@ -120,20 +117,15 @@ class Optimiser:
     """Muon for hidden matrices and kernels, AdamW for the rest; the backbone learns slower."""
 
     def __init__(self, model, args):
-        hidden, rest = {True: [], False: []}, {True: [], False: []}
-        other = ("patch_embed1", "pos_embed", "attn.conv", "retina_")
-        for name, p in model.named_parameters():
-            old = name.startswith("backbone")
-            small = p.ndim < 2 or any(word in name for word in other)
-            (rest if small else hidden)[old].append(p)
-        share = args.rank, args.workers
-        self.args, self.rest = args, rest[True] + rest[False]
-        self.muons = [(muon.Muon(hidden[old], weight_decay=args.weight_decay, dtype=torch.float32,
-                                 share=share, gather=distributed.all_reduce),
-                       args.muon_lr * (args.backbone_rate if old else 1)) for old in (True, False)]
-        self.adam = torch.optim.AdamW(
-            [{"params": rest[old], "rate": args.lr * (args.backbone_rate if old else 1)}
-             for old in (True, False)], betas=(0.9, 0.99), weight_decay=0.01)
+        hidden, rest = detect_common.parameter_groups(model)
+        share, rates = (args.rank, args.workers), (args.backbone_rate, 1)
+        self.args, self.rest = args, rest[0] + rest[1]
+        self.muons = [(muon.Muon(part, weight_decay=args.weight_decay, dtype=torch.float32,
+                                 share=share, gather=distributed.all_reduce), args.muon_lr * rate)
+                      for part, rate in zip(hidden, rates)]
+        self.adam = torch.optim.AdamW([{"params": part, "rate": args.lr * rate}
+                                       for part, rate in zip(rest, rates)],
+                                      betas=(0.9, 0.99), weight_decay=0.01)
 
     def step(self, factor):
         torch.nn.utils.clip_grad_norm_(self.rest, 5.0)
