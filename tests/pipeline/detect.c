@@ -208,7 +208,8 @@ static bool is_near_a_cut(float at, uint32_t tile, uint32_t length)
     return false;
 }
 
-// Tiles find more and smaller objects; none ends where a tile was cut, but some where the picture does.
+// Tiles find more and smaller objects; none ends where a tile was cut, but some where the picture
+// does.
 START_TEST(tiles_find_more)
 {
     sl_model *model = open_model(GOLDEN("retina-plain"), "soft-retinanet");
