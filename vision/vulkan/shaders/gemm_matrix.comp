@@ -10,6 +10,7 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
+#extension GL_EXT_control_flow_attributes : require
 #ifdef KHR
 #extension GL_KHR_cooperative_matrix : require
 #elif !defined(EMULATED)
@@ -132,44 +133,44 @@ void main()
     bool has_part = gl_SubgroupID < GRID_ROWS * GRID_COLUMNS; // a small tile leaves some idle
     if (row0 >= row_count) // the same for all threads of the group
         return;
-    SUMS sums[SUB_ROWS * SUB_COLUMNS];
-    for (uint i = 0; i < SUB_ROWS * SUB_COLUMNS; i++)
+    SUMS sums[SUB_ROWS * SUB_COLUMNS]; // in registers only where every loop over them is unrolled
+    [[unroll]] for (uint i = 0; i < SUB_ROWS * SUB_COLUMNS; i++)
         sums[i] = NO_SUMS;
 
     uvec4 a_next[A_LOADS], b_next[B_LOADS];
     for (uint k0 = 0; k0 < k + TK; k0 += TK) {
         if (k0 > 0) {
             barrier();
-            for (uint i = 0; i < A_LOADS; i++) {
+            [[unroll]] for (uint i = 0; i < A_LOADS; i++) {
                 uint at = t + 256 * i;
                 a_tile[at / (TK / 8) * A_STRIDE + at % (TK / 8)] = a_next[i];
             }
-            for (uint i = 0; i < B_LOADS; i++) {
+            [[unroll]] for (uint i = 0; i < B_LOADS; i++) {
                 uint at = t + 256 * i;
                 b_tile[at / (TN / 8) * B_STRIDE + at % (TN / 8)] = b_next[i];
             }
             barrier();
         }
         if (k0 < k) {
-            for (uint i = 0; i < A_LOADS; i++) {
+            [[unroll]] for (uint i = 0; i < A_LOADS; i++) {
                 uint at = t + 256 * i;
                 a_next[i] = load_eight(row0 + at / (TK / 8), k0 + at % (TK / 8) * 8, row_count);
             }
-            for (uint i = 0; i < B_LOADS; i++) {
+            [[unroll]] for (uint i = 0; i < B_LOADS; i++) {
                 uint at = t + 256 * i, k_at = k0 + at / (TN / 8);
                 b_next[i] = k_at < k_padded
                     ? b8[(k_at * n_padded + column0) / 8 + at % (TN / 8)] : uvec4(0);
             }
         }
         if (k0 > 0 && has_part)
-            for (uint kk = 0; kk < TK; kk += MK) {
+            [[unroll]] for (uint kk = 0; kk < TK; kk += MK) {
                 RIGHT right[SUB_COLUMNS];
-                for (uint j = 0; j < SUB_COLUMNS; j++)
+                [[unroll]] for (uint j = 0; j < SUB_COLUMNS; j++)
                     LOAD(right[j], b_tile, kk * B_STRIDE + (sub_column + j * MN) / 8, B_STRIDE);
-                for (uint i = 0; i < SUB_ROWS; i++) {
+                [[unroll]] for (uint i = 0; i < SUB_ROWS; i++) {
                     LEFT left;
                     LOAD(left, a_tile, (sub_row + i * MM) * A_STRIDE + kk / 8, A_STRIDE);
-                    for (uint j = 0; j < SUB_COLUMNS; j++)
+                    [[unroll]] for (uint j = 0; j < SUB_COLUMNS; j++)
                         sums[i * SUB_COLUMNS + j] =
                             MULTIPLY_ADD(left, right[j], sums[i * SUB_COLUMNS + j]);
                 }
@@ -178,7 +179,8 @@ void main()
     if (!has_part)
         return;
     uint own = gl_SubgroupID * MM * MN;
-    for (uint i = 0; i < SUB_ROWS * SUB_COLUMNS; i++) { // only this subgroup reads what it lays down
+    // Only this subgroup reads what it lays down.
+    [[unroll]] for (uint i = 0; i < SUB_ROWS * SUB_COLUMNS; i++) {
         STORE(sums[i], laid, own, MN);
         controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared,
                        gl_SemanticsAcquireRelease);
