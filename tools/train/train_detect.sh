@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Trains one of the shipped detectors from the classifier's weights to the file; the same command
 # again resumes. The general one is taught more kinds than it keeps: what looks like one of its own is
-# then something of its own. DATA holds detect/, sharp/ and classify/.
+# then something of its own. DATA holds detect/, sharp/ and classify/. The general one's last run is one
+# for a graphics card (DEVICE=cpu does it, too, in a day).
 # Usage: train_detect.sh general|cells DATA WORK
 set -eu
 here=$(dirname "$0")
@@ -44,7 +45,16 @@ general)
         --balance $finds --seed 2 --classes $finds chair bowl truck cake tv sheep cow elephant \
         bird cat train bear
     # shellcheck disable=SC2086
-    export_to "$work/retina-soft-small.safetensors" "$work/run" --classes $finds \
+    export_to "$work/second.safetensors" "$work/run" --classes $finds --shift raccoon:-0.5
+    [ -e "$work/detect.pack" ] || python3 "$here/detect_pack.py" --data "$data" --out "$work/detect.pack"
+    [ -e "$work/card/done" ] || { # its checkpoint alone may be one on the way
+        python3 "$here/train_detect_card.py" --pack "$work/detect.pack" --out "$work/card" \
+            --init "$work/second.safetensors" --device "${DEVICE:-cuda}" --seconds 1e6 --steps 1087 \
+            --depths 1 2 3 3 --channels 128 --tower 2 --batch 64 --sides 384:0.5 448:1
+        touch "$work/card/done"
+    }
+    # shellcheck disable=SC2086
+    export_to "$work/retina-soft-small.safetensors" "$work/card" --classes $finds \
         --shift raccoon:-0.5 --score 0.45 \
         --trained-on "photographs of COCO, of raccoons, of persons and dogs, and Tiny ImageNet"
     ;;
