@@ -16,7 +16,6 @@ STD = np.array([58.395, 57.12, 57.375], np.float32)
 LEAST_SIDE = 3.0        # of a box in pixels; smaller ones are neither taught nor held against it
 LEAST_VISIBLE = 0.35    # of a box's area inside a cut, and in front of which nothing is pasted
 PASTED = 0.12, 0.75     # long side of what is pasted, in sides of the canvas
-ERASED = 0.08, 0.4      # sides of what is missing
 
 
 def shrunk(image, longest):
@@ -142,24 +141,6 @@ def hide(sample, left, top, alpha):
     lost = hidden[y2, x2] - hidden[y1, x2] - hidden[y2, x1] + hidden[y1, x1]
     area = np.maximum((x2 - x1) * (y2 - y1), 1)
     sample["ignored"] = sample["ignored"] | (lost > (1 - LEAST_VISIBLE) * area)
-
-
-def worn(rng, sample):
-    """The sample as a worse camera sees it, each with its own chance: a part is missing (Zhong et
-    al., arXiv 1708.04896), there is no colour, no sharpness, much noise."""
-    x, side = sample["x"], sample["x"].shape[1]
-    if rng.random() < 0.25:
-        w, h = (side * np.exp(rng.uniform(*np.log(ERASED), 2))).astype(int)
-        left, top = (int(rng.integers(side - length + 1)) for length in (w, h))
-        x[:, top:top + h, left:left + w] = rng.normal(0, 1, (3, 1, 1))
-        hide(sample, left, top, np.ones((h, w), np.float32))
-    if rng.random() < 0.08:
-        x[:] = x.mean(0)
-    if rng.random() < 0.15:
-        x[:] = [cv2.GaussianBlur(plane, (0, 0), rng.uniform(0.5, 1.5)) for plane in x]
-    if rng.random() < 0.3:
-        x += rng.standard_normal(x.shape, np.float32) * np.float32(rng.uniform(0, 0.2))
-    return sample
 
 
 def pasted(rng, sample, cutout, strength):

@@ -204,7 +204,7 @@ class Run:
             sample = detect_data.composed(rng, group, side, args.zoom, args.jitter)
             while rng.random() < args.paste:
                 sample = detect_data.pasted(rng, sample, drawn(rng, pictures.cutouts), args.jitter)
-            samples.append(detect_data.worn(rng, sample) if args.worn else sample)
+            samples.append(sample)
         return samples
 
     def advance(self, pictures, progress):
@@ -287,8 +287,6 @@ def arguments():
                         "things for mosaics (detect_more.py)")
     parser.add_argument("--paste", type=float, default=0.0, help="chance that a thing cut out of "
                         "another photograph is laid over a picture, then that of another; wants --more")
-    parser.add_argument("--worn", action="store_true", help="parts are missing, and colour and "
-                        "sharpness, and noise is added, each now and then")
     parser.add_argument("--balance", nargs="+", default=[], metavar="NAME", help="classes to be "
                         "shown more often where few pictures show them")
     parser.add_argument("--turn", action="store_true", help="by quarters: pictures without an up")
