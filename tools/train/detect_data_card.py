@@ -23,6 +23,7 @@ import detect_more
 LEVELS = 4                          # sizes of each picture
 SHARES = {"photographs": 0.2, "small": 0.35}    # of what is drawn to stand beside in a mosaic
 SELDOM = 0.15                       # of the pictures: what is in fewer is shown more often
+ERASED = 0.08, 0.4                  # sides of what is erased, in sides of the canvas
 MOST = 128                          # objects of a picture that are taught
 FIELDS = ("boxes", "labels", "ignored", "vague", "valid")
 
@@ -371,7 +372,7 @@ class Composer:
         if not count:
             return
         which = torch.randperm(len(x), device=self.device)[:count]
-        size = side * self.rand(*map(math.log, detect_data.ERASED), count, 2).exp()
+        size = side * self.rand(*map(math.log, ERASED), count, 2).exp()
         place = torch.rand(count, 2, device=self.device) * (side - size)
         at = torch.arange(side, device=self.device) + 0.5
         inside = (at >= place[..., None]) & (at < (place + size)[..., None])     # [n, axis, side]
