@@ -24,6 +24,7 @@ import detect_data_card  # noqa: E402
 import detect_loss  # noqa: E402
 import detect_loss_card  # noqa: E402
 import detect_pack  # noqa: E402
+import retina  # noqa: E402
 import train_detect_card  # noqa: E402
 
 
@@ -129,7 +130,10 @@ def main():
     sample = composer.batch(args.count, args.side)
     # Of places that are equally near each takes others: boxes are moved off whole pixels.
     sample["boxes"] = sample["boxes"] + 0.01 * torch.rand_like(sample["boxes"])
-    model = detect_common.grown(args.init, classes, [1, 2, 3, 2], 112, 3)
+    given = retina.load_model(args.init)[0].config      # and grown in every way there is
+    *depths, last = given["backbone"]["depths"]
+    model = detect_common.grown(args.init, classes, [*depths, last + 1], given["channels"] + 16,
+                                given["tower"] + 1)
     fine = check_targets(sample, model.config, args.side)
     x = sample["x"][:2].detach().cpu().contiguous()
     out = {k: v.detach().to(args.device).repeat(args.count // 2, 1, 1, 1) for k, v in model(x).items()}
