@@ -63,13 +63,14 @@ def reflected_index(w):
 
 
 @functools.lru_cache(64)
-def interpolation(pixels, cells, size, offset, dtype):
+def interpolation(pixels, cells, size, offset, dtype, device):
     """[pixels, cells]: what each pixel of a line takes from the cells, linearly between their
     middles. The first cell begins at pixel `offset`; beyond the outer middles nothing changes."""
-    at = ((torch.arange(pixels, dtype=dtype) + 0.5 - offset) / size - 0.5).clamp(0, cells - 1)
+    at = torch.arange(pixels, dtype=dtype, device=device) + 0.5 - offset
+    at = (at / size - 0.5).clamp(0, cells - 1)
     left = at.floor().long().clamp(max=max(cells - 2, 0))
     part = (at - left).unsqueeze(1)
-    line = torch.zeros(pixels, cells, dtype=dtype)
+    line = torch.zeros(pixels, cells, dtype=dtype, device=device)
     line.scatter_(1, left.unsqueeze(1), 1 - part)
     return line.scatter_add_(1, (left.unsqueeze(1) + 1).clamp(max=cells - 1), part)
 
@@ -284,6 +285,9 @@ class LmdVit(nn.Module):
     def run_block(self, block, x, keep):
         return block(self, x, keep)
 
+    def score_windows(self, predictor, x, shift, w):
+        return predictor(self, x, shift, w)
+
     def score_tokens(self, predictor, x):
         return predictor.tokens(self, x)
 
@@ -366,8 +370,8 @@ class LmdVit(nn.Module):
             scale = self.config["unshuffle"] << level[name]
             size, offset = block.w * scale, block.shift * scale
             p = torch.softmax(z, -1)[..., 0]
-            p = interpolation(h, p.shape[-2], size, offset, p.dtype) @ p \
-                @ interpolation(w, p.shape[-1], size, offset, p.dtype).T
+            p = interpolation(h, p.shape[-2], size, offset, p.dtype, p.device) @ p \
+                @ interpolation(w, p.shape[-1], size, offset, p.dtype, p.device).T
             least = p if least is None else torch.minimum(least, p)
         return least
 
@@ -386,7 +390,7 @@ class LmdVit(nn.Module):
             policies = [None, None]
             for i, block in enumerate(getattr(self, name).blocks):
                 if block.score_predictor is not None:
-                    z = block.score_predictor(self, x, block.shift, block.w)
+                    z = self.score_windows(block.score_predictor, x, block.shift, block.w)
                     scores[f"{name}.{i}"] = z
                     if gated:
                         policies[i % 2] = self.decide(z.detach(), self.config["threshold"])
@@ -412,7 +416,7 @@ class LmdVit(nn.Module):
             for i, block in enumerate(getattr(self, name).blocks):
                 key = f"{name}.{i}"
                 if block.score_predictor is not None:
-                    z = block.score_predictor(self, x, block.shift, block.w)[0]
+                    z = self.score_windows(block.score_predictor, x, block.shift, block.w)[0]
                     keep = torch.ones(z.shape[:2], dtype=torch.bool)
                     policies[i % 2] = z, keep if dense else self.decide(z, threshold)
                 scores[key], keeps[key] = policies[i % 2]

@@ -76,7 +76,7 @@ class CardVit(lmd_vit.LmdVit):
         # rows of a bias table are chosen by a product, whose gradient needs no sorting of indices
         places = F.one_hot(lmd_vit.relative_index(config.get("window", 8)).flatten())
         self.register_buffer("places", places.float(), persistent=False)
-        self.masks, self.lines, self.orders = {}, {}, {}    # by size; made where the weights are
+        self.masks, self.orders = {}, {}    # by size; made where the weights are
 
     def product(self, x, weight, bias=None):
         """x [..., c] times the weight, in the dtype of products."""
@@ -161,7 +161,7 @@ class CardVit(lmd_vit.LmdVit):
         y = self.product(x, weight, layer.bias.repeat(4)).to(x.dtype)
         return y.view(b, h, w, 2, 2, out).permute(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, out)
 
-    def scores(self, predictor, x, shift, w):
+    def score_windows(self, predictor, x, shift, w):
         """lmd_vit.Predictor, but averaged over windows before the last layer, which is linear."""
         b, h, wd, c = x.shape
         first, between, last = (predictor.in_conv[i] for i in (0, 2, 3))
@@ -178,38 +178,5 @@ class CardVit(lmd_vit.LmdVit):
         z = z.view(b, h // w, w, wd // w, w, -1).mean((2, 4), dtype=torch.float32)
         return F.linear(z, third.weight, third.bias)
 
-    def line(self, device, *shape):
-        if shape not in self.lines:
-            self.lines[shape] = lmd_vit.interpolation(*shape, torch.float32).to(device)
-        return self.lines[shape]
-
-    def least_confidence(self, scores, h, w):
-        """As the base's, its matrices of interpolation kept on the device."""
-        least, level = None, dict(zip((name for name, _ in self.layers()), self.levels()))
-        for key, z in scores.items():
-            name, i = key.split(".")
-            block = getattr(self, name).blocks[int(i)]
-            scale = self.config["unshuffle"] << level[name]
-            size, offset = block.w * scale, block.shift * scale
-            p = torch.sigmoid(z[..., 0] - z[..., 1])
-            p = self.line(z.device, h, p.shape[-2], size, offset) @ p \
-                @ self.line(z.device, w, p.shape[-1], size, offset).t()
-            least = p if least is None else torch.minimum(least, p)
-        return least
-
-    def forward(self, x, gated=False):
-        scores = {}
-
-        def run_layer(name, x):
-            policies = [None, None]
-            for i, block in enumerate(getattr(self, name).blocks):
-                if block.score_predictor is not None:
-                    z = scores[f"{name}.{i}"] = self.scores(block.score_predictor, x, block.shift,
-                                                            block.w)
-                    if gated:
-                        policies[i % 2] = self.decide(z.detach(), self.config["threshold"])
-                x = self.run_block(block, x, policies[i % 2])
-            return x
-
-        y = self.features(x, run_layer)
-        return self.gated(x, y.float(), scores), scores
+    def gated(self, x, y, scores):
+        return super().gated(x, y.float(), scores)
