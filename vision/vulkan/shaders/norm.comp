@@ -32,6 +32,11 @@ layout(std430, binding = 5) buffer Y4 { NUMBERS y4[]; };
 
 shared float part[16][16];
 
+vec4 load(uint at)
+{
+    return BY_FOUR != 0 ? vec4(x4[at]) : vec4(float(x[at]), 0.0, 0.0, 0.0);
+}
+
 float sum_of_row(float value)
 {
     uint lane = gl_LocalInvocationIndex % 16, row = gl_LocalInvocationIndex / 16;
@@ -58,39 +63,33 @@ void main()
         uint index = HAS_LIST != 0 ? uint(list[4 + at]) : at;
         from = window_pixel(index, row % tokens, window, shift, height, width);
     }
-    uint fours = BY_FOUR != 0 ? channels / 4 : 0; // or one by one
+    uint wide = BY_FOUR != 0 ? channels / 4 : channels;
+    vec4 there = vec4(1.0, vec3(BY_FOUR != 0 ? 1.0 : 0.0)); // of what `load` gives
     float sum = 0.0;
-    if (real) {
-        for (uint i = lane; i < fours; i += 16)
-            sum += dot(vec4(x4[from * fours + i]), vec4(1.0));
-        for (uint i = 4 * fours + lane; i < channels; i += 16)
-            sum += float(x[from * channels + i]);
-    }
+    if (real)
+        for (uint i = lane; i < wide; i += 16)
+            sum += dot(load(from * wide + i), there);
     float mean = sum_of_row(sum) / float(channels);
     sum = 0.0;
-    if (real) {
-        for (uint i = lane; i < fours; i += 16) {
-            vec4 d = vec4(x4[from * fours + i]) - mean;
-            sum += dot(d, d);
+    if (real)
+        for (uint i = lane; i < wide; i += 16) {
+            vec4 d = load(from * wide + i) - mean;
+            sum += dot(d, d * there);
         }
-        for (uint i = 4 * fours + lane; i < channels; i += 16) {
-            float d = float(x[from * channels + i]) - mean;
-            sum += d * d;
-        }
-    }
     float scale = inversesqrt(sum_of_row(sum) / float(channels) + eps);
-    if (!real)
-        return;
-    for (uint i = lane; i < fours; i += 16) {
-        vec4 v = (vec4(x4[from * fours + i]) - mean) * scale * weight4[i] + bias4[i];
-        if (HAS_ADD != 0)
-            v += add4[row % tokens * fours + i];
-        y4[row * fours + i] = NUMBERS(v);
-    }
-    for (uint i = 4 * fours + lane; i < channels; i += 16) {
-        float v = (float(x[from * channels + i]) - mean) * scale * weight[i] + bias[i];
-        if (HAS_ADD != 0)
-            v += add[row % tokens * channels + i];
-        y[row * channels + i] = NUMBER(v);
-    }
+    if (real)
+        for (uint i = lane; i < wide; i += 16) {
+            vec4 v = (load(from * wide + i) - mean) * scale;
+            if (BY_FOUR != 0) {
+                v = v * weight4[i] + bias4[i];
+                if (HAS_ADD != 0)
+                    v += add4[row % tokens * wide + i];
+                y4[row * wide + i] = NUMBERS(v);
+            } else {
+                v.x = v.x * weight[i] + bias[i];
+                if (HAS_ADD != 0)
+                    v.x += add[row % tokens * wide + i];
+                y[row * wide + i] = NUMBER(v.x);
+            }
+        }
 }
