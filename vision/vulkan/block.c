@@ -54,13 +54,12 @@ static uint32_t slice_of(sl_vk_program *p, const sl_node *node)
 {
     sl_vk_want want = { .question = { .question = SL_VK_WHICH_FORM }, .ways = 1, .node = node };
     block b = describe(p, node);
-    uint32_t usual = 0;
     for (uint32_t i = 1; i < SL_ARRAY_LEN(slices); i++)
         if (p->device->block_form != SL_VK_CHAIN && sl_vk_fused_fits(p, node, slices[i]))
             want.ways |= 1u << i;
     bool by_matrix = p->half && p->device->info.matrix.m > 0;
     if ((b.channels <= USUALLY_FUSED && !by_matrix) || p->device->block_form == SL_VK_FUSED)
-        usual = want.ways >> 1 & 1;
+        want.usual = want.ways >> 1 & 1;
     if (p->device->block_form == SL_VK_FUSED && want.ways > 1)
         want.ways &= ~1u;
     want.windows = b.windows;
@@ -68,7 +67,7 @@ static uint32_t slice_of(sl_vk_program *p, const sl_node *node)
         p->half, b.channels, b.hidden, node->attr.heads, sl_vk_size_class(b.windows), b.tokens
     };
     memcpy(want.question.about, about, sizeof(about));
-    return slices[sl_vk_choose(p, &want, usual)];
+    return slices[sl_vk_choose(p, &want)];
 }
 
 static size_t block_scratch(sl_vk_program *p, const sl_node *node)

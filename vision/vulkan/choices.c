@@ -34,19 +34,17 @@ void sl_vk_take_usual_ways(sl_vk_device *d)
 }
 
 // A draft that cannot note a want goes without.
-static void note(sl_vk_program *p, const sl_vk_want *want, uint32_t usual)
+static void note(sl_vk_program *p, const sl_vk_want *want)
 {
     for (size_t i = 0; i < p->want_count; i++)
         if (sl_vk_choice_find(&p->wants[i].question, 1, &want->question))
             return;
     if (sl_vk_grow(p->ctx, (void **)&p->wants, p->want_count, &p->want_capacity,
-                   sizeof(*p->wants)) == SL_OK) {
-        p->wants[p->want_count] = *want;
-        p->wants[p->want_count++].usual = usual;
-    }
+                   sizeof(*p->wants)) == SL_OK)
+        p->wants[p->want_count++] = *want;
 }
 
-uint32_t sl_vk_choose(sl_vk_program *p, const sl_vk_want *want, uint32_t fallback)
+uint32_t sl_vk_choose(sl_vk_program *p, const sl_vk_want *want)
 {
     const sl_vk_choices *known = &p->device->choices;
     const sl_vk_choice *found = NULL;
@@ -58,6 +56,6 @@ uint32_t sl_vk_choose(sl_vk_program *p, const sl_vk_want *want, uint32_t fallbac
         return found->answer;
     bool is_open = (want->ways & (want->ways - 1)) != 0; // more ways than one
     if (p->is_draft && is_open)
-        note(p, want, fallback);
-    return fallback;
+        note(p, want);
+    return want->usual;
 }

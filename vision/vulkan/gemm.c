@@ -102,14 +102,15 @@ static bool units_serve(const sl_vk_program *p, uint32_t tm, uint32_t tn)
     return s.rows * s.columns * info->matrix.m * info->matrix.n <= 128 * info->limits.subgroup;
 }
 
-// Of those in the mask, as far as so many rows keep a device busy with tiles of that size.
-static uint32_t largest_tile(uint32_t mask, const sl_vk_gemm *g, uint64_t rows)
+// The largest of those in the mask, as far as so many rows keep a device busy with tiles of that
+// size; one on matrix units if there is any.
+static uint32_t usual_tile(uint32_t mask, const sl_vk_gemm *g, uint64_t rows)
 {
     uint32_t tm = rows >= 16384 && g->n >= 32 ? 128 : 64, best = 0;
     uint32_t tn = tm == 128 && g->n >= 256 ? 128 : 64;
     for (uint32_t i = 0; i < SL_ARRAY_LEN(tiles); i++)
         if ((mask >> i & 1) && tiles[i].rows <= tm && tiles[i].columns <= tn)
-            best = i; // they grow
+            best = i; // they grow, and those on matrix units come last
     return best;
 }
 
@@ -130,15 +131,7 @@ static uint32_t possible_tiles(const sl_vk_program *p, const sl_vk_gemm *g, uint
             by_matrix |= tiles[i].by_matrix ? 1u << i : 0;
         }
     }
-    return by_matrix ? by_matrix | 1u << largest_tile(mask & ~by_matrix, g, rows) : mask;
-}
-
-static uint32_t usual_tile(uint32_t mask, const sl_vk_gemm *g, uint64_t rows)
-{
-    uint32_t by_matrix = 0;
-    for (uint32_t i = 0; i < SL_ARRAY_LEN(tiles); i++)
-        by_matrix |= tiles[i].by_matrix ? mask & 1u << i : 0;
-    return largest_tile(by_matrix ? by_matrix : mask, g, rows);
+    return by_matrix ? by_matrix | 1u << usual_tile(mask & ~by_matrix, g, rows) : mask;
 }
 
 static uint32_t choose_tile(sl_vk_program *p, const sl_vk_gemm *g, uint64_t rows)
@@ -149,7 +142,8 @@ static uint32_t choose_tile(sl_vk_program *p, const sl_vk_gemm *g, uint64_t rows
                         .ways = possible_tiles(p, g, rows),
                         .gemm = *g };
     want.gemm.rows = rows;
-    return sl_vk_choose(p, &want, usual_tile(want.ways, g, rows));
+    want.usual = usual_tile(want.ways, g, rows);
+    return sl_vk_choose(p, &want);
 }
 
 // Whether rows of a, or the channels of its patches, can be read so many numbers at a time.

@@ -200,9 +200,9 @@ struct sl_vk_want {
 // A device that may be timed: not one in software, one with timestamps, and none that takes the
 // usual ways.
 bool sl_vk_may_measure(const sl_vk_device *d);
-// What was found to be fastest among the ways; `fallback` where nothing is known, which a draft
+// What was found to be fastest among the ways; the usual one where nothing is known, which a draft
 // then notes.
-uint32_t sl_vk_choose(sl_vk_program *p, const sl_vk_want *want, uint32_t fallback);
+uint32_t sl_vk_choose(sl_vk_program *p, const sl_vk_want *want);
 uint32_t sl_vk_size_class(uint64_t size); // sizes that are measured as one
 
 // ---- trial.c
