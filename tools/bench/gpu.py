@@ -87,6 +87,12 @@ def torch_network(model_path, precision, shares, width, height, repeats, where):
             print(median_seconds(torch, where, int(repeats), run))
 
 
+def torch_name():
+    """Prints PyTorch's version and its card, a line each."""
+    import torch
+    print(torch.__version__, torch.cuda.get_device_name(), sep="\n")
+
+
 def torch_products(precision, shapes, where):
     """shapes: "ROWSxKxN,...". Prints GFLOP/s for each, a line each."""
     _, torch, dtype = start_torch(precision, where)
@@ -211,12 +217,13 @@ class Bench(peers.Bench):
         self.gemm = os.path.join(root, "build", "tools", "bench", "gemm-gpu")
         last = self.bench(model, "--size", "128x128", "--repeats", "1")
         peak = last["peak"]
-        import torch
+        version, card = peers.measured([sys.executable, os.path.abspath(__file__), "torch",
+                                        "name"])[2].splitlines()
         self.head = [
             f"{last['device']}, measured peak {peak['gflops']:.0f} GFLOP/s in f32 and "
-            f"{peak['gbytes_per_second']:.0f} GB/s; PyTorch {torch.__version__}, eager, on "
-            f"{torch.cuda.get_device_name()}. Times of softlens include the picture's way to the "
-            f"card and back. Vulkan suites on the card: {suites}.", ""]
+            f"{peak['gbytes_per_second']:.0f} GB/s; PyTorch {version}, eager, on {card}. Times of "
+            f"softlens include the picture's way to the card and back. Vulkan suites on the card: "
+            f"{suites}.", ""]
 
     def row(self, *cells):
         super().row(*cells)
@@ -275,6 +282,7 @@ def write_all(root, device, model, output, suites):
 
 if __name__ == "__main__":
     if sys.argv[1] == "torch":
-        {"network": torch_network, "products": torch_products}[sys.argv[2]](*sys.argv[3:])
+        {"name": torch_name, "network": torch_network,
+         "products": torch_products}[sys.argv[2]](*sys.argv[3:])
     else:
         {"check": check, "parity": parity, "suites": suites, "time": write_all}[sys.argv[1]](*sys.argv[2:])
