@@ -39,18 +39,26 @@ def grown(path, classes, depths=None, channels=None, tower=None):
         key = f"pos_embed{s}"
         setattr(model.backbone, key, torch.nn.Parameter(getattr(old.backbone, key).detach().clone()))
     model.initialise()
-    theirs, state = old.state_dict(), model.state_dict()
+    take(model, old, classes, labels)
     with torch.no_grad():
-        for key, value in state.items():
-            if key.startswith("bbox_head.retina_cls"):
-                copy_classes(value, theirs[key], classes, labels)
-            elif key in theirs:
-                copy_corner(value, theirs[key], key.startswith(("neck", "bbox_head")))
-            elif key.startswith("bbox_head") and key.endswith("weight"):
-                torch.nn.init.dirac_(value)         # one convolution more: it passes on what it gets
         for i in range(was[3], bone["depths"][3]):
             add_block(model.backbone.block4, was[3] - 1, i)
     return model
+
+
+@torch.no_grad()
+def take(model, old, classes, labels):
+    """The weights of a detector that was taught some of the same classes, and may be smaller."""
+    theirs, own = old.state_dict(), model.state_dict()
+    if not theirs.keys() <= own.keys():
+        raise ValueError("the network has fewer layers than the weights")
+    for key, value in own.items():
+        if key.startswith("bbox_head.retina_cls"):
+            copy_classes(value, theirs[key], classes, labels)
+        elif key in theirs:
+            copy_corner(value, theirs[key], key.startswith(("neck", "bbox_head")))
+        elif key.startswith("bbox_head") and key.endswith("weight"):
+            torch.nn.init.dirac_(value)         # one convolution more: it passes on what it gets
 
 
 def copy_corner(new, old, wide):

@@ -44,17 +44,6 @@ def in_bf16(module):
     module.forward = whole
 
 
-def begun(model, args):
-    """The model with the weights of a detector that was taught some of the same classes."""
-    old, labels = retina.load_model(args.init)
-    state = model.state_dict()
-    for key, value in old.state_dict().items():
-        if key.startswith("bbox_head.retina_cls"):
-            detect_common.copy_classes(state[key], value, args.classes, labels)
-        else:
-            state[key].copy_(value)
-
-
 def network(args):
     """The detector with the classifier's backbone, which sees 16 landmarks at any size."""
     base = soft.load_model(args.backbone)
@@ -74,7 +63,8 @@ def network(args):
     if not args.random:
         model.backbone.load_state_dict(own)
     if args.init:
-        begun(model, args)
+        old, labels = retina.load_model(args.init)
+        detect_common.take(model, old, args.classes, labels)
     soft_fast.install(model.backbone)
     model.train()
     if not args.random:
