@@ -3,7 +3,7 @@
 # Trains one of the shipped detectors from the classifier's weights to the file; the same command
 # again resumes. The general one is taught more kinds than it keeps: what looks like one of its own is
 # then something of its own. DATA holds detect/, sharp/ and classify/. The general one's last run is one
-# for a graphics card (DEVICE=cpu does it, too, in a day).
+# for a graphics card; DEVICE=cpu makes the same steps, far slower.
 # Usage: train_detect.sh general|cells DATA WORK
 set -eu
 here=$(dirname "$0")
