@@ -10,6 +10,7 @@ import os
 import time
 
 import torch
+from torch import distributed
 
 import muon
 import steady
@@ -29,6 +30,8 @@ def parser(doc, **defaults):
     add("--pack", required=True, help="the only file that is read for training")
     add("--out", required=True, help="folder of checkpoint.pt and log.csv")
     add("--device", default="cuda")
+    add("--workers", type=int, default=1, help="processes of one thread each, on a CPU")
+    add("--rank", type=int, default=0, help=argparse.SUPPRESS)
     add("--seconds", type=float, default=400, help="from the first step to the last")
     add("--steps", type=float, default=math.inf, help="end after so many, if that is earlier")
     add("--smoke", action="store_true", help=f"{SMOKE} steps with everything on, each in the log")
@@ -62,6 +65,11 @@ def settle(seed):
     torch.backends.cudnn.allow_tf32 = False
 
 
+def products(args):
+    """Their type."""
+    return torch.float32 if args.f32 else torch.bfloat16
+
+
 def uniform(low, high, shape, device):
     return torch.rand(shape, device=device) * (high - low) + low
 
@@ -88,14 +96,16 @@ class Optimiser:
     rate, weight decay). Gradients lie end to end, so that one launch clears them, and one drops what
     is not finite: nobody looks before the log does."""
 
-    def __init__(self, hidden, rest, clip, dtype):
+    def __init__(self, hidden, rest, clip, args):
+        self.workers = args.workers
         params = [p for part, *_ in rest + hidden for p in part]
         self.flat, start = torch.zeros(sum(p.numel() for p in params), device=params[0].device), 0
         for p in params:
             p.grad = self.flat[start:start + p.numel()].view_as(p)
             start += p.numel()
         self.clip, self.clipped = clip, self.flat[:sum(p.numel() for part, *_ in rest for p in part)]
-        self.muons = [(muon.Muon(part, weight_decay=decay, dtype=dtype), lr)
+        self.muons = [(muon.Muon(part, weight_decay=decay, dtype=products(args),
+                                 share=(args.rank, args.workers), gather=distributed.all_reduce), lr)
                       for part, lr, decay in hidden]
         fused = {"fused": True} if self.flat.is_cuda else {}
         self.adam = torch.optim.AdamW([{"params": part, "rate": lr, "weight_decay": decay}
@@ -105,6 +115,7 @@ class Optimiser:
     def step(self, factor):
         """Returns the norm of AdamW's part of the gradient, on the device."""
         self.flat.nan_to_num_(0.0, 0.0, 0.0)
+        steady.mean_of_workers(self.flat, self.workers)
         norm = self.clipped.norm()
         self.clipped.mul_((self.clip / (norm + 1e-6)).clamp(max=1.0))
         for group in self.adam.param_groups:
@@ -169,11 +180,13 @@ class Run:
 
     def __init__(self, args):
         self.args, self.device = args, torch.device(args.device)
-        self.dtype = torch.float32 if args.f32 else torch.bfloat16      # of products
         self.step, self.samples, self.means = 0, 0, Means()
         self.began, self.ahead = time.monotonic(), collections.deque()
         os.makedirs(args.out, exist_ok=True)
-        if os.path.exists(os.path.join(args.out, "log.csv")):
+        if self.device.type == "cpu":
+            steady.prepare()
+            steady.join(args)
+        if args.rank == 0 and os.path.exists(os.path.join(args.out, "log.csv")):
             os.remove(os.path.join(args.out, "log.csv"))
         settle(args.seed)
 
@@ -184,15 +197,19 @@ class Run:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=not self.args.f32)
 
     def say(self, text):
-        print(text, flush=True)
+        if self.args.rank == 0:
+            print(text, flush=True)
 
     def ready(self, text):
+        """The weights are the same everywhere; what is drawn from here on is each worker's own."""
+        torch.manual_seed(self.args.seed + 1000 * self.args.rank)
         count = sum(p.numel() for p in self.model.parameters())
         self.say(f"{text}, {count / 1e6:.2f} M parameters; ready after "
                  f"{time.monotonic() - self.began:.1f} s")
 
     def progress(self):
-        return max((time.monotonic() - self.began) / self.args.seconds, self.step / self.args.steps)
+        done = max((time.monotonic() - self.began) / self.args.seconds, self.step / self.args.steps)
+        return steady.first_worker_says(done, self.args.workers)
 
     def advance(self, progress, factor):
         loss, values, count = self.losses(progress)
@@ -200,7 +217,7 @@ class Run:
         norm = self.optimiser.step(factor)
         self.average.follow(self.step, progress)
         self.means.add([loss, *values, norm])
-        self.step, self.samples = self.step + 1, self.samples + count
+        self.step, self.samples = self.step + 1, self.samples + count * self.args.workers
         if self.device.type == "cuda":      # so that the clock tells of what is done
             self.ahead.append(torch.cuda.Event())
             self.ahead[-1].record()
@@ -237,6 +254,8 @@ class Run:
             factor = rate(progress, args.fall_from)
             self.advance(progress, factor)
             now, progress = time.monotonic(), self.progress()
+            if args.rank > 0:
+                continue
             if progress >= 1 or now - saved > args.save_every:
                 size = self.checkpoint()
                 self.log(factor, self.watch())
@@ -245,4 +264,5 @@ class Run:
                 self.log(factor)
         if self.device.type == "cuda":
             self.say(f"memory: {torch.cuda.max_memory_allocated() / 2 ** 30:.1f} GiB at most")
-        self.say(f"done: {self.step} steps, {self.samples} samples, checkpoint of {size} bytes")
+        if args.rank == 0:
+            self.say(f"done: {self.step} steps, {self.samples} samples, checkpoint of {size} bytes")

@@ -4,6 +4,7 @@ ones' weights."""
 
 import torch
 
+import classify_common
 import retina
 
 
@@ -42,7 +43,7 @@ def grown(path, classes, depths=None, channels=None, tower=None):
     take(model, old, classes, labels)
     with torch.no_grad():
         for i in range(was[3], bone["depths"][3]):
-            add_block(model.backbone.block4, was[3] - 1, i)
+            classify_common.add_nothing(model.backbone.block4[i], model.backbone.block4[was[3] - 1])
     return model
 
 
@@ -83,10 +84,3 @@ def copy_classes(new, old, classes, labels):
         new[:, old.shape[1]:] = 0
     rows[:, ours] = old.view(-1, len(labels), *old.shape[1:])[:, theirs]
 
-
-def add_block(blocks, last, i):
-    """Block i of stage 4 becomes a copy of the last one whose branches add nothing."""
-    blocks[i].load_state_dict(blocks[last].state_dict())
-    for layer in (blocks[i].attn.proj, blocks[i].mlp.fc2):
-        torch.nn.init.zeros_(layer.weight)
-        torch.nn.init.zeros_(layer.bias)

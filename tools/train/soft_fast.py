@@ -5,12 +5,14 @@ The gradient of the inverse is the closed form -Z dZ Z, as the official plain SO
 the kernels do not fit (no compiler, other head widths, more than 16 landmarks), PyTorch runs.
 """
 
+import types
+
 import torch
 from torch.nn import functional as F
 
 import compiled
 import soft
-from soft_card import landmark_patches
+import soft_card
 
 WIDTH, MOST = 32, 16
 
@@ -64,7 +66,7 @@ def attend(mha, x, h, w):
     if not fits:
         return type(mha).forward(mha, x, h, w)
     q = mha.W_q(x) / WIDTH ** 0.25
-    patches = landmark_patches(attn, q, h, w, mha.heads)
+    patches = soft_card.landmark_patches(attn, q, h, w, mha.heads)
     marks = attn.Qnorm_act(F.linear(patches, attn.Qlandmark_op.weight.flatten(1)))
     o = _Attention.apply(q, mha.W_v(x), marks.contiguous(), attn.conv.weight, h, w,
                          attn.iterations)
@@ -72,13 +74,14 @@ def attend(mha, x, h, w):
 
 
 def layer(block, x, h, w):
-    """SoftLayer.forward with the fast pieces."""
-    m = block.norm1(x + attend(block.mha, x, h, w))
-    return block.norm2(m + block.ff2(gelu(block.ff1(m))))
+    """SoftBlock.forward with the fast pieces."""
+    own = block.att
+    m = own.norm1(x + soft_card.dropped(block, attend(own.mha, x, h, w)))
+    return own.norm2(m + soft_card.dropped(block, own.ff2(gelu(own.ff1(m)))))
 
 
-def install(model):
-    """Makes a model of soft.py run with these kernels."""
-    for s in (1, 2, 3):
-        for block in getattr(model, f"block{s}"):
-            block.forward = lambda x, h, w, own=block.att: layer(own, x, h, w)
+def install(model, drop_path=0.0):
+    """Makes a model of soft.py run with these kernels; as soft_card.install."""
+    soft_card.install(model, drop_path)
+    for block in (b for s in (1, 2, 3) for b in getattr(model, f"block{s}")):
+        block.forward = types.MethodType(layer, block)

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""What every long run on a CPU needs: memory kept, denormals flushed, files replaced whole, a schedule
-of steps or of time, averaged weights, a log."""
+"""What every long run on a CPU needs: memory kept, denormals flushed, workers that train together,
+files replaced whole, a schedule of steps or of time, averaged weights, a log."""
 
 import csv
 import ctypes
 import datetime
 import os
+import subprocess
+import sys
 import time
 
 import torch
+from torch import distributed
 
 
 def keep_memory():
@@ -24,6 +27,56 @@ def prepare():
     keep_memory()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+
+
+def _rendezvous(args):
+    return os.path.join(os.path.abspath(args.out), "rendezvous")
+
+
+def with_workers(train, args):
+    """Calls train(args) in this process and, with another `rank` each, in args.workers - 1 others."""
+    others = []
+    if args.rank == 0 and args.workers > 1:
+        if os.path.exists(_rendezvous(args)):
+            os.remove(_rendezvous(args))
+        others = [subprocess.Popen([sys.executable, *sys.argv, "--rank", str(rank)])
+                  for rank in range(1, args.workers)]
+    train(args)
+    for other in others:
+        other.wait()
+
+
+def join(args):
+    """Waits for the other workers. One may be paused for long afterwards."""
+    if args.workers > 1:
+        distributed.init_process_group("gloo", init_method="file://" + _rendezvous(args),
+                                       rank=args.rank, world_size=args.workers,
+                                       timeout=datetime.timedelta(hours=12))
+
+
+def mean_of_workers(flat, workers):
+    """In place."""
+    if workers > 1:
+        distributed.all_reduce(flat)
+        flat /= workers
+
+
+def first_worker_says(value, workers):
+    said = torch.tensor([value], dtype=torch.float64)
+    if workers > 1:
+        distributed.broadcast(said, 0)
+    return said.item()
+
+
+def average_gradients(model, workers):
+    """Over the workers; whether all of it is finite."""
+    flat = torch.cat([p.grad.flatten() for p in model.parameters()])
+    mean_of_workers(flat, workers)
+    start = 0
+    for p in model.parameters():
+        p.grad = flat[start:start + p.numel()].view_as(p)
+        start += p.numel()
+    return bool(torch.isfinite(flat).all())
 
 
 def save(path, content):

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Trains a SOFT-Norm classifier on a graphics card, by the clock (README.md).
+"""Trains a SOFT-Norm classifier on a graphics card or a CPU, by the clock (README.md).
 
 Pictures lie on the device; batches are made there. Turned pictures are classes of their own, and so
 may be objects of other pictures: what the network learns by them stays, their directions go.
 """
 
+import math
 import os
 import sys
 
-import numpy as np
-import torch
-from PIL import Image
-from torch.nn import functional as F
+import blas
+
+blas.settle(threads=1)
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "golden"), os.path.join(HERE, "..", "eval")]
@@ -22,13 +27,16 @@ import classify_pack  # noqa: E402
 import features  # noqa: E402
 import soft  # noqa: E402
 import soft_card  # noqa: E402
+import soft_fast  # noqa: E402
+import steady  # noqa: E402
 
 
 def configuration(args, classes):
     return {"dims": args.dims, "heads": [c // 32 for c in args.dims], "depths": args.depths,
             "classes": classes, "inverse": "norm", "ratios": args.ratios, "kernels": args.kernels,
             "stem": args.stem, "image": args.image, "resize": args.image * 9 // 8,
-            "head": "hyperspherical", "embedding": args.embedding, "scale": args.scale}
+            "head": "hyperspherical", "embedding": args.embedding, "scale": args.scale,
+            "landmarks": args.landmarks}
 
 
 class Pictures:
@@ -61,7 +69,8 @@ class Classifier(torch.nn.Module):
         super().__init__()
         self.net = soft.Soft(**configuration(args, base))
         classify_common.initialise(self.net)
-        soft_card.install(self.net, args.drop_path)
+        fast = soft_fast if args.device == "cpu" else soft_card
+        fast.install(self.net, args.drop_path)
         more = kinds * (4 if args.rotations else 1) - base
         self.more = torch.nn.Parameter(F.normalize(torch.randn(more, args.embedding)))
         self.log_scale = torch.nn.Parameter(torch.tensor(float(args.scale)).log())
@@ -78,16 +87,23 @@ class Classifier(torch.nn.Module):
         directions = F.normalize(torch.cat([self.net.directions, self.more]), dim=-1)
         return self.log_scale.exp() * self.embedding(x, autocast) @ directions.t()
 
-    def begin_from(self, checkpoint):
-        """Goes on from another run's averaged weights, with nothing of its optimiser."""
-        self.net.load_state_dict(checkpoint["ema"])
-        with torch.no_grad():
+    @torch.no_grad()
+    def begin_from(self, path):
+        """Takes the weights of a model file, or the averaged ones of another run."""
+        if path.endswith(".safetensors"):
+            old = soft.load_model(path)
+            self.log_scale.fill_(math.log(old.config["scale"]))
+        else:
+            checkpoint = torch.load(path, map_location="cpu")
+            old = soft.Soft(**checkpoint["config"])
+            old.load_state_dict(checkpoint["ema"])
             self.log_scale.copy_(checkpoint["scale"])
             if self.more.shape == checkpoint["more"].shape:
                 self.more.copy_(checkpoint["more"])
+        classify_common.take(self.net, old)
 
 
-def optimiser(model, args, dtype):
+def optimiser(model, args):
     hidden, decayed, rest = [], [], []
     for name, p in model.named_parameters():
         if name.startswith("net.") and classify_common.is_hidden(name[4:], p):
@@ -96,7 +112,7 @@ def optimiser(model, args, dtype):
             (decayed if p.ndim >= 2 else rest).append(p)
     decay = args.weight_decay
     return card.Optimiser([(hidden, args.muon_lr, decay)],
-                          [(decayed, args.lr, decay), (rest, args.lr, 0.0)], 1.0, dtype)
+                          [(decayed, args.lr, decay), (rest, args.lr, 0.0)], 1.0, args)
 
 
 class Run(card.Run):
@@ -107,9 +123,9 @@ class Run(card.Run):
         self.pictures = Pictures(args, self.device)
         self.model = Classifier(args, len(self.pictures.names), self.pictures.base)
         if args.init:
-            self.model.begin_from(torch.load(args.init, map_location="cpu"))
+            self.model.begin_from(args.init)
         self.model.to(self.device)
-        self.optimiser = optimiser(self.model, args, self.dtype)
+        self.optimiser = optimiser(self.model, args)
         self.average = card.Average(self.model, args.average)
         self.ready(f"{len(self.pictures.train)} pictures of {len(self.pictures.names)} kinds")
 
@@ -120,7 +136,8 @@ class Run(card.Run):
         pictures, labels = self.pictures.next(args.batch)
         turned = card.chance(args.rotations, labels.shape, self.device)
         quarters = torch.randint(1, 4, labels.shape, device=self.device) * turned
-        x = classify_data_card.augmented(pictures, quarters.float(), args.image, args)
+        side = steady.side(args.sides, progress)
+        x = classify_data_card.augmented(pictures, quarters.float(), side, args)
         mixing = float(progress < args.mix_until)
         x = classify_data_card.erased(x, args.erase * mixing)
         x, partner, own = classify_data_card.mixed(x, args.cutmix * mixing, args.mixup * mixing)
@@ -163,7 +180,10 @@ def network_arguments(add):
     add("--ratios", type=int, nargs=3, default=[6, 3, 2])
     add("--kernels", type=int, nargs=3, default=[5, 5, 3])
     add("--stem", type=int, default=32)
-    add("--image", type=int, default=96, help="side that the network sees")
+    add("--image", type=int, default=96, help="side that the network sees in use")
+    add("--sides", type=steady.resolution, nargs="+", metavar="SIDE:UNTIL",
+        help="those that it sees in training (default: that one)")
+    add("--landmarks", type=int, default="ratio", help="a square number (default: by the ratios)")
     add("--embedding", type=int, default=128)
     add("--scale", type=float, default=14.3, help="of the cosines, at first")
     add("--drop-path", type=float, default=0.1, help="chance that a picture misses a last branch")
@@ -188,12 +208,15 @@ def augmentation_arguments(add):
 def arguments(argv=None):
     parser = card.parser(__doc__, batch=768, lr=4e-3, muon_lr=4e-3, weight_decay=0.05,
                          fall_from=0.3, average=0.03)
-    parser.add_argument("--init", metavar="CHECKPOINT", help="of this trainer, to go on from")
+    parser.add_argument("--init", metavar="FILE",
+                        help="a model, or a checkpoint of this trainer, to go on from")
     parser.add_argument("--smoothing", type=float, default=0.1)
     network_arguments(parser.add_argument)
     augmentation_arguments(parser.add_argument)
-    return card.parsed(parser, argv)
+    args = card.parsed(parser, argv)
+    args.sides = args.sides or [(args.image, 1.0)]
+    return args
 
 
 if __name__ == "__main__":
-    Run(arguments()).train()
+    steady.with_workers(lambda args: Run(args).train(), arguments())

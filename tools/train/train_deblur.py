@@ -2,9 +2,7 @@
 """Trains a small LMD-ViT on synthetic local motion blur. Run again to resume; see README.md."""
 
 import argparse
-import datetime
 import os
-import subprocess
 import sys
 import time
 
@@ -56,18 +54,6 @@ class Optimiser:
         self.adam.load_state_dict(state["adam"])
 
 
-def average_gradients(model, workers):
-    flat = torch.cat([p.grad.flatten() for p in model.parameters()])
-    if workers > 1:
-        distributed.all_reduce(flat)
-        flat /= workers
-    start = 0
-    for p in model.parameters():
-        p.grad = flat[start:start + p.numel()].view_as(p)
-        start += p.numel()
-    return bool(torch.isfinite(flat).all())
-
-
 def draw_batch(pairs, hard, rng, args):
     """Most batches are of small crops; larger ones show the predictors more of a picture.
 
@@ -110,12 +96,12 @@ class Run:
                                 "optimiser": self.optimiser.state_dict(), "spent": self.spent,
                                 "crops": self.crops})
 
-    def advance(self, pairs, hard, rank):
+    def advance(self, pairs, hard):
         """One step; returns the row of numbers for the log."""
         args, began = self.args, time.monotonic()
         progress = min(self.spent / (60 * args.minutes), 1.0)
         shared = np.random.default_rng([args.seed, self.step])
-        own = np.random.default_rng([args.seed, self.step, rank + 1])
+        own = np.random.default_rng([args.seed, self.step, args.rank + 1])
         crops = draw_batch(pairs, hard, (shared, own), args)
         gated = progress >= args.gate_from
         factor = steady.rate(progress, self.step, args.fall_from)
@@ -125,39 +111,34 @@ class Run:
                                    outside_unit(progress, args.lenient),
                                    (args.outside_weight, args.pruning_weight))
         loss.backward()
-        if average_gradients(self.model, args.workers):
+        if steady.average_gradients(self.model, args.workers):
             self.optimiser.step(factor)
-        if rank == 0:
+        if args.rank == 0:
             steady.follow(self.ema, self.model, self.step, args.ema)
         self.step += 1
         self.crops += len(crops) * args.workers
-        seconds = torch.tensor([min(time.monotonic() - began, 10.0)])   # a pause does not count
-        if args.workers > 1:
-            distributed.broadcast(seconds, 0)
-        self.spent += seconds.item()
+        seconds = min(time.monotonic() - began, 10.0)       # a pause does not count
+        self.spent += steady.first_worker_says(seconds, args.workers)
         return [args.lr * factor, int(gated), *parts.tolist()]
 
 
-def train(rank, args):
+def train(args):
     steady.prepare()
-    if args.workers > 1:
-        distributed.init_process_group("gloo", rank=rank, world_size=args.workers,
-                                       init_method=f"file://{args.out}/rendezvous",
-                                       timeout=datetime.timedelta(hours=12))
+    steady.join(args)
     run, pairs = Run(args), deblur_pairs.Pairs(args.pairs)
     hard = deblur_pairs.Pairs(args.hard) if args.hard else None
     saved, rows = time.monotonic(), []
     while run.spent < 60 * args.minutes and run.spent < 60 * args.stop_after:
-        rows.append(run.advance(pairs, hard, rank))
-        if rank == 0 and run.step % 50 == 0:
+        rows.append(run.advance(pairs, hard))
+        if args.rank == 0 and run.step % 50 == 0:
             write_log(run, rows)
             rows = []
         if run.step % 200 == 0:
             pairs.refresh()
-        if rank == 0 and time.monotonic() - saved > 120:
+        if args.rank == 0 and time.monotonic() - saved > 120:
             run.checkpoint()
             saved = time.monotonic()
-    if rank == 0:
+    if args.rank == 0:
         run.checkpoint()
         lmd_vit.save_model(run.model, os.path.join(args.out, "ema.safetensors"), state=run.ema)
 
@@ -207,16 +188,7 @@ def main():
     args = arguments()
     args.out = os.path.abspath(args.out)
     os.makedirs(args.out, exist_ok=True)
-    others = []
-    if args.rank == 0 and args.workers > 1:
-        rendezvous = os.path.join(args.out, "rendezvous")
-        if os.path.exists(rendezvous):
-            os.remove(rendezvous)
-        others = [subprocess.Popen([sys.executable, *sys.argv, "--rank", str(rank)])
-                  for rank in range(1, args.workers)]
-    train(args.rank, args)
-    for other in others:
-        other.wait()
+    steady.with_workers(train, args)
 
 
 if __name__ == "__main__":

@@ -100,12 +100,12 @@ def network(args, dtype, device):
     return model.to(device)
 
 
-def optimiser(model, args, dtype):
+def optimiser(model, args):
     hidden, rest = [], []
     for name, p in model.named_parameters():
         (hidden if muon.is_hidden_matrix(name, p) else rest).append(p)
     return card.Optimiser([(hidden, args.muon_lr, args.weight_decay)], [(rest, args.lr, 0.01)], 1.0,
-                          dtype)
+                          args)
 
 
 def between(ends, progress):
@@ -123,9 +123,9 @@ class Run(card.Run):
         self.synthesis = deblur_synth_card.Synthesis(store, self.device)
         store.pixels = None
         self.supply, self.hard = Supply(store, self.synthesis, args), Hard(args, self.device)
-        self.model = network(args, self.dtype, self.device)
+        self.model = network(args, card.products(args), self.device)
         self.average = card.Average(self.model, args.average)
-        self.optimiser = optimiser(self.model, args, self.dtype)
+        self.optimiser = optimiser(self.model, args)
         self.rng = np.random.default_rng(args.seed)
         self.ready(f"{len(store.photos)} photographs, {len(store.objects)} objects")
 

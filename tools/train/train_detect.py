@@ -3,7 +3,6 @@
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 
@@ -159,23 +158,8 @@ class Run:
             "pictures": self.pictures, "config": self.model.config, "args": vars(self.args)})
 
     def progress(self):
-        done = torch.tensor([steady.share_done(self.step, self.args, self.began)],
-                            dtype=torch.float64)
-        if self.args.workers > 1:
-            distributed.broadcast(done, 0)
-        return done.item()
-
-    def average_gradients(self):
-        """Over the workers; whether all of it is finite."""
-        flat = torch.cat([p.grad.flatten() for p in self.model.parameters()])
-        if self.args.workers > 1:
-            distributed.all_reduce(flat)
-            flat /= self.args.workers
-        start = 0
-        for p in self.model.parameters():
-            p.grad = flat[start:start + p.numel()].view_as(p)
-            start += p.numel()
-        return bool(torch.isfinite(flat).all())
+        done = steady.share_done(self.step, self.args, self.began)
+        return steady.first_worker_says(done, self.args.workers)
 
     def samples(self, pictures, side, progress):
         """This worker's share of the step's pictures, every epoch in an order of its own."""
@@ -208,7 +192,7 @@ class Run:
         loss, cls, box = self.loss(out, side, samples)
         self.model.zero_grad(set_to_none=True)
         loss.backward()
-        if self.average_gradients():
+        if steady.average_gradients(self.model, args.workers):
             self.optimiser.step(factor)
         steady.follow(self.ema, self.model, self.step, args.ema)
         self.step += 1
@@ -225,10 +209,7 @@ def write_log(run, rows):
 def train(args):
     steady.prepare()
     cv2.setNumThreads(1)
-    if args.workers > 1:
-        store = "file://" + os.path.abspath(os.path.join(args.out, "rendezvous"))
-        distributed.init_process_group("gloo", init_method=store, rank=args.rank,
-                                       world_size=args.workers)
+    steady.join(args)
     pictures = Pictures(args)
     run = Run(args)
     saved, rows, progress = time.monotonic(), [], run.progress()
@@ -296,16 +277,7 @@ def arguments():
 def main():
     args = arguments()
     os.makedirs(args.out, exist_ok=True)
-    others = []
-    if args.rank == 0 and args.workers > 1:
-        rendezvous = os.path.join(args.out, "rendezvous")
-        if os.path.exists(rendezvous):
-            os.remove(rendezvous)
-        others = [subprocess.Popen([sys.executable, *sys.argv, "--rank", str(rank)])
-                  for rank in range(1, args.workers)]
-    train(args)
-    for other in others:
-        other.wait()
+    steady.with_workers(train, args)
 
 
 if __name__ == "__main__":

@@ -29,13 +29,13 @@ def network(args, device):
     return model.to(device)
 
 
-def optimiser(model, args, dtype):
+def optimiser(model, args):
     """The backbone learns slower."""
     hidden, rest = detect_common.parameter_groups(model)
     rates = args.backbone_rate, 1.0
     return card.Optimiser(
         [(part, args.muon_lr * r, args.weight_decay) for part, r in zip(hidden, rates)],
-        [(part, args.lr * r, 0.01) for part, r in zip(rest, rates)], args.clip, dtype)
+        [(part, args.lr * r, 0.01) for part, r in zip(rest, rates)], args.clip, args)
 
 
 def parted(records, held, seed):
@@ -63,7 +63,7 @@ class Run(card.Run):
             self.held = detect_data_card.Composer(store, still)
         self.model = network(args, self.device)
         self.average = card.Average(self.model, args.average)
-        self.optimiser = optimiser(self.model, args, self.dtype)
+        self.optimiser = optimiser(self.model, args)
         self.loss = detect_loss_card.Loss(self.model.config, args.box_weight)
         if args.compile:
             self.loss.compile(self.device)
