@@ -2,12 +2,15 @@
 // cpu/conv.c: convolution as an implicit matrix product. Patches that lie wholly inside a wide map
 // are multiplied where they are: neighbours along a row overlap, at the stride's distance. Those at
 // the border, and all of narrow maps, are gathered into rows that stay in the cache: many at a
-// time, as each product reads all weights.
+// time, as each product reads all weights. Of a map too small to give all workers such a chunk, all
+// patches are gathered first; the product is then cut by columns as well.
 #include "cpu/op.h"
 
 #define CHUNK_BYTES (96u << 10)
 #define CHUNK_MIN 32 // pixels: below that, reading the weights costs more than the product
 #define CHUNK_MAX 512
+#define GATHER_MAX ((size_t)4 << 20) // bytes of all patches of a small map
+#define GATHER_ROWS 8
 #define DIRECT_MIN 32 // inner pixels in a row: below that, one row is too little for the weights
 
 typedef struct conv_state {
@@ -22,6 +25,7 @@ typedef struct conv_job {
     size_t k, stride, pad, chunk;
     size_t inner_left, inner_right; // columns of the output whose patches lie inside
     size_t inner_top, inner_bottom;
+    sl_gemm_grid grid; // of a small map
 } conv_job;
 
 static sl_status prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,
@@ -96,9 +100,17 @@ static bool is_plain(const conv_job *job) // 1x1: the map itself is the matrix
     return job->k == 1 && job->stride == 1 && job->pad == 0;
 }
 
-static size_t patch_floats(const conv_job *job) // of one worker, in whole cache lines
+// Whether all patches are gathered before any is multiplied.
+static bool is_small(const conv_job *job, unsigned workers)
 {
-    size_t floats = job->chunk * job->k * job->k * job->channels, line = SL_ALIGN / sizeof(float);
+    size_t bytes = job->k * job->k * job->channels * sizeof(float);
+    return workers > 1 && !is_plain(job) && !is_direct(job) && job->pixels <= GATHER_MAX / bytes &&
+           (job->pixels + job->chunk - 1) / job->chunk < workers * SL_PARTS_PER_WORKER;
+}
+
+static size_t patch_floats(const conv_job *job, size_t pixels) // in whole cache lines
+{
+    size_t floats = pixels * job->k * job->k * job->channels, line = SL_ALIGN / sizeof(float);
     return (floats + line - 1) / line * line;
 }
 
@@ -107,7 +119,9 @@ static size_t scratch(const sl_graph *g, const sl_node *node, const sl_kernels *
 {
     conv_job job = describe(g, node);
     (void)kernels;
-    return is_plain(&job) ? 0 : patch_floats(&job) * sizeof(float) * workers;
+    if (is_small(&job, workers))
+        return patch_floats(&job, job.pixels) * sizeof(float);
+    return is_plain(&job) ? 0 : patch_floats(&job, job.chunk) * sizeof(float) * workers;
 }
 
 // Short runs are the rule at the first layer, where a call of memcpy costs more than the copy.
@@ -177,7 +191,7 @@ static sl_gemm product(const conv_job *job, const float *a, size_t first, size_t
 static void run_gathered(const conv_job *job, size_t first, size_t step, size_t count,
                          unsigned worker)
 {
-    float *patches = (float *)job->call->scratch + worker * patch_floats(job);
+    float *patches = (float *)job->call->scratch + worker * patch_floats(job, job->chunk);
     while (count > 0) {
         size_t rows = count < job->chunk ? count : job->chunk;
         gather(job, first, step, rows, patches);
@@ -201,6 +215,33 @@ static void chunk_task(void *arg, size_t index, unsigned worker)
     const float *a = (const float *)job->call->in[0] + first * job->channels;
     sl_gemm g = product(job, a, first, count);
     job->call->kernels->gemm(&g);
+}
+
+static void gather_task(void *arg, size_t index, unsigned worker)
+{
+    const conv_job *job = arg;
+    size_t first = index * GATHER_ROWS, left = job->pixels - first;
+    (void)worker;
+    gather(job, first, 1, left < GATHER_ROWS ? left : GATHER_ROWS,
+           (float *)job->call->scratch + first * job->k * job->k * job->channels);
+}
+
+static void product_task(void *arg, size_t index, unsigned worker)
+{
+    const conv_job *job = arg;
+    sl_gemm g = product(job, job->call->scratch, 0, job->pixels);
+    (void)worker;
+    sl_cpu_grid_part(&job->grid, index, &g);
+    job->call->kernels->gemm(&g);
+}
+
+static void run_small(conv_job *job, unsigned workers)
+{
+    const conv_state *s = job->call->state;
+    sl_pool *pool = job->call->pool;
+    job->grid = sl_cpu_grid(job->call->kernels, &s->weight, job->pixels, workers);
+    sl_pool_run(pool, gather_task, job, (job->pixels + GATHER_ROWS - 1) / GATHER_ROWS);
+    sl_pool_run(pool, product_task, job, sl_cpu_grid_parts(&job->grid));
 }
 
 // One column of what lies at the left or right of the inner rows, from the top on, `chunk` outputs.
@@ -246,8 +287,11 @@ static void row_task(void *arg, size_t y, unsigned worker)
 static void run(const sl_cpu_call *call)
 {
     conv_job job = describe(call->graph, call->node);
+    unsigned workers = sl_pool_size(call->pool);
     job.call = call;
-    if (is_direct(&job) && !is_plain(&job))
+    if (is_small(&job, workers))
+        run_small(&job, workers);
+    else if (is_direct(&job) && !is_plain(&job))
         sl_pool_run(call->pool, row_task, &job, job.pixels / job.out_width + column_tasks(&job));
     else
         sl_pool_run(call->pool, chunk_task, &job, (job.pixels + job.chunk - 1) / job.chunk);

@@ -14,7 +14,8 @@ typedef struct sl_packed {
 } sl_packed;
 
 // c[r,j] = act(sum_i a[r,i] * b[j,i] + bias[j]) + residual[r,j]     r < rows, j < n
-// c may be residual itself (same stride), never a.
+// c may be residual itself (same stride), never a. Whatever part of it is asked for, a number comes
+// out the same bit for bit.
 typedef struct sl_gemm {
     const float *a;
     size_t lda; // floats between rows
@@ -23,7 +24,8 @@ typedef struct sl_gemm {
     // floats apart: a patch of a map, row by row.
     size_t segments, segment_stride;
     const sl_packed *b;
-    const float *bias; // [n] or NULL
+    size_t panel_first, panel_end; // the columns of these panels alone; both 0: of all
+    const float *bias;             // [n] or NULL
     sl_act act;
     float slope;
     const float *residual; // or NULL
@@ -105,6 +107,7 @@ typedef struct sl_shared_conv {
 typedef struct sl_kernels {
     sl_simd level;
     size_t (*pack_floats)(size_t n, size_t k); // room that pack needs
+    size_t (*panels)(size_t n);                // into which pack cuts n columns
     // weight [n,k], rows `ld` floats apart
     void (*pack)(const float *weight, size_t ld, size_t n, size_t k, float *panels);
     // scale * b + diagonal * I from b [k,n], so that gemm gives a (scale * b + diagonal * I)

@@ -2,8 +2,6 @@
 // cpu/linear.c: rows times a weight matrix, with bias, activation and residual.
 #include "cpu/op.h"
 
-#define CHUNK_ROWS 64
-
 typedef struct linear_state {
     sl_packed weight;
     const float *bias;
@@ -11,7 +9,7 @@ typedef struct linear_state {
 
 typedef struct linear_job {
     const sl_cpu_call *call;
-    size_t rows;
+    sl_gemm_grid grid;
 } linear_job;
 
 static sl_status prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,
@@ -41,20 +39,18 @@ static void task(void *arg, size_t index, unsigned worker)
     const linear_job *job = arg;
     const sl_cpu_call *call = job->call;
     const linear_state *s = call->state;
-    size_t first = index * CHUNK_ROWS, rows = job->rows - first;
-    const float *residual = call->in[1];
     (void)worker;
-    sl_gemm g = { .a = (const float *)call->in[0] + first * s->weight.k,
+    sl_gemm g = { .a = call->in[0],
                   .lda = s->weight.k,
-                  .rows = rows < CHUNK_ROWS ? rows : CHUNK_ROWS,
                   .b = &s->weight,
                   .bias = s->bias,
                   .act = call->node->attr.act,
                   .slope = call->node->attr.slope,
-                  .residual = residual ? residual + first * s->weight.n : NULL,
+                  .residual = call->in[1],
                   .ldr = s->weight.n,
-                  .c = (float *)call->out[0] + first * s->weight.n,
+                  .c = call->out[0],
                   .ldc = s->weight.n };
+    sl_cpu_grid_part(&job->grid, index, &g);
     call->kernels->gemm(&g);
 }
 
@@ -62,13 +58,15 @@ static void run(const sl_cpu_call *call)
 {
     const linear_state *s = call->state;
     const sl_value_info *values = call->graph->values;
-    linear_job job = { .call = call,
-                       .rows = values[call->node->in[0]].bytes / sizeof(float) / s->weight.k };
+    size_t rows = values[call->node->in[0]].bytes / sizeof(float) / s->weight.k;
     if (call->in[2]) {
         size_t windows = values[call->node->in[2]].shape.dim[0] - 4;
-        job.rows = job.rows / windows * sl_list_count(call->in[2], windows);
+        rows = rows / windows * sl_list_count(call->in[2], windows);
     }
-    sl_pool_run(call->pool, task, &job, (job.rows + CHUNK_ROWS - 1) / CHUNK_ROWS);
+    linear_job job = { .call = call,
+                       .grid =
+                           sl_cpu_grid(call->kernels, &s->weight, rows, sl_pool_size(call->pool)) };
+    sl_pool_run(call->pool, task, &job, sl_cpu_grid_parts(&job.grid));
 }
 
 const sl_cpu_op sl_cpu_linear = { .prepare = prepare, .run = run };

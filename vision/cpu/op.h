@@ -41,6 +41,19 @@ float *sl_cpu_weights_f32(sl_ctx *ctx, sl_cpu_weights *weights, const sl_tensor 
 sl_status sl_cpu_weights_pack(sl_ctx *ctx, sl_cpu_weights *weights, const sl_kernels *kernels,
                               const float *matrix, size_t n, size_t k, sl_packed *out);
 
+// Of a region, so that a worker that is late holds up the others little.
+#define SL_PARTS_PER_WORKER 4
+
+// A matrix product in parts for a pool (grid.c): some of the rows times some of the columns each.
+typedef struct sl_gemm_grid {
+    size_t rows, row_parts, panels, panel_parts;
+} sl_gemm_grid;
+sl_gemm_grid sl_cpu_grid(const sl_kernels *kernels, const sl_packed *b, size_t rows,
+                         unsigned workers);
+size_t sl_cpu_grid_parts(const sl_gemm_grid *grid);
+// Narrows the whole product to part `index`: its a, c, residual, rows and panels.
+void sl_cpu_grid_part(const sl_gemm_grid *grid, size_t index, sl_gemm *g);
+
 // Kept windows of a list, or all `windows` when there is none.
 static inline size_t sl_list_count(const int32_t *list, size_t windows)
 {

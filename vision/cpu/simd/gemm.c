@@ -276,13 +276,18 @@ static size_t take(const slices *s, size_t i, size_t segment_stride, tile *t, si
     return first * s->run + within;
 }
 
-// One slice of k: all panels, one after the other.
+// One slice of k: all wanted panels, one after the other.
 static void run_slice(const sl_gemm *g, size_t first, size_t rows, tile t, size_t k_first)
 {
-    size_t all = vectors_of(g->b->n), vectors;
+    size_t all = vectors_of(g->b->n), vectors, panel = 0;
     const float *residual = t.residual, *panels = g->b->panels;
-    for (size_t done = 0; done < all; done += vectors) {
+    for (size_t done = 0; done < all && (panel < g->panel_end || g->panel_end == 0);
+         done += vectors, panel++) {
         vectors = panel_vectors(all - done, all);
+        if (panel < g->panel_first) {
+            panels += vectors * VL * g->b->k;
+            continue;
+        }
         t.panel = panels + k_first * vectors * VL;
         t.bias = g->bias ? g->bias + done * VL : NULL;
         t.residual = residual ? residual + first * g->ldr + done * VL : NULL;

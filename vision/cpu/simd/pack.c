@@ -10,6 +10,14 @@ size_t SL_LEVEL(sl_pack_floats)(size_t n, size_t k)
     return vectors_of(n) * VL * k;
 }
 
+size_t SL_LEVEL(sl_panels)(size_t n)
+{
+    size_t all = vectors_of(n), count = 0;
+    for (size_t done = 0; done < all; count++)
+        done += panel_vectors(all - done, all);
+    return count;
+}
+
 void SL_LEVEL(sl_pack)(const float *weight, size_t ld, size_t n, size_t k, float *panels)
 {
     size_t all = vectors_of(n), vectors;

@@ -6,6 +6,7 @@
 #include "cpu/simd/vec.h"
 
 size_t SL_LEVEL(sl_pack_floats)(size_t n, size_t k);
+size_t SL_LEVEL(sl_panels)(size_t n);
 void SL_LEVEL(sl_pack)(const float *weight, size_t ld, size_t n, size_t k, float *panels);
 void SL_LEVEL(sl_pack_rows)(const float *b, size_t ld, size_t n, size_t k, float scale,
                             float diagonal, float *panels);

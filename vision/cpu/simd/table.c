@@ -11,6 +11,7 @@ const sl_kernels SL_LEVEL(sl_kernels) = {
     .level = SL_SIMD_PORTABLE,
 #endif
     .pack_floats = SL_LEVEL(sl_pack_floats),
+    .panels = SL_LEVEL(sl_panels),
     .pack = SL_LEVEL(sl_pack),
     .pack_rows = SL_LEVEL(sl_pack_rows),
     .gemm = SL_LEVEL(sl_gemm_run),
