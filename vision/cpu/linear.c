@@ -15,23 +15,15 @@ typedef struct linear_job {
 static sl_status prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,
                          const sl_node *node, const sl_kernels *kernels, void **state)
 {
-    const sl_tensor *w = node->weight[0];
-    size_t n = w->shape.dim[0], k = w->shape.dim[1];
-    (void)g;
     linear_state *s = sl_cpu_weights_alloc(ctx, weights, 1, sizeof *s);
-    float *matrix = sl_alloc(ctx, n * k, sizeof *matrix); // the tensor's size, in memory already
-    sl_status st = SL_ERR_NOMEM;
-    if (!s || !matrix)
-        goto done;
-    sl_tensor_to_f32(w, matrix);
-    st = sl_cpu_weights_pack(ctx, weights, kernels, matrix, n, k, &s->weight);
+    (void)g;
+    if (!s)
+        return SL_ERR_NOMEM;
     s->bias = sl_cpu_weights_f32(ctx, weights, node->weight[1]);
     if (!s->bias)
-        st = SL_ERR_NOMEM;
+        return SL_ERR_NOMEM;
     *state = s;
-done:
-    free(matrix);
-    return st;
+    return sl_cpu_weights_pack_tensor(ctx, weights, kernels, node->weight[0], &s->weight);
 }
 
 static void task(void *arg, size_t index, unsigned worker)

@@ -40,6 +40,10 @@ float *sl_cpu_weights_f32(sl_ctx *ctx, sl_cpu_weights *weights, const sl_tensor 
 // A [n,k] matrix packed for `kernels`.
 sl_status sl_cpu_weights_pack(sl_ctx *ctx, sl_cpu_weights *weights, const sl_kernels *kernels,
                               const float *matrix, size_t n, size_t k, sl_packed *out);
+// A tensor [n,k] of any type.
+sl_status sl_cpu_weights_pack_tensor(sl_ctx *ctx, sl_cpu_weights *weights,
+                                     const sl_kernels *kernels, const sl_tensor *tensor,
+                                     sl_packed *out);
 
 // Of a region, so that a worker that is late holds up the others little.
 #define SL_PARTS_PER_WORKER 4

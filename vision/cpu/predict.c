@@ -53,19 +53,6 @@ static void fold(const double *v, const double *w3, size_t c, size_t half, size_
     }
 }
 
-static sl_status pack_tensor(sl_ctx *ctx, sl_cpu_weights *weights, const sl_kernels *kernels,
-                             const sl_tensor *tensor, sl_packed *out)
-{
-    size_t n = (size_t)tensor->shape.dim[0], k = (size_t)tensor->shape.dim[1];
-    float *matrix = sl_alloc(ctx, n, k * sizeof(float));
-    if (!matrix)
-        return SL_ERR_NOMEM;
-    sl_tensor_to_f32(tensor, matrix);
-    sl_status st = sl_cpu_weights_pack(ctx, weights, kernels, matrix, n, k, out);
-    free(matrix);
-    return st;
-}
-
 // F, G and the constant: V_a b3_a + V_b b3_b + b_out0, which is V b3 + b_out0.
 static sl_status prepare_folded(sl_ctx *ctx, sl_cpu_weights *weights, const sl_node *node,
                                 const sl_kernels *kernels, predict_state *s)
@@ -134,9 +121,11 @@ static sl_status predict_prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_
     s->out2_b = sl_cpu_weights_f32(ctx, weights, node->weight[SL_PREDICT_OUT2_B]);
     if (!s->in0_b || !s->norm_w || !s->norm_b || !s->out2_b)
         return SL_ERR_NOMEM;
-    sl_status st = pack_tensor(ctx, weights, kernels, node->weight[SL_PREDICT_IN0_W], &s->in0);
+    sl_status st =
+        sl_cpu_weights_pack_tensor(ctx, weights, kernels, node->weight[SL_PREDICT_IN0_W], &s->in0);
     if (st == SL_OK)
-        st = pack_tensor(ctx, weights, kernels, node->weight[SL_PREDICT_OUT2_W], &s->out2);
+        st = sl_cpu_weights_pack_tensor(ctx, weights, kernels, node->weight[SL_PREDICT_OUT2_W],
+                                        &s->out2);
     if (st == SL_OK)
         st = prepare_folded(ctx, weights, node, kernels, s);
     if (st == SL_OK)

@@ -86,6 +86,22 @@ sl_status sl_cpu_weights_pack(sl_ctx *ctx, sl_cpu_weights *weights, const sl_ker
     return SL_OK;
 }
 
+sl_status sl_cpu_weights_pack_tensor(sl_ctx *ctx, sl_cpu_weights *weights,
+                                     const sl_kernels *kernels, const sl_tensor *tensor,
+                                     sl_packed *out)
+{
+    size_t n = (size_t)tensor->shape.dim[0], k = (size_t)tensor->shape.dim[1];
+    if (tensor->dtype == SL_F32 && (uintptr_t)tensor->data % _Alignof(float) == 0)
+        return sl_cpu_weights_pack(ctx, weights, kernels, tensor->data, n, k, out);
+    float *matrix = sl_alloc(ctx, n, k * sizeof(float)); // the tensor's size, in memory already
+    if (!matrix)
+        return SL_ERR_NOMEM;
+    sl_tensor_to_f32(tensor, matrix);
+    sl_status st = sl_cpu_weights_pack(ctx, weights, kernels, matrix, n, k, out);
+    free(matrix);
+    return st;
+}
+
 static entry *find_entry(const sl_cpu_weights *weights, const sl_node *node, sl_simd level)
 {
     for (size_t i = 0; i < weights->count; i++) {

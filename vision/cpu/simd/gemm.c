@@ -19,6 +19,7 @@
 #define ROWS_3 4
 #endif
 #define SLICE (VL == 16 ? 320 : 512) // of k, at most
+#define FAR_FLOATS (96u << 10)       // matrices above that are not in L2 when they are needed
 #define A_BLOCK_BYTES (192u << 10)   // rows of A that are multiplied by all panels before the next
 #define C_BLOCK_BYTES (512u << 10)   // sums that rest between slices, and should do so in L2
 
@@ -28,6 +29,7 @@ typedef struct tile {
     size_t lda;
     size_t runs, k, run_stride; // a row: `runs` times k floats
     const float *panel;
+    size_t ahead;      // floats from here to the same place in the next panel
     const float *bias; // at the panel's first column, or NULL
     bool resumes;      // C holds the sums of the slices before this one
     size_t tail;       // columns in the last vector, VL when it is full
@@ -98,7 +100,7 @@ SL_INLINE void multiply(const tile *t, vf acc[][MAX_VECTORS], size_t rows, size_
 {
     const float *base[5];
     const float *panel = t->panel;
-    size_t lda = t->lda;
+    size_t lda = t->lda, ahead = t->ahead;
     SL_UNROLL
     for (size_t i = 0; i < 5; i++) {
         base[i] = t->a + (3 * i < rows ? 3 * i * lda : 0);
@@ -108,8 +110,11 @@ SL_INLINE void multiply(const tile *t, vf acc[][MAX_VECTORS], size_t rows, size_
         for (size_t i = 0; i < t->k; i++) {
             vf b[MAX_VECTORS];
             SL_UNROLL
-            for (size_t v = 0; v < vectors; v++)
+            for (size_t v = 0; v < vectors; v++) {
                 b[v] = vf_load(panel + v * VL);
+                if (ahead)
+                    __builtin_prefetch(panel + ahead + v * VL, 0, 2);
+            }
             SL_UNROLL
             for (size_t r = 0; r < rows; r++) {
                 vf a = vf_set(base[r / 3][(r % 3) * lda]);
@@ -289,6 +294,7 @@ static void run_slice(const sl_gemm *g, size_t first, size_t rows, tile t, size_
             continue;
         }
         t.panel = panels + k_first * vectors * VL;
+        t.ahead = g->b->n * g->b->k > FAR_FLOATS ? vectors * VL * g->b->k : 0;
         t.bias = g->bias ? g->bias + done * VL : NULL;
         t.residual = residual ? residual + first * g->ldr + done * VL : NULL;
         t.c = g->c + first * g->ldc + done * VL;
