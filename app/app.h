@@ -35,7 +35,7 @@ typedef struct app_values {
     bool jsonl, csv, recursive, no_unknown, only_gallery, overlay, no_overlay, deblur;
     const char *output, *output_dir, *input, *model, *heat, *compare;
     const char *device, *profile, *gallery, *embedding;
-    const char *labels, *refine, *annotations, *images;
+    const char *labels, *refine, *annotations, *images, *results;
     const char *class_list;                          // labels with commas between
     const char *nms, *tta, *overlay_style;           // one of the row's choices
     const char *format, *simd, *precision, *inverse; // one of the row's choices

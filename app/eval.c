@@ -16,6 +16,12 @@ static const app_option rows[] = {
       .at = APP_AT(images),
       .value = "DIR",
       .help = "The folder of the pictures (default: that of the annotations)" },
+    { .name = "results",
+      .kind = APP_FILE,
+      .at = APP_AT(results),
+      .value = "FILE.json",
+      .help = "Measure what this file says was found, COCO's results of any program, in place of "
+              "a model" },
     APP_NMS_OPTIONS,
     APP_MODEL_OPTION,
     APP_DEVICE_OPTION,
@@ -33,18 +39,24 @@ static char *folder_of(const char *path)
     return slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
 }
 
-static int eval(app_session *session, int count, char **operands)
+static app_exit eval_results(app_session *session)
+{
+    const app_values *values = &session->values;
+    char *text = NULL;
+    if (values->model || values->images)
+        return app_usage(session->command, "--results are there already: no %s is asked for them",
+                         values->model ? "--model" : "--images");
+    sl_status status =
+        sl_detections_evaluate(session->ctx, values->annotations, values->results, &text);
+    return status == SL_OK ? app_print_report(session, text) : app_fail(session, status);
+}
+
+static app_exit eval_model(app_session *session)
 {
     const app_values *values = &session->values;
     sl_model *model = NULL;
     sl_detect *detect = NULL;
     char *text = NULL;
-    (void)count;
-    if (strcmp(operands[0], "detect") != 0)
-        return app_usage(session->command, "cannot measure \"%s\"; detect is what it can",
-                         operands[0]);
-    if (!values->annotations)
-        return app_usage(session->command, "name the --annotations");
     char *folder = values->images ? strdup(values->images) : folder_of(values->annotations);
     if (!folder) {
         app_error("out of memory");
@@ -66,17 +78,31 @@ static int eval(app_session *session, int count, char **operands)
     return result;
 }
 
+static int eval(app_session *session, int count, char **operands)
+{
+    (void)count;
+    if (strcmp(operands[0], "detect") != 0)
+        return app_usage(session->command, "cannot measure \"%s\"; detect is what it can",
+                         operands[0]);
+    if (!session->values.annotations)
+        return app_usage(session->command, "name the --annotations");
+    return session->values.results ? eval_results(session) : eval_model(session);
+}
+
 const app_command app_eval = {
     .name = "eval",
     .summary = "measures a detector on annotated pictures",
     .operands = "detect",
     .operands_min = 1,
     .operands_max = 1,
-    .about = "Runs the detector over the pictures of a COCO file and prints COCO's average "
-             "precision: AP over overlaps from 0.5 to 0.95, AP50, AP75, by size and by class, and "
-             "the same with hard NMS beside it.",
+    .about =
+        "Runs the detector over the pictures of a COCO file and prints COCO's average "
+        "precision: AP over overlaps from 0.5 to 0.95, AP50, AP75, by size and by class, and "
+        "the same with hard NMS beside it. With --results no network runs: what another program "
+        "found is measured alike.",
     .examples = "softlens eval detect --annotations val.json --images val/\n"
-                "softlens eval detect --model cells.safetensors --annotations cells.json --json\n",
+                "softlens eval detect --model cells.safetensors --annotations cells.json --json\n"
+                "softlens eval detect --annotations val.json --results other-program.json\n",
     .options = rows,
     .run = eval,
 };

@@ -25,7 +25,7 @@ _softlens_value() # option: completes its value; fails when it takes none
             _softlens_files
             ;;
         --heat | --compare) _softlens_files 'png' ;;
-        --profile | --annotations) _softlens_files 'json' ;;
+        --profile | --annotations | --results) _softlens_files 'json' ;;
         --input | --embedding) _softlens_files 'npy' ;;
         --log) _softlens_files 'jsonl' ;;
         --labels) _softlens_files 'txt' ;;
@@ -95,7 +95,7 @@ _softlens()
                 --max-pixels --allow-truncated --json
             ;;
         eval:-*)
-            _softlens_words "$common" --annotations --images --nms --iou --sigma --max --tta --tile --size \
+            _softlens_words "$common" --annotations --images --results --nms --iou --sigma --max --tta --tile --size \
                 --model --device --precision --profile --threads --overwrite --json
             ;;
         eval:*) _softlens_words detect ;;

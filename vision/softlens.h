@@ -534,6 +534,12 @@ SL_API sl_status sl_detections_refine(sl_classify *classify, const sl_image *ima
 SL_API sl_status sl_detect_evaluate(sl_detect *detect, const char *annotations, const char *images,
                                     char **out);
 
+// The same numbers, as "scores", of objects that any program found: `results` is COCO's file of
+// results, a list of {"image_id", "category_id", "bbox", "score"} by the ids of `annotations`. All
+// its categories count; no picture is read. SL_ERR_IO, SL_ERR_FORMAT, SL_ERR_LIMIT: a file.
+SL_API sl_status sl_detections_evaluate(sl_ctx *ctx, const char *annotations, const char *results,
+                                        char **out);
+
 // ---- Equiangular Basis Vectors ------------------------------------------------------------------
 
 typedef struct sl_ebv_options {

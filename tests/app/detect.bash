@@ -183,6 +183,16 @@ accepted eval detect --annotations val.json --images . --json --nms linear
 says '"linear": \{'
 says '"hard": \{'
 refused 2 'name the --annotations' eval detect
+echo '[{"image_id": 1, "category_id": 7, "bbox": [10, 10, 50, 60], "score": 0.4},
+       {"image_id": 1, "category_id": 1, "bbox": [10, 10, 50, 60], "score": 0.9}]' >found.json
+accepted eval detect --annotations val.json --results found.json --json
+says '"detections": 2'
+says '"AP": 1\.0'
+echo '[{"image_id": 1, "category_id": 7, "bbox": [90, 10, 50, 60], "score": 0.4}]' >found.json
+accepted eval detect --annotations val.json --results found.json --json
+says '"AP": 0\.0'
+refused 2 'no --model' eval detect --annotations val.json --results found.json --model x
+refused 1 'coco\.json: is no list' eval detect --annotations val.json --results mixed/coco.json
 refused 2 'cannot measure' eval classify --annotations val.json
 refused 1 'no-such' eval detect --annotations no-such.json
 sed 's/200/201/' val.json >wrong.json

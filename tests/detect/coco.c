@@ -195,7 +195,7 @@ START_TEST(results_that_do_not_do)
     static const struct {
         const char *text, *part;
     } bad[] = {
-        { "{}", "no list" },
+        { "{}", "is no list" },
         { "[3]", "results[0] is no object" },
         { "[{\"image_id\":7,\"category_id\":10,\"bbox\":[0,0,1,1]}]", "\"score\"" },
         { "[{\"image_id\":7,\"category_id\":10,\"score\":1}]", "\"bbox\"" },
@@ -219,8 +219,8 @@ END_TEST
 START_TEST(files)
 {
     static const char text[] = FILE_WITH(ANNOTATION("\"bbox\":[0,0,10,10]"));
-    static const char found[] = "{\"annotations\":[{\"id\":3,\"image_id\":7,\"category_id\":10,"
-                                "\"bbox\":[0,0,10,10],\"score\":0.5}]}";
+    static const char found[] = "[{\"id\":3,\"image_id\":7,\"category_id\":10,"
+                                "\"bbox\":[0,0,10,10],\"score\":0.5}]";
     sl_coco *coco = NULL;
     sl_coco_result *results = NULL;
     size_t count = 0;

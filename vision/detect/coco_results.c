@@ -41,18 +41,18 @@ sl_status sl_coco_results_parse(sl_ctx *ctx, const void *data, size_t size, cons
                                 const sl_coco *coco, sl_coco_result **out, size_t *count)
 {
     json_t *root = NULL;
-    const json_t *list = NULL;
     *out = NULL;
     *count = 0;
     sl_status st = sl_coco_json(ctx, data, size, name, &root);
     if (st != SL_OK)
         return st;
     if (json_is_array(root))
-        list = root;
-    else
-        st = sl_coco_list(ctx, name, root, "annotations", &list);
-    if (st == SL_OK)
-        st = read_results(ctx, name, list, coco, out, count);
+        st = read_results(ctx, name, root, coco, out, count);
+    else // whatever has pictures of its own may count them otherwise
+        st = sl_fail(ctx, SL_ERR_FORMAT,
+                     "%s: is no list; COCO's results are a list of objects with \"image_id\", "
+                     "\"category_id\", \"bbox\" and \"score\"",
+                     name);
     json_decref(root);
     return st;
 }

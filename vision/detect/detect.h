@@ -107,9 +107,8 @@ typedef struct sl_coco_result {
     double score;
 } sl_coco_result;
 
-// Reads detections: a list of {"image_id", "category_id", "bbox", "score"}, or an object whose
-// "annotations" are such a list. *out: malloc'ed. SL_ERR_FORMAT: also an image or a category that
-// `coco` does not have.
+// Reads detections: a list of {"image_id", "category_id", "bbox", "score"}. *out: malloc'ed.
+// SL_ERR_FORMAT: also an image or a category that `coco` does not have.
 sl_status sl_coco_results_read(sl_ctx *ctx, const char *path, const sl_coco *coco,
                                sl_coco_result **out, size_t *count);
 sl_status sl_coco_results_parse(sl_ctx *ctx, const void *data, size_t size, const char *name,

@@ -3,6 +3,7 @@
 #include "pipeline/detect.h"
 #include "tensor/json.h"
 
+#define REPORT_FLAGS (JSON_INDENT(2) | JSON_REAL_PRECISION(6))
 #define WAYS 2 // of joining boxes: the detector's own, and hard
 
 typedef struct results {
@@ -146,7 +147,8 @@ static void put(json_t *object, const char *key, double value)
         json_object_set_new(object, key, json_real(value));
 }
 
-static json_t *scores_of(const evaluation *e, const sl_coco_scores *s)
+// `wanted`: by category; NULL: all.
+static json_t *scores_of(const sl_coco *coco, const bool *wanted, const sl_coco_scores *s)
 {
     json_t *object = json_object(), *classes = json_object();
     put(object, "AP", s->ap);
@@ -159,13 +161,13 @@ static json_t *scores_of(const evaluation *e, const sl_coco_scores *s)
     put(object, "AR10", s->ar10);
     put(object, "AR100", s->ar100);
     for (size_t i = 0; i < s->class_count; i++) {
-        if (!e->wanted[i])
+        if (wanted && !wanted[i])
             continue;
         json_t *one = json_object();
         put(one, "AP", s->classes[i].ap);
         put(one, "AP50", s->classes[i].ap50);
         json_object_set_new(one, "boxes", json_integer((json_int_t)s->classes[i].truths));
-        json_object_set_new(classes, sl_coco_category_at(e->coco, i)->name, one);
+        json_object_set_new(classes, sl_coco_category_at(coco, i)->name, one);
     }
     json_object_set_new(object, "classes", classes);
     return object;
@@ -189,11 +191,11 @@ static sl_status report(const evaluation *e, char **out)
         st = sl_coco_evaluate_some(d->ctx, e->coco, e->wanted, e->of[i].list, e->of[i].count,
                                    &scores);
         if (st == SL_OK)
-            json_object_set_new(object, names[way(e, i)], scores_of(e, &scores));
+            json_object_set_new(object, names[way(e, i)], scores_of(e->coco, e->wanted, &scores));
         sl_coco_scores_clear(&scores);
     }
     if (st == SL_OK)
-        return sl_json_text(d->ctx, object, JSON_INDENT(2) | JSON_REAL_PRECISION(6), out);
+        return sl_json_text(d->ctx, object, REPORT_FLAGS, out);
     json_decref(object);
     return st;
 }
@@ -221,5 +223,32 @@ sl_status sl_detect_evaluate(sl_detect *d, const char *annotations, const char *
     free(e.wanted);
     free(e.category);
     sl_coco_free(e.coco);
+    return st;
+}
+
+sl_status sl_detections_evaluate(sl_ctx *ctx, const char *annotations, const char *path, char **out)
+{
+    sl_coco *coco = NULL;
+    sl_coco_result *found = NULL;
+    sl_coco_scores scores = { 0 };
+    size_t count;
+    *out = NULL;
+    sl_status st = sl_coco_read(ctx, annotations, &coco);
+    if (st == SL_OK)
+        st = sl_coco_results_read(ctx, path, coco, &found, &count);
+    if (st == SL_OK)
+        st = sl_coco_evaluate(ctx, coco, found, count, &scores);
+    if (st == SL_OK) {
+        json_t *object = json_object();
+        json_object_set_new(object, "results", sl_json_path(ctx, path));
+        json_object_set_new(object, "pictures",
+                            json_integer((json_int_t)sl_coco_image_count(coco)));
+        json_object_set_new(object, "detections", json_integer((json_int_t)count));
+        json_object_set_new(object, "scores", scores_of(coco, NULL, &scores));
+        st = sl_json_text(ctx, object, REPORT_FLAGS, out);
+    }
+    sl_coco_scores_clear(&scores);
+    free(found);
+    sl_coco_free(coco);
     return st;
 }
