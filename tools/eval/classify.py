@@ -23,6 +23,7 @@ import reject  # noqa: E402
 import safetensors  # noqa: E402
 
 SETS = ("base-val", "novel-support", "novel-query")
+LARGER = ("larger-support", "larger-query")
 SCORES = ("softmax", "cosine", "pool3", "pool4", "embedding", "fused")
 
 
@@ -32,9 +33,9 @@ class Pictures:
     def __init__(self, args):
         data = features.Data(args.data)
         found = {name: data.labelled(name) for name in SETS}
+        found.update((name, data.large(name.split("-")[1])) for name in LARGER)
         self.sets = {name: pictures for name, (pictures, _) in found.items()}
         self.labels = {name: labels for name, (_, labels) in found.items()}
-        self.sets["larger"] = data.large()
         self.sets["photographs"] = features.photographs(args.photographs, args.photograph_limit)
 
 
@@ -48,6 +49,8 @@ class Measured:
             else features.SoftlensEngine(path, args.binary)
         self.config = engine.config
         self.answers = {name: features.of(engine, some) for name, some in pictures.sets.items()}
+        self.answers["larger"] = {k: np.concatenate([self.answers[n][k] for n in LARGER])
+                                  for k in self.answers[LARGER[0]]}
         self.alone = self.answers["base-val"]
         if self.config["mirror"]:
             engine.config = {**self.config, "mirror": False}
@@ -125,14 +128,15 @@ def calibration_table(models, labels, seed):
           "cross-entropy", ("temperature", "as trained", "as shown", "error by chance alone"), rows)
 
 
-def few_shot_table(kinds, pictures, args):
-    labels = [pictures.labels[name] for name in ("novel-support", "novel-query")]
+def few_shot_table(title, kinds, names, pictures, args):
+    """`names`: of the sets of supports and of queries."""
+    labels = [pictures.labels[name] for name in names]
     rows = []
     for name, (support, query) in kinds.items():
         rows.append((name, *(percent(*episodes.few_shot(
             (support, labels[0]), (query, labels[1]), 5, shots, args.episodes, args.seed))
             for shots in (1, 5))))
-    table(f"Novel classes, 5-way, {args.episodes} episodes", ("1-shot", "5-shot"), rows)
+    table(f"{title}, 5-way, {args.episodes} episodes", ("1-shot", "5-shot"), rows)
 
 
 def joint_table(models, pictures, args):
@@ -161,7 +165,7 @@ def unknown_table(name, m, pictures):
                  f"{percent(reject.tnr_at(known[k], unknown[k]))} / "
                  f"{percent(reject.detection_accuracy(known[k], unknown[k]))}"
                  for k in SCORES if k in known]
-        rows.append((f"{kind} ({len(pictures.sets[kind])})", *cells))
+        rows.append((f"{kind} ({len(next(iter(unknown.values())))})", *cells))
     used = "fused" if m.reject["score"] == "mahalanobis" else m.reject["score"]
     table(f"Unknown, {name} (the program uses: {used}): AUROC / TNR at 95 % TPR / "
           "detection accuracy", [k for k in SCORES if k in known], rows)
@@ -208,9 +212,8 @@ def gallery_table(models, pictures, args):
           ("5 classes enrolled", "10 classes enrolled"), rows)
 
 
-def features_of(models, pictures, args):
-    """{kind of feature: (support, query)}"""
-    names = ("novel-support", "novel-query")
+def features_of(models, names, pictures, args):
+    """{kind of feature: (support, query)} of the sets `names`"""
     kinds = {"pixels": tuple(np.stack([features.prepared(p, {"image": 64, "resize": 64})
                                        for p in pictures.sets[n]]).reshape(
                                            len(pictures.sets[n]), -1) / 255.0 - 0.5
@@ -250,7 +253,8 @@ def main():
         models[name] = Measured(path, args, pictures)
     base_table(models, pictures.labels["base-val"])
     calibration_table(models, pictures.labels["base-val"], args.seed)
-    few_shot_table(features_of(models, pictures, args), pictures, args)
+    for title, names in (("Novel classes", SETS[1:]), ("Larger pictures", LARGER)):
+        few_shot_table(title, features_of(models, names, pictures, args), names, pictures, args)
     joint_table(models, pictures, args)
     for name, m in models.items():
         unknown_table(name, m, pictures)

@@ -42,7 +42,9 @@ class TorchEngine:
         steady.prepare()
         self.torch, self.model = torch, (model or soft.load_model(path)).eval()
         self.config = self.model.config
-        soft_fast.install(self.model.to(memory_format=torch.channels_last))
+        self.model.to(memory_format=torch.channels_last)
+        if self.config["inverse"] == "norm":
+            soft_fast.install(self.model)
 
     def directions(self):
         """Of the trained classes; only heads with an embedding have them."""
@@ -130,11 +132,12 @@ class Data:
         found = list(classify_data.pictures(os.path.join(self.folder, archive), part))
         return [p for _, p in found], np.array([order[i] for i, _ in found])
 
-    def large(self):
-        """The Caltech-101 pictures, all of them unknown."""
+    def large(self, part):
+        """(PIL pictures, labels) of the Caltech-101 pictures, "support" or "query"."""
         path = os.path.join(self.folder, "large", "novel.tar.gz")
-        return [p for part in ("support", "query")
-                for _, p in classify_data.pictures(path, part)]
+        found = list(classify_data.pictures(path, part))
+        order = {identity: i for i, identity in enumerate(sorted({i for i, _ in found}))}
+        return [p for _, p in found], np.array([order[i] for i, _ in found])
 
 
 def photographs(folders, limit):
