@@ -12,6 +12,7 @@ import sys
 import tempfile
 
 import peers
+import soft_peers
 
 HERE = peers.HERE
 BEGIN = "<!-- tools/bench/onnx.sh writes this -->"
@@ -60,13 +61,9 @@ def plain_convolution(torch):
 
 
 def classifier(torch, path, inverse):
-    import generated
-    import soft
+    soft, _, _ = soft_peers.import_peer()
     soft.SoftAttention.convolve = plain_convolution(torch)
-    model = soft.Soft(**soft.TINY, inverse=inverse)
-    state = {k: torch.from_numpy(generated.tensor(k, list(v.shape)))
-             for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
-    soft.save_model(model, path, state=state)
+    soft_peers.torch_write(path, inverse, "ratio")
     return soft.load_model(path), lambda net, x: net(x.permute(0, 3, 1, 2))["logits"][0]
 
 
@@ -89,18 +86,10 @@ def detector(torch, path):
 
 
 def deblurrer(torch, path):
-    import lmd_vit
+    lmd_vit, _ = peers.import_peer()
     lmd_vit.LmdVit.attend = plain_attention(torch)
-    torch.manual_seed(1)
-    lmd_vit.save_model(lmd_vit.LmdVit(**lmd_vit.OFFICIAL), path)
-
-    def dense(net, x):
-        def run_layer(name, x):
-            for block in getattr(net, name).blocks:
-                x = block(net, x, None)
-            return x
-        return net.gated(x, net.features(x, run_layer), {}).clamp(0, 1)[0]
-    return lmd_vit.load_model(path), dense
+    peers.torch_write(path)
+    return lmd_vit.load_model(path), peers.dense
 
 
 def export(name, side, model_path, folder):

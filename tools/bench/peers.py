@@ -41,23 +41,26 @@ def torch_write(path):
     lmd_vit.save_model(lmd_vit.LmdVit(**lmd_vit.OFFICIAL), path)
 
 
-def torch_time(model_path, input_path, output_path, repeats):
-    """Every window, no predictors: prints the median seconds."""
-    lmd_vit, torch = import_peer()
-    import numpy as np
-    model = lmd_vit.load_model(model_path)
-    x = torch.from_numpy(np.load(input_path))[None]
-
+def dense(model, x):
+    """Every window, no predictors. x [1, H, W, 3] -> [H, W, 3]"""
     def run_layer(name, x):
         for block in getattr(model, name).blocks:
             x = block(model, x, None)
         return x
+    return model.gated(x, model.features(x, run_layer), {}).clamp(0, 1)[0]
 
+
+def torch_time(model_path, input_path, output_path, repeats):
+    """Prints the median seconds of `dense`."""
+    lmd_vit, torch = import_peer()
+    import numpy as np
+    model = lmd_vit.load_model(model_path)
+    x = torch.from_numpy(np.load(input_path))[None]
     times = []
     with torch.inference_mode():
         for _ in range(int(repeats) + 1):
             start = time.perf_counter()
-            y = model.gated(x, model.features(x, run_layer), {}).clamp(0, 1)[0]
+            y = dense(model, x)
             times.append(time.perf_counter() - start)
     np.save(output_path, y.numpy())
     print(statistics.median(times[1:]))
