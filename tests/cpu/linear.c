@@ -71,18 +71,13 @@ END_TEST
 
 START_TEST(linear_is_right_at_the_networks_shapes)
 {
+    // The last four: few rows and many columns, which several threads share.
     static const linear_case cases[] = {
-        { 4, 64, 3, 24, 96, SL_ACT_GELU, false },
-        { 4, 64, 4, 96, 24, SL_ACT_NONE, true },
-        { 2, 64, 1, 512, 64, SL_ACT_NONE, true },
-        { 1, 64, 1, 96, 384, SL_ACT_GELU, false },
-        { 3, 64, 0, 48, 48, SL_ACT_NONE, false },
-        { 1, 1, 1, 2048, 3, SL_ACT_NONE, false },
-        // few rows and many columns, which several threads share
-        { 1, 50, 1, 512, 300, SL_ACT_GELU, false },
-        { 1, 1, 1, 512, 1000, SL_ACT_NONE, false },
-        { 1, 196, 1, 320, 322, SL_ACT_NONE, true },
-        { 2, 50, 1, 400, 208, SL_ACT_GELU_TANH, true },
+        { 4, 64, 3, 24, 96, SL_ACT_GELU, false },   { 4, 64, 4, 96, 24, SL_ACT_NONE, true },
+        { 2, 64, 1, 512, 64, SL_ACT_NONE, true },   { 1, 64, 1, 96, 384, SL_ACT_GELU, false },
+        { 3, 64, 0, 48, 48, SL_ACT_NONE, false },   { 1, 1, 1, 2048, 3, SL_ACT_NONE, false },
+        { 1, 50, 1, 512, 300, SL_ACT_GELU, false }, { 1, 1, 1, 512, 1000, SL_ACT_NONE, false },
+        { 1, 196, 1, 320, 322, SL_ACT_NONE, true }, { 2, 50, 1, 400, 208, SL_ACT_GELU_TANH, true },
     };
     check_linear(&cases[_i], 700 + (uint64_t)_i);
 }

@@ -25,7 +25,7 @@ typedef struct conv_job {
     size_t k, stride, pad, chunk;
     size_t inner_left, inner_right; // columns of the output whose patches lie inside
     size_t inner_top, inner_bottom;
-    sl_gemm_grid grid; // of a small map
+    sl_gemm_grid grid; // of a product of all pixels at once
 } conv_job;
 
 static sl_status prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,
@@ -208,13 +208,7 @@ static void chunk_task(void *arg, size_t index, unsigned worker)
     const conv_job *job = arg;
     size_t first = index * job->chunk;
     size_t count = job->pixels - first < job->chunk ? job->pixels - first : job->chunk;
-    if (!is_plain(job)) {
-        run_gathered(job, first, 1, count, worker);
-        return;
-    }
-    const float *a = (const float *)job->call->in[0] + first * job->channels;
-    sl_gemm g = product(job, a, first, count);
-    job->call->kernels->gemm(&g);
+    run_gathered(job, first, 1, count, worker);
 }
 
 static void gather_task(void *arg, size_t index, unsigned worker)
@@ -229,18 +223,20 @@ static void gather_task(void *arg, size_t index, unsigned worker)
 static void product_task(void *arg, size_t index, unsigned worker)
 {
     const conv_job *job = arg;
-    sl_gemm g = product(job, job->call->scratch, 0, job->pixels);
+    const sl_cpu_call *call = job->call;
+    sl_gemm g = product(job, is_plain(job) ? call->in[0] : call->scratch, 0, job->pixels);
     (void)worker;
     sl_cpu_grid_part(&job->grid, index, &g);
-    job->call->kernels->gemm(&g);
+    call->kernels->gemm(&g);
 }
 
-static void run_small(conv_job *job, unsigned workers)
+static void run_whole(conv_job *job, unsigned workers)
 {
     const conv_state *s = job->call->state;
     sl_pool *pool = job->call->pool;
     job->grid = sl_cpu_grid(job->call->kernels, &s->weight, job->pixels, workers);
-    sl_pool_run(pool, gather_task, job, (job->pixels + GATHER_ROWS - 1) / GATHER_ROWS);
+    if (!is_plain(job))
+        sl_pool_run(pool, gather_task, job, (job->pixels + GATHER_ROWS - 1) / GATHER_ROWS);
     sl_pool_run(pool, product_task, job, sl_cpu_grid_parts(&job->grid));
 }
 
@@ -289,9 +285,9 @@ static void run(const sl_cpu_call *call)
     conv_job job = describe(call->graph, call->node);
     unsigned workers = sl_pool_size(call->pool);
     job.call = call;
-    if (is_small(&job, workers))
-        run_small(&job, workers);
-    else if (is_direct(&job) && !is_plain(&job))
+    if (is_plain(&job) || is_small(&job, workers))
+        run_whole(&job, workers);
+    else if (is_direct(&job))
         sl_pool_run(call->pool, row_task, &job, job.pixels / job.out_width + column_tasks(&job));
     else
         sl_pool_run(call->pool, chunk_task, &job, (job.pixels + job.chunk - 1) / job.chunk);
