@@ -30,8 +30,6 @@ def parser(doc, **defaults):
     add("--pack", required=True, help="the only file that is read for training")
     add("--out", required=True, help="folder of checkpoint.pt and log.csv")
     add("--device", default="cuda")
-    add("--workers", type=int, default=1, help="processes of one thread each, on a CPU")
-    add("--rank", type=int, default=0, help=argparse.SUPPRESS)
     add("--seconds", type=float, default=400, help="from the first step to the last")
     add("--steps", type=float, default=math.inf, help="end after so many, if that is earlier")
     add("--smoke", action="store_true", help=f"{SMOKE} steps with everything on, each in the log")
@@ -46,7 +44,7 @@ def parser(doc, **defaults):
     add("--log-every", type=float, default=10, help="seconds")
     add("--save-every", type=float, default=60, help="seconds")
     add("--seed", type=int, default=1)
-    made.set_defaults(**defaults)
+    made.set_defaults(workers=1, rank=0, **defaults)
     return made
 
 

@@ -5,6 +5,7 @@ Pictures lie on the device; batches are made there. Turned pictures are classes 
 may be objects of other pictures: what the network learns by them stays, their directions go.
 """
 
+import argparse
 import math
 import os
 import sys
@@ -36,7 +37,7 @@ def configuration(args, classes):
             "classes": classes, "inverse": "norm", "ratios": args.ratios, "kernels": args.kernels,
             "stem": args.stem, "image": args.image, "resize": args.image * 9 // 8,
             "head": "hyperspherical", "embedding": args.embedding, "scale": args.scale,
-            "landmarks": args.landmarks}
+            "landmarks": args.landmarks or "ratio"}
 
 
 class Pictures:
@@ -183,7 +184,7 @@ def network_arguments(add):
     add("--image", type=int, default=96, help="side that the network sees in use")
     add("--sides", type=steady.resolution, nargs="+", metavar="SIDE:UNTIL",
         help="those that it sees in training (default: that one)")
-    add("--landmarks", type=int, default="ratio", help="a square number (default: by the ratios)")
+    add("--landmarks", type=int, help="a square number (default: by the ratios)")
     add("--embedding", type=int, default=128)
     add("--scale", type=float, default=14.3, help="of the cosines, at first")
     add("--drop-path", type=float, default=0.1, help="chance that a picture misses a last branch")
@@ -210,10 +211,14 @@ def arguments(argv=None):
                          fall_from=0.3, average=0.03)
     parser.add_argument("--init", metavar="FILE",
                         help="a model, or a checkpoint of this trainer, to go on from")
+    parser.add_argument("--workers", type=int, help="processes of one thread each, on a CPU")
+    parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--smoothing", type=float, default=0.1)
     network_arguments(parser.add_argument)
     augmentation_arguments(parser.add_argument)
     args = card.parsed(parser, argv)
+    if args.workers > 1 and args.device != "cpu":
+        parser.error("--workers: of a CPU alone")
     args.sides = args.sides or [(args.image, 1.0)]
     return args
 
