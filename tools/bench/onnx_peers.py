@@ -16,9 +16,8 @@ import soft_peers
 
 HERE = peers.HERE
 BEGIN = "<!-- tools/bench/onnx.sh writes this -->"
-HEADER = ["| what | softlens | ONNX Runtime | ratio | command |", "|---|---|---|---|---|"]
+HEADER = [line.replace("PyTorch", "ONNX Runtime") for line in peers.HEADER]
 OPSET = 17
-ROUNDS = int(os.environ.get("ROUNDS", "4"))     # each times one, then the other
 # name, what is told of it, the side of its picture, repeats, what `softlens run` writes
 NETWORKS = (("soft-tiny", "SOFT-Tiny, 224x224", 224, 20, "logits"),
             ("soft-norm-tiny", "SOFT-Norm-Tiny, 224x224", 224, 20, "logits"),
@@ -124,11 +123,6 @@ def export(name, side, model_path, folder):
 
 # ---- the comparison
 
-def softlens(root, command, *args):
-    return peers.measured([os.path.join(root, "build", "softlens"), command, *args, "--device", "cpu",
-                           "--threads", str(peers.THREADS), "--quiet"])[2]
-
-
 def onnx(module, folder, side, repeats):
     files = [os.path.join(folder, n) for n in ("network.onnx", "x.raw", "y.raw")]
     return float(peers.measured(["node", os.path.join(HERE, "onnx_time.js"), module, *files,
@@ -138,8 +132,8 @@ def onnx(module, folder, side, repeats):
 def apart(root, folder, model, output, dense):
     """The largest difference of the answers, of their range."""
     import numpy as np
-    softlens(root, "run", model, "--input", os.path.join(folder, "x.npy"), "--output-dir", folder,
-             *dense)
+    soft_peers.softlens(root, "run", model, "--input", os.path.join(folder, "x.npy"),
+                        "--output-dir", folder, *dense)
     got = np.load(os.path.join(folder, output + ".npy")).flatten()
     want = np.fromfile(os.path.join(folder, "y.raw"), np.float32)[:got.size]
     return np.abs(want - got).max() / np.ptp(want)
@@ -151,14 +145,13 @@ def compare(root, module, name, what, side, repeats, output):
         model = os.path.join(folder, name + ".safetensors")
         if name == "detector":
             model = os.path.join(root, "models", "retina-soft-small.safetensors")
-        peers.measured([sys.executable, "-W", "ignore", os.path.abspath(__file__), "export", name, str(side), model,
-                        folder])
+        peers.measured([sys.executable, "-W", "ignore", os.path.abspath(__file__), "export", name,
+                        str(side), model, folder])
         dense = ["--dense"] if output == "output" else []
         here, there = [], []
-        for _ in range(ROUNDS):
-            text = softlens(root, "bench", model, "--json", "--size", f"{side}x{side}", "--repeats",
-                            str(repeats), *dense)
-            here.append(json.loads(text)["median_seconds"])
+        for _ in range(soft_peers.ROUNDS):
+            here.append(soft_peers.bench(root, model, "--size", f"{side}x{side}", "--repeats",
+                                         str(repeats), *dense)["median_seconds"])
             there.append(onnx(module, folder, side, repeats))
         error = apart(root, folder, model, output, dense)
     seconds, peer = min(here), min(there)
