@@ -132,6 +132,13 @@ sl_status sl_file_write(sl_ctx *ctx, const char *path, bool overwrite, const voi
 sl_status sl_make_dir(sl_ctx *ctx, const char *path); // with parents; an existing one is fine
 bool sl_file_exists(const char *path);
 
+// ---- processors.c
+
+unsigned sl_processors(void); // that this process may use at once; at least 1
+// How many a control group (its path from `root` on, such as "/a/b") may keep busy, by the least
+// quota of it and its parents; INFINITY where there is none.
+double sl_processor_quota(const char *root, const char *group);
+
 // ---- pool.c
 
 // Runs tasks 0 .. count-1, each once, on the pool's threads and the calling one; returns when all

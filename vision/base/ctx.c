@@ -4,28 +4,11 @@
 
 #include "base/version.h"
 
-#include <sched.h>
-#include <unistd.h>
-
 #define MAX_THREADS 256
 
 const char *sl_version(void)
 {
     return SL_VERSION;
-}
-
-// Processors that this process may use, which in a container is fewer than the machine has.
-static unsigned default_threads(void)
-{
-    long count = 0;
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) == 0)
-        count = CPU_COUNT(&set);
-    else // more processors than the set has room for
-        count = sysconf(_SC_NPROCESSORS_ONLN);
-    if (count < 1)
-        return 1;
-    return count > MAX_THREADS ? MAX_THREADS : (unsigned)count;
 }
 
 static bool known_simd(const char *name)
@@ -49,7 +32,8 @@ sl_status sl_ctx_new(const sl_ctx_options *options, sl_ctx **out)
         snprintf(ctx->simd_name, sizeof(ctx->simd_name), "%s", ctx->options.simd);
         ctx->options.simd = ctx->simd_name;
     }
-    unsigned threads = ctx->options.threads ? ctx->options.threads : default_threads();
+    unsigned threads = ctx->options.threads ? ctx->options.threads : sl_processors();
+    threads = threads < MAX_THREADS ? threads : MAX_THREADS;
     sl_status st = sl_pool_new(ctx, threads, &ctx->pool);
     if (st != SL_OK) {
         sl_ctx_free(ctx);

@@ -182,12 +182,6 @@ unsigned sl_pool_size(const sl_pool *pool)
     return pool->size;
 }
 
-static bool fits_processors(unsigned threads)
-{
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof(set), &set) != 0 || (unsigned)CPU_COUNT(&set) >= threads;
-}
-
 // Starts what can be started: a pool with fewer threads works, only slower.
 static void start_workers(sl_ctx *ctx, sl_pool *pool, unsigned threads)
 {
@@ -224,7 +218,7 @@ sl_status sl_pool_new(sl_ctx *ctx, unsigned threads, sl_pool **out)
         return SL_ERR_NOMEM;
     }
     pool->size = 1;
-    pool->spins = fits_processors(threads);
+    pool->spins = threads <= sl_processors();
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pthread_cond_init(&pool->finished, NULL);
