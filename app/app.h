@@ -191,7 +191,7 @@ extern const app_command *const app_commands[]; // ends with NULL
 #define APP_STRIP_METADATA_OPTION                                                                  \
     {                                                                                              \
         .name = "strip-metadata", .at = APP_AT(strip_metadata),                                    \
-        .help = "Leave out EXIF; the colour profile stays"                                         \
+        .help = "Leave out EXIF, XMP, IPTC and comments; the colour profile stays"                 \
     }
 #define APP_TOP_OPTION                                                                             \
     {                                                                                              \

@@ -127,7 +127,7 @@ typedef struct sl_save_options {
     sl_image_format format; // SL_IMAGE_SAME: by the path's ending, else that of the image loaded
     int quality;            // JPEG, 1 to 100; 0: see sl_image_save
     bool overwrite;         // false: an existing file is SL_ERR_EXISTS
-    bool strip_metadata;    // leave out EXIF (an ICC profile stays: it is part of the colours)
+    bool strip_metadata;    // leave out EXIF, XMP, IPTC, comments (an ICC profile stays)
 } sl_save_options;
 
 // Reads PNG or JPEG, told by content. The picture is upright afterwards: EXIF orientation is
@@ -145,14 +145,16 @@ SL_API sl_status sl_image_load_fd(sl_ctx *ctx, int fd, const char *name,
 SL_API sl_status sl_image_new(sl_ctx *ctx, uint32_t width, uint32_t height, unsigned channels,
                               unsigned depth, sl_image **out);
 
-// Writes beside `path` and renames into place. Depth, alpha, ICC profile, EXIF and resolution go
-// along as far as the format has them. Of a JPEG that was loaded and is saved as one with quality
-// 0, every MCU (8 x 8 to 32 x 32 pixels, as the file has them) whose pixels are still as they were
-// read keeps the values of its coefficients, in a file of finer quantisation where that was coarser
-// than quality 92, and EXIF keeps its orientation. Other pictures get quality 92. SL_ERR_ARGUMENT:
-// a quality outside its range, a format that is not that of the path's ending. SL_ERR_UNSUPPORTED:
-// an ending of neither format. SL_ERR_LIMIT: a side beyond the 65500 pixels of a JPEG.
-// SL_ERR_EXISTS, SL_ERR_IO.
+// Writes beside `path` and renames into place. Depth, alpha, ICC profile, EXIF, XMP and resolution
+// go along as far as the format has them, from JPEG to JPEG also IPTC and comments; not XMP of over
+// 64 KiB in a PNG, nor what tells of further pictures in the file (films, gain maps), which are not
+// kept. Of a picture that was turned upright the EXIF's thumbnail goes. Of a JPEG that was loaded
+// and is saved as one with quality 0, every MCU (8 x 8 to 32 x 32 pixels, as the file has them)
+// whose pixels are still as they were read keeps the values of its coefficients, in a file of finer
+// quantisation where that was coarser than quality 92, and EXIF keeps its orientation. Other
+// pictures get quality 92. SL_ERR_ARGUMENT: a quality outside its range, a format that is not that
+// of the path's ending. SL_ERR_UNSUPPORTED: an ending of neither format. SL_ERR_LIMIT: a side
+// beyond the 65500 pixels of a JPEG. SL_ERR_EXISTS, SL_ERR_IO.
 SL_API sl_status sl_image_save(sl_ctx *ctx, const sl_image *image, const char *path,
                                const sl_save_options *options);
 SL_API void sl_image_free(sl_image *image);
@@ -430,15 +432,15 @@ typedef struct sl_overlay_options {
 // repeat them. Lines and letters are sized by the picture. Grey becomes RGB where something is
 // drawn in colour. Glyphs that the font lacks come from the system's fonts, else a box stands for
 // them. BLUR also covers a margin of a tenth around each box, and takes everything out of EXIF that
-// could hold a picture: thumbnails, maker's notes, XMP. A JPEG is all coded anew when it is saved.
-// SL_ERR_ARGUMENT: a box as above, a picture of another size, a style that we do not know.
-// SL_ERR_IO, SL_ERR_FORMAT: the font. A picture is drawn on whole or not at all.
+// could hold a picture: thumbnails, maker's notes; and XMP, IPTC and comments. A JPEG is all coded
+// anew when it is saved. SL_ERR_ARGUMENT: a box as above, a picture of another size, a style that
+// we do not know. SL_ERR_IO, SL_ERR_FORMAT: the font. A picture is drawn on whole or not at all.
 SL_API sl_status sl_detections_draw(sl_ctx *ctx, sl_image *image, const sl_detections *found,
                                     const sl_overlay_options *options);
 
 // *out: what is inside the box, whole pixels that it touches, with depth, channels and metadata; of
-// EXIF no thumbnail, nor anything else that shows or measures the whole picture. SL_ERR_ARGUMENT: a
-// box outside the picture, or not a box.
+// EXIF no thumbnail, nor anything else that shows or measures the whole picture, nor XMP, IPTC and
+// comments, which are about it. SL_ERR_ARGUMENT: a box outside the picture, or not a box.
 SL_API sl_status sl_image_crop(sl_ctx *ctx, const sl_image *image, const sl_detection *found,
                                sl_image **out);
 

@@ -315,6 +315,39 @@ START_TEST(bytes_between_scans_are_damage)
 }
 END_TEST
 
+// Some cameras pad their headers; every pixel is there.
+START_TEST(bytes_in_the_header_are_harmless)
+{
+    sl_blob file = some_jpeg(_i != 0), more = { NULL, 0 };
+    size_t capacity = 0, table = 0;
+    for (size_t i = file.size - 1; i-- > 0;)
+        if (file.data[i] == 0xFF && file.data[i + 1] == 0xDB)
+            table = i;
+    ck_ok(sl_blob_append(ctx, &more, &capacity, file.data, table));
+    ck_ok(sl_blob_append(ctx, &more, &capacity, "\0\0", 2));
+    ck_ok(sl_blob_append(ctx, &more, &capacity, file.data + table, file.size - table));
+    sl_image *image = decode_ok(&more, NULL), *plain = decode_ok(&file, NULL);
+    ck_assert_mem_eq(image->pixels, plain->pixels, plain->row_bytes * plain->height);
+    ck_assert_int_eq(warnings, 0);
+    sl_image_free(plain);
+    sl_image_free(image);
+    sl_blob_free(&more);
+    sl_blob_free(&file);
+}
+END_TEST
+
+START_TEST(damage_that_can_be_passed_says_so)
+{
+    sl_blob file = some_jpeg(false);
+    sl_image *image;
+    file.size = file.size / 2;
+    memcpy(file.data + file.size - 2, "\xFF\xD9", 2); // as if it ended there
+    ck_fails(try_decode(file.data, file.size, NULL, &image), SL_ERR_FORMAT,
+             "can be had if truncated ones are allowed");
+    sl_blob_free(&file);
+}
+END_TEST
+
 // Profile and texts that grow a thousandfold when inflated.
 START_TEST(metadata_bombs_do_not_go_off)
 {
@@ -405,6 +438,8 @@ int main(void)
     tcase_add_test(tests, endless_scans_are_stopped);
     tcase_add_test(tests, bytes_after_the_end_are_ignored);
     tcase_add_test(tests, bytes_between_scans_are_damage);
+    tcase_add_loop_test(tests, bytes_in_the_header_are_harmless, 0, 2);
+    tcase_add_test(tests, damage_that_can_be_passed_says_so);
     tcase_add_test(tests, metadata_bombs_do_not_go_off);
     tcase_add_test(tests, foreign_files_get_a_helpful_sentence);
     return run_case("image/hostile", tests);

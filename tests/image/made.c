@@ -84,6 +84,8 @@ sl_blob made_png(const made_png_spec *spec)
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     set_extras(png, info, spec);
     png_write_info(png, info);
+    if (spec->text)
+        png_write_chunk(png, (png_const_bytep) "iTXt", spec->text->data, spec->text->size);
     png_write_image(png, rows);
     if (spec->exif && spec->exif_late)
         png_write_chunk(png, (png_const_bytep) "eXIf", spec->exif, spec->exif_size);
@@ -157,12 +159,15 @@ sl_blob made_jpeg(const made_jpeg_spec *spec)
     set_jpeg(&jpeg, spec);
     jpeg_start_compress(&jpeg, TRUE);
     if (spec->exif) {
-        uint8_t marker[80] = "Exif\0";
+        uint8_t marker[160] = "Exif\0";
         memcpy(marker + 6, spec->exif, spec->exif_size);
         jpeg_write_marker(&jpeg, JPEG_APP0 + 1, marker, spec->exif_size + 6);
     }
     if (spec->icc)
         jpeg_write_icc_profile(&jpeg, spec->icc, spec->icc_size);
+    for (size_t i = 0; i < spec->segment_count; i++)
+        jpeg_write_marker(&jpeg, (int)spec->segments[i].marker, spec->segments[i].data,
+                          (unsigned)spec->segments[i].size);
     for (uint32_t y = 0; y < spec->height; y++) {
         JSAMPROW row = (JSAMPROW)(uintptr_t)spec->rows +
                        (size_t)y * spec->width * (unsigned)jpeg.input_components;

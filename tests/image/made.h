@@ -13,6 +13,12 @@
 // A small fixed generator: the same pictures everywhere.
 uint32_t made_random(uint32_t *state);
 
+typedef struct made_segment {
+    unsigned marker;
+    const void *data;
+    size_t size;
+} made_segment;
+
 typedef struct made_png_spec {
     uint32_t width, height;
     int type, depth, interlace; // libpng's names
@@ -26,7 +32,8 @@ typedef struct made_png_spec {
     uint32_t icc_size;
     bool gamma; // gAMA 1/1.8 and a cHRM
     bool srgb;
-    uint32_t density[2]; // per metre; 0: none
+    uint32_t density[2];      // per metre; 0: none
+    const made_segment *text; // of an iTXt chunk, as it stands there
 } made_png_spec;
 
 sl_blob made_png(const made_png_spec *spec);
@@ -46,6 +53,8 @@ typedef struct made_jpeg_spec {
     uint32_t exif_size;
     const uint8_t *icc;
     uint32_t icc_size;
+    const made_segment *segments; // behind EXIF and ICC
+    size_t segment_count;
     int density_unit, density[2];
 } made_jpeg_spec;
 

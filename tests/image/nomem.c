@@ -7,6 +7,9 @@
 
 static sl_blob make(int kind)
 {
+    static const char xmp[] = "http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>";
+    static const made_segment segment = { 0xE1, xmp, sizeof(xmp) - 1 },
+                              text = { 0, "XML:com.adobe.xmp\0\0\0\0\0<x/>", 26 };
     uint32_t exif_size;
     const uint8_t *exif = made_exif(6, kind & 1, &exif_size);
     uint8_t *rows = made_gradient(30, 20, 4);
@@ -19,6 +22,7 @@ static sl_blob make(int kind)
                             .rows = rows,
                             .interlace = kind,
                             .transparent = true,
+                            .text = &text,
                             .exif = exif,
                             .exif_size = exif_size,
                             .icc = icc.data,
@@ -31,6 +35,8 @@ static sl_blob make(int kind)
                              .file = kind == KEPT ? JCS_YCbCr : JCS_YCCK,
                              .rows = rows,
                              .progressive = kind == 3,
+                             .segments = &segment,
+                             .segment_count = 1,
                              .exif = exif,
                              .exif_size = exif_size,
                              .icc = icc.data,

@@ -157,6 +157,60 @@ START_TEST(odd_tags_are_understood)
 }
 END_TEST
 
+// Two numbers in the first directory, two behind its pointer, a thumbnail's directory after them.
+static void fill_tiff(uint8_t tiff[96], unsigned orientation, unsigned width, unsigned height)
+{
+    const uint16_t entries[][4] = {
+        { 0x0100, 4, 1, (uint16_t)width },       { 0x0101, 3, 1, (uint16_t)height },
+        { 0x0112, 3, 1, (uint16_t)orientation }, { 0x8769, 4, 1, 62 },
+        { 0xA002, 3, 1, (uint16_t)width },       { 0xA003, 3, 1, (uint16_t)height }
+    };
+    memset(tiff, 0, 96);
+    memcpy(tiff, "II*\0\10", 5);
+    tiff[8] = 4, tiff[62] = 2, tiff[58] = 90;
+    for (size_t i = 0; i < SL_ARRAY_LEN(entries); i++) {
+        uint8_t *at = tiff + (i < 4 ? 10 + 12 * i : 64 + 12 * (i - 4));
+        for (size_t k = 0; k < 4; k++) {
+            at[k < 2 ? 2 * k : 4 * k - 4] = (uint8_t)entries[i][k];
+            at[(k < 2 ? 2 * k : 4 * k - 4) + 1] = (uint8_t)(entries[i][k] >> 8);
+        }
+    }
+}
+
+// What EXIF says of a picture's sides is as true of the upright pixels; its thumbnail is not.
+START_TEST(exif_turns_along)
+{
+    uint8_t tiff[96], want[96];
+    uint8_t *rows = made_gradient(W, H, 3);
+    fill_tiff(tiff, (unsigned)_i, W, H);
+    sl_blob file = made_jpeg(&(made_jpeg_spec) { .width = W,
+                                                 .height = H,
+                                                 .in = JCS_RGB,
+                                                 .file = JCS_YCbCr,
+                                                 .rows = rows,
+                                                 .exif = tiff,
+                                                 .exif_size = sizeof(tiff) }),
+            again;
+    sl_image *image = decode_ok(&file, NULL);
+    fill_tiff(want, 1, _i >= 5 ? H : W, _i >= 5 ? W : H);
+    if (_i >= 5) { // the types change places, too
+        want[12] = 3, want[24] = 4;
+    }
+    want[58] = _i > 1 ? 0 : 90;
+    for (int format = 0; format < 3; format++) {
+        const sl_save_options options = { .format = format ? SL_IMAGE_JPEG : SL_IMAGE_PNG,
+                                          .quality = format == 1 ? 80 : 0 };
+        ck_ok(sl_image_encode(ctx, image, "again", &options, &again));
+        const uint8_t *exif = format < 2 ? want : tiff; // the third: as it lies in its file
+        ck_assert_ptr_nonnull(memmem(again.data, again.size, exif, sizeof(tiff)));
+        sl_blob_free(&again);
+    }
+    sl_image_free(image);
+    sl_blob_free(&file);
+    free(rows);
+}
+END_TEST
+
 // Every cut and every directory offset: in a block of its own size, where ASan sees each byte over.
 START_TEST(hostile_exif_is_harmless)
 {
@@ -179,10 +233,12 @@ START_TEST(hostile_exif_is_harmless)
                               offsets[o], value);
                 sl_exif_set_orientation(copy, cut, 1);
                 ck_assert_uint_eq(sl_exif_orientation(copy, cut), 1);
+                sl_exif_turn(copy, cut, true);
                 free(copy);
             }
     ck_assert_uint_eq(sl_exif_orientation(NULL, 0), 1);
     sl_exif_set_orientation(NULL, 0, 1);
+    sl_exif_turn(NULL, 0, true);
 }
 END_TEST
 
@@ -193,6 +249,7 @@ int main(void)
     tcase_add_loop_test(tests, jpeg_is_turned_upright, 1, 9);
     tcase_add_test(tests, the_tag_is_read_and_reset_in_place);
     tcase_add_test(tests, odd_tags_are_understood);
+    tcase_add_loop_test(tests, exif_turns_along, 1, 9);
     tcase_add_test(tests, hostile_exif_is_harmless);
     return run_case("image/orient", tests);
 }

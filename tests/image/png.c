@@ -140,6 +140,10 @@ START_TEST(metadata_go_along)
         ck_assert_uint_eq(image->density_y, 5906);
         sl_save_options options = { .format = SL_IMAGE_PNG };
         ck_ok(sl_image_encode(ctx, image, "again", &options, &again));
+        const uint8_t *chunk = memmem(again.data, again.size, "eXIf", 4);
+        ck_assert_ptr_nonnull(chunk);
+        size_t behind = again.size - (size_t)(chunk + 4 - again.data);
+        ck_assert_ptr_null(memmem(chunk + 4, behind, "eXIf", 4)); // once
         sl_image_free(image);
         image = decode_ok(&again, NULL);
         sl_blob_free(&again);

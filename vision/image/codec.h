@@ -14,6 +14,8 @@ typedef struct sl_coded {
     bool allow_truncated;
 } sl_coded;
 
+#define SL_PNG_XMP "XML:com.adobe.xmp" // key of the text that is XMP
+
 // Pixels and metadata as stored: the orientation is still to be applied.
 sl_status sl_png_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 // can_keep: whether saving the picture may keep what the file holds; false of damage and of inks.
@@ -31,6 +33,45 @@ sl_status sl_coded_check_size(sl_ctx *ctx, const sl_coded *coded, uint64_t width
 
 // Turns the picture upright: `orientation` is that of EXIF, 1 to 8. Density and chroma turn along.
 sl_status sl_image_orient(sl_ctx *ctx, sl_image *image, unsigned orientation);
+// A turned copy of its pixels, density and chroma alone.
+sl_status sl_image_oriented(sl_ctx *ctx, const sl_image *image, unsigned orientation,
+                            sl_image **out);
+
+// The EXIF of a picture whose pixels are upright, whatever way they lay in its file.
+sl_status sl_exif_upright(sl_ctx *ctx, const sl_image *image, sl_blob *out);
+
+// Remarks (remarks.c): segments of a JPEG one after the other, each a marker, two bytes of length
+// (of itself and the data), data.
+typedef struct sl_remark {
+    unsigned marker;
+    const uint8_t *data;
+    size_t size;
+} sl_remark;
+
+#define SL_REMARK_MOST 65533u // bytes of data
+
+// What a segment of a JPEG is to us. OF_PICTURES: XMP that tells of further pictures behind the end
+// of the JPEG, which nothing here keeps.
+typedef enum sl_remark_kind {
+    SL_REMARK_NONE,
+    SL_REMARK_OTHER,
+    SL_REMARK_XMP,
+    SL_REMARK_XMP_MORE,
+    SL_REMARK_XMP_OF_PICTURES,
+} sl_remark_kind;
+
+sl_remark_kind sl_remark_kind_of(const sl_remark *segment);
+// *room: as of sl_blob_append.
+sl_status sl_remarks_add(sl_ctx *ctx, sl_blob *remarks, size_t *room, const sl_remark *remark);
+// The next one from *at on, which begins at 0; false: no more.
+bool sl_remarks_next(const sl_blob *remarks, size_t *at, sl_remark *out);
+// XMP as a PNG has it, without a JPEG's header; NULL: none.
+const uint8_t *sl_remarks_xmp(const sl_blob *remarks, size_t *size);
+// Leaves out what is too long for a segment. SL_ERR_NOMEM.
+sl_status sl_remarks_add_xmp(sl_ctx *ctx, sl_blob *remarks, const void *xmp, size_t size,
+                             const char *name);
+// Remarks of a picture whose pixels are upright.
+sl_status sl_remarks_upright(sl_ctx *ctx, const sl_image *image, sl_blob *out);
 
 // A row in 8 bits without alpha: grey (channels 1, 2) or RGB (3, 4), laid over `background`.
 // True when any pixel was not opaque. out: [width] or [width, 3].

@@ -4,7 +4,8 @@
 
 sl_status sl_image_forget_pictures(sl_ctx *ctx, sl_image *image, bool is_resized)
 {
-    sl_blob_free(&image->coded); // it shows all that is to be hidden
+    sl_blob_free(&image->coded);   // it shows all that is to be hidden
+    sl_blob_free(&image->remarks); // XMP and Photoshop's resources may hold pictures, too
     sl_blob exif = { NULL, 0 };
     sl_status st = sl_exif_strip(ctx, &image->exif, is_resized, &exif);
     if (st != SL_OK)

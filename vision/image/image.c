@@ -43,6 +43,7 @@ void sl_image_free(sl_image *image)
         return;
     sl_blob_free(&image->icc);
     sl_blob_free(&image->exif);
+    sl_blob_free(&image->remarks);
     sl_blob_free(&image->coded);
     free(image->pixels);
     free(image);
@@ -69,6 +70,8 @@ sl_status sl_image_new_like(sl_ctx *ctx, const sl_image *image, sl_image **out)
         st = sl_blob_copy(ctx, image->icc.data, image->icc.size, &copy->icc);
     if (st == SL_OK)
         st = sl_blob_copy(ctx, image->exif.data, image->exif.size, &copy->exif);
+    if (st == SL_OK)
+        st = sl_blob_copy(ctx, image->remarks.data, image->remarks.size, &copy->remarks);
     if (st == SL_OK)
         st = sl_blob_copy(ctx, image->coded.data, image->coded.size, &copy->coded);
     if (st != SL_OK) {

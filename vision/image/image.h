@@ -33,7 +33,8 @@ struct sl_image {
     uint8_t *pixels;        // native uint16_t at depth 16
     sl_blob icc;
     sl_png_colour png_colour;
-    sl_blob exif; // the TIFF structure, without "Exif\0\0"; orientation reset to 1
+    sl_blob exif;    // the TIFF structure, without "Exif\0\0"; orientation reset to 1
+    sl_blob remarks; // XMP, IPTC and comments, as segments of a JPEG (remarks.c)
     uint32_t density_x, density_y;
     sl_density_unit density_unit;
     int chroma_h, chroma_v; // JPEG luma sampling factors as read (2,2: 4:2:0); 0 when unknown
@@ -98,6 +99,9 @@ sl_status sl_image_fit(sl_ctx *ctx, const sl_image *image, const sl_rectangle *f
 // EXIF (exif.c): the orientation (1..8; 1 when absent or malformed), and its change in place.
 unsigned sl_exif_orientation(const uint8_t *tiff, size_t size);
 void sl_exif_set_orientation(uint8_t *tiff, size_t size, unsigned orientation);
+// What must change with pixels that were turned upright: the thumbnail, which was not, goes;
+// is_transposed: width and height change places. In place.
+void sl_exif_turn(uint8_t *tiff, size_t size, bool is_transposed);
 // EXIF without what could hold a picture (exif_strip.c): thumbnails, XMP, maker's notes and the
 // like; is_resized: nor what measures the whole picture. *out: empty where `exif` is malformed.
 sl_status sl_exif_strip(sl_ctx *ctx, const sl_blob *exif, bool is_resized, sl_blob *out);

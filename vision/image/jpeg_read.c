@@ -22,6 +22,7 @@ typedef struct reader {
     uint8_t *cmyk_row;
     JOCTET *icc;  // from libjpeg, for free()
     bool damaged; // a warning was let pass
+    bool warned;  // the error is a warning that was not
     sl_status status;
 } reader;
 
@@ -56,14 +57,10 @@ static void on_error(j_common_ptr jpeg)
         r->status = sl_fail(r->ctx, SL_ERR_UNSUPPORTED,
                             "%s: a rare kind of JPEG; convert it first (%s)", name, text);
         break;
-    case JWRN_JPEG_EOF:
-        r->status = sl_fail(r->ctx, SL_ERR_FORMAT,
-                            "%s: damaged JPEG: %s; what is there can be had if truncated ones are "
-                            "allowed",
-                            name, text);
-        break;
     default:
-        r->status = sl_fail(r->ctx, SL_ERR_FORMAT, "%s: damaged JPEG: %s", name, text);
+        r->status =
+            sl_fail(r->ctx, SL_ERR_FORMAT, "%s: damaged JPEG: %s%s", name, text,
+                    r->warned ? "; what is there can be had if truncated ones are allowed" : "");
     }
     longjmp(r->jump, 1);
 }
@@ -76,8 +73,9 @@ static bool is_harmless(j_common_ptr jpeg)
     case JWRN_BOGUS_ICC:
     case JWRN_JFIF_MAJOR:
         return true;
-    case JWRN_EXTRANEOUS_DATA: // some cameras pad the end of the picture
-        return jpeg->err->msg_parm.i[1] == JPEG_EOI;
+    case JWRN_EXTRANEOUS_DATA: // some cameras pad the end of the picture, others its header
+        return jpeg->err->msg_parm.i[1] == JPEG_EOI ||
+               ((j_decompress_ptr)jpeg)->input_scan_number == 0;
     default:
         return false;
     }
@@ -88,7 +86,8 @@ static void on_message(j_common_ptr jpeg, int level)
     reader *r = reader_of(jpeg);
     if (level >= 0 || is_harmless(jpeg)) // traces, and what needs no word
         return;
-    if (!r->coded->allow_truncated)
+    r->warned = !r->coded->allow_truncated;
+    if (r->warned)
         on_error(jpeg);
     r->damaged = true;
 }
@@ -168,6 +167,34 @@ static sl_status note_exif(reader *r)
     return SL_OK;
 }
 
+static bool tells_of_pictures(const reader *r)
+{
+    for (jpeg_saved_marker_ptr m = r->jpeg.marker_list; m; m = m->next)
+        if (sl_remark_kind_of(&(sl_remark) { m->marker, m->data, m->data_length }) ==
+            SL_REMARK_XMP_OF_PICTURES)
+            return true;
+    return false;
+}
+
+static sl_status note_remarks(reader *r)
+{
+    const bool without_xmp = tells_of_pictures(r);
+    size_t room = 0;
+    sl_status st = SL_OK;
+    if (without_xmp)
+        sl_log(r->ctx, SL_LOG_INFO,
+               "%s: further pictures in it (a film, a gain map) and its XMP, "
+               "which tells of them, are not kept",
+               r->coded->name);
+    for (jpeg_saved_marker_ptr m = r->jpeg.marker_list; m && st == SL_OK; m = m->next) {
+        const sl_remark segment = { m->marker, m->data, m->data_length };
+        const sl_remark_kind kind = sl_remark_kind_of(&segment);
+        if (kind == SL_REMARK_OTHER || (kind != SL_REMARK_NONE && !without_xmp))
+            st = sl_remarks_add(r->ctx, &r->image->remarks, &room, &segment);
+    }
+    return st;
+}
+
 static sl_status note_icc(reader *r)
 {
     unsigned size = 0;
@@ -214,6 +241,8 @@ static sl_status steps(reader *r)
     jpeg_mem_src(&r->jpeg, r->coded->data, r->coded->size);
     jpeg_save_markers(&r->jpeg, JPEG_APP0 + 1, 0xFFFF);
     jpeg_save_markers(&r->jpeg, JPEG_APP0 + 2, 0xFFFF);
+    jpeg_save_markers(&r->jpeg, JPEG_APP0 + 13, 0xFFFF);
+    jpeg_save_markers(&r->jpeg, JPEG_COM, 0xFFFF);
     jpeg_read_header(&r->jpeg, TRUE);
     sl_status st = sl_coded_check_size(r->ctx, r->coded, r->jpeg.image_width, r->jpeg.image_height);
     if (st == SL_OK)
@@ -223,6 +252,8 @@ static sl_status steps(reader *r)
             sl_image_new(r->ctx, r->jpeg.image_width, r->jpeg.image_height, channels, 8, &r->image);
     if (st == SL_OK)
         st = note_exif(r);
+    if (st == SL_OK)
+        st = note_remarks(r);
     if (st == SL_OK)
         st = note_icc(r);
     if (st != SL_OK)

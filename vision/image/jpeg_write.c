@@ -20,7 +20,8 @@ typedef struct writer {
     const char *name;
     const sl_save_options *options;
     sl_jpeg_kept *kept; // NULL: all is coded anew
-    uint8_t *row, *exif;
+    uint8_t *row, *marker;
+    sl_blob exif, remarks; // of upright pixels
     sl_status status;
     sl_jpeg_target target;
 } writer;
@@ -94,22 +95,46 @@ static void set_parameters(writer *w)
 
 static sl_status write_exif(writer *w)
 {
-    const sl_blob *exif = &w->image->exif;
     const size_t header = sizeof(EXIF_HEADER);
-    if (exif->size == 0 || w->options->strip_metadata)
+    const sl_blob *exif = w->kept ? &w->image->exif : &w->exif;
+    if (exif->size == 0)
         return SL_OK;
     if (exif->size > MAX_MARKER - header) {
         sl_log(w->ctx, SL_LOG_WARNING, "%s: left out: EXIF of %zu bytes; a JPEG holds 64 KiB of it",
                w->name, exif->size);
         return SL_OK;
     }
-    w->exif = malloc(header + exif->size);
-    if (!w->exif)
-        return sl_fail(w->ctx, SL_ERR_NOMEM, "%s: out of memory", w->name);
-    memcpy(w->exif, EXIF_HEADER, header);
-    memcpy(w->exif + header, exif->data, exif->size);
-    jpeg_write_marker(&w->jpeg, JPEG_APP0 + 1, w->exif, (unsigned)(header + exif->size));
+    w->marker = sl_alloc(w->ctx, header + exif->size, 1);
+    if (!w->marker)
+        return SL_ERR_NOMEM;
+    memcpy(w->marker, EXIF_HEADER, header);
+    memcpy(w->marker + header, exif->data, exif->size);
+    jpeg_write_marker(&w->jpeg, JPEG_APP0 + 1, w->marker, (unsigned)(header + exif->size));
     return SL_OK;
+}
+
+static void write_remarks(writer *w)
+{
+    sl_remark r;
+    for (size_t at = 0; sl_remarks_next(w->kept ? &w->image->remarks : &w->remarks, &at, &r);)
+        jpeg_write_marker(&w->jpeg, (int)r.marker, r.data, (unsigned)r.size);
+}
+
+// Pixels that are kept lie as in their file, and so does what is said of them; others are upright.
+static sl_status write_metadata(writer *w)
+{
+    sl_status st = SL_OK;
+    if (w->options->strip_metadata)
+        return SL_OK;
+    if (!w->kept)
+        st = sl_exif_upright(w->ctx, w->image, &w->exif);
+    if (!w->kept && st == SL_OK)
+        st = sl_remarks_upright(w->ctx, w->image, &w->remarks);
+    if (st == SL_OK)
+        st = write_exif(w);
+    if (st == SL_OK)
+        write_remarks(w);
+    return st;
 }
 
 static void write_icc(writer *w)
@@ -151,7 +176,7 @@ static sl_status steps(writer *w, sl_blob *out)
         jpeg_write_coefficients(&w->jpeg, sl_jpeg_kept_blocks(w->kept));
     else
         jpeg_start_compress(&w->jpeg, TRUE);
-    sl_status st = write_exif(w);
+    sl_status st = write_metadata(w);
     if (st != SL_OK)
         return st;
     write_icc(w);
@@ -184,23 +209,32 @@ static sl_status write_jpeg(sl_ctx *ctx, const sl_image *image, const char *name
     sl_status st = encode(w, out);
     jpeg_destroy_compress(&w->jpeg);
     free(w->row);
-    free(w->exif);
+    free(w->marker);
+    sl_blob_free(&w->exif);
+    sl_blob_free(&w->remarks);
     free(w);
     if (st != SL_OK)
         sl_blob_free(out);
     return st;
 }
 
-// The picture as it lies in its file: turned back, and with EXIF that says so.
+// The picture as it lies in its file: turned back, and with EXIF that says so. Its file is the
+// original's.
 static sl_status turned_back(sl_ctx *ctx, const sl_image *image, sl_image **out)
 {
     static const unsigned back[] = { 1, 1, 2, 3, 4, 5, 8, 7, 6 };
-    sl_status st = sl_image_clone(ctx, image, out);
+    sl_status st = sl_image_oriented(ctx, image, back[image->turned], out);
     if (st == SL_OK)
-        st = sl_image_orient(ctx, *out, back[image->turned]);
+        st = sl_blob_copy(ctx, image->icc.data, image->icc.size, &(*out)->icc);
     if (st == SL_OK)
-        sl_exif_set_orientation((*out)->exif.data, (*out)->exif.size, image->turned);
-    return st;
+        st = sl_blob_copy(ctx, image->remarks.data, image->remarks.size, &(*out)->remarks);
+    if (st == SL_OK)
+        st = sl_blob_copy(ctx, image->exif.data, image->exif.size, &(*out)->exif);
+    if (st != SL_OK)
+        return st;
+    sl_exif_set_orientation((*out)->exif.data, (*out)->exif.size, image->turned);
+    (*out)->coded = image->coded;
+    return SL_OK;
 }
 
 // SL_ERR_UNSUPPORTED: of this picture nothing can be kept.
@@ -219,6 +253,8 @@ static sl_status write_kept(sl_ctx *ctx, const sl_image *image, const char *name
     if (st == SL_OK)
         st = write_jpeg(ctx, stored ? stored : image, name, options, kept, out);
     sl_jpeg_kept_free(kept);
+    if (stored)
+        stored->coded = (sl_blob) { NULL, 0 };
     sl_image_free(stored);
     return st;
 }

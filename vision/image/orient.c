@@ -73,30 +73,61 @@ static void swap_sides(sl_image *image)
     image->chroma_v = chroma;
 }
 
-sl_status sl_image_orient(sl_ctx *ctx, sl_image *image, unsigned orientation)
+typedef struct turn {
+    walk walk;
+    sl_image *to;
+    size_t bytes; // of a pixel
+} turn;
+
+static void turn_rows(void *arg, size_t task, unsigned worker)
 {
-    if (orientation < 2 || orientation > 8)
-        return SL_OK;
-    bool transposed = orientation >= 5;
-    sl_image *turned = NULL;
-    sl_status st = sl_image_new(ctx, transposed ? image->height : image->width,
-                                transposed ? image->width : image->height, image->channels,
-                                image->depth, &turned);
+    const turn *t = arg;
+    (void)worker;
+    for (uint64_t x = 0; x < t->to->width; x += BLOCK)
+        copy_one(&t->walk, t->to, (uint32_t)x, (uint32_t)(task * BLOCK), t->bytes);
+}
+
+sl_status sl_image_oriented(sl_ctx *ctx, const sl_image *image, unsigned orientation,
+                            sl_image **out)
+{
+    bool is_transposed = orientation >= 5;
+    sl_status st = sl_image_new(ctx, is_transposed ? image->height : image->width,
+                                is_transposed ? image->width : image->height, image->channels,
+                                image->depth, out);
     if (st != SL_OK)
         return st;
+    sl_image_copy_notes(image, *out);
+    if (is_transposed)
+        swap_sides(*out);
     size_t bytes = (size_t)image->channels * (image->depth / 8u);
-    walk w = make_walk(image, orientation, bytes);
-    for (uint64_t y = 0; y < turned->height; y += BLOCK)
-        for (uint64_t x = 0; x < turned->width; x += BLOCK)
-            copy_one(&w, turned, (uint32_t)x, (uint32_t)y, bytes);
+    turn t = { make_walk(image, orientation, bytes), *out, bytes };
+    sl_pool_run(ctx->pool, turn_rows, &t, ((size_t)(*out)->height + BLOCK - 1) / BLOCK);
+    return SL_OK;
+}
+
+sl_status sl_image_orient(sl_ctx *ctx, sl_image *image, unsigned orientation)
+{
+    sl_image *turned = NULL;
+    if (orientation < 2 || orientation > 8)
+        return SL_OK;
+    sl_status st = sl_image_oriented(ctx, image, orientation, &turned);
+    if (st != SL_OK)
+        return st;
     uint8_t *old = image->pixels;
     image->pixels = turned->pixels;
     turned->pixels = old;
     image->width = turned->width;
     image->height = turned->height;
     image->row_bytes = turned->row_bytes;
-    if (transposed)
-        swap_sides(image);
+    sl_image_copy_notes(turned, image);
     sl_image_free(turned);
     return SL_OK;
+}
+
+sl_status sl_exif_upright(sl_ctx *ctx, const sl_image *image, sl_blob *out)
+{
+    sl_status st = sl_blob_copy(ctx, image->exif.data, image->exif.size, out);
+    if (st == SL_OK && image->turned > 1)
+        sl_exif_turn(out->data, out->size, image->turned >= 5);
+    return st;
 }

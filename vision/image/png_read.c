@@ -15,6 +15,7 @@ typedef struct reader {
     png_structp png;
     png_infop info;
     sl_image *image;
+    sl_blob remarks;
     sl_status status; // of the error that ended decoding
     bool out_of_memory;
 } reader;
@@ -73,15 +74,41 @@ static sl_status check_header(sl_ctx *ctx, const sl_coded *c)
     return sl_coded_check_size(ctx, c, big_endian_32(c->data + 16), big_endian_32(c->data + 20));
 }
 
+// XMP: a text of its key, no compression, method 0; two more strings; the text itself.
+static void find_xmp(reader *r, const uint8_t *at, size_t size)
+{
+    static const uint8_t head[] = SL_PNG_XMP "\0\0";
+    const uint8_t *end = at + size;
+    if (r->remarks.size > 0 || size < sizeof(head) || memcmp(at, head, sizeof(head)) != 0)
+        return;
+    at += sizeof(head);
+    for (int i = 0; i < 2 && at; i++) { // the language, the key in it
+        at = memchr(at, '\0', (size_t)(end - at));
+        at = at ? at + 1 : NULL;
+    }
+    if (at && sl_remarks_add_xmp(r->ctx, &r->remarks, at, (size_t)(end - at), r->coded->name))
+        r->out_of_memory = true;
+}
+
+// Of every chunk that libpng leaves to us: whether that is all there is to do.
+static int read_chunk(png_structp png, png_unknown_chunkp chunk)
+{
+    const bool is_critical = chunk->name[0] < 'a';
+    if (memcmp(chunk->name, "iTXt", 4) == 0)
+        find_xmp(png_get_user_chunk_ptr(png), chunk->data, chunk->size);
+    return !is_critical;
+}
+
 static void set_limits(reader *r)
 {
-    // Texts and the like are stepped over: they are neither used nor inflated.
+    // Texts and the like are stepped over, not inflated; read_chunk sees them as they are.
     static const uint8_t skipped[] =
         "tEXt\0zTXt\0iTXt\0sPLT\0hIST\0bKGD\0sBIT\0oFFs\0pCAL\0sCAL\0tIME";
     png_set_user_limits(r->png, 0x7FFFFFFF, 0x7FFFFFFF); // check_header is stricter
     png_set_chunk_malloc_max(r->png, MAX_CHUNK_BYTES);
     png_set_chunk_cache_max(r->png, MAX_KEPT_CHUNKS);
     png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_NEVER, skipped, sizeof(skipped) / 5);
+    png_set_read_user_chunk_fn(r->png, r, read_chunk);
     png_set_crc_action(r->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
 }
 
@@ -142,6 +169,10 @@ static sl_status read_metadata(reader *r)
         read_colour(r);
     if (st == SL_OK && png_get_eXIf_1(r->png, r->info, &exif_size, &exif))
         st = sl_blob_copy(r->ctx, exif, exif_size, &image->exif);
+    if (st == SL_OK) {
+        image->remarks = r->remarks;
+        r->remarks = (sl_blob) { NULL, 0 };
+    }
     if (png_get_pHYs(r->png, r->info, &x, &y, &unit) && x > 0 && y > 0) {
         image->density_x = x;
         image->density_y = y;
@@ -175,6 +206,7 @@ sl_status sl_png_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
         r.info = png_create_info_struct(r.png);
     st = r.info ? decode(&r) : sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory", coded->name);
     png_destroy_read_struct(&r.png, &r.info, NULL);
+    sl_blob_free(&r.remarks);
     if (st == SL_OK && r.out_of_memory) // libpng goes on without what it had no room for
         st = sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory", coded->name);
     if (st != SL_OK) {

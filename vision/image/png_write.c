@@ -11,6 +11,8 @@ typedef struct writer {
     const sl_save_options *options;
     png_structp png;
     png_infop info;
+    sl_blob exif, remarks; // of upright pixels
+    char *text;
     sl_blob *out;
     size_t capacity;
     sl_status status;
@@ -116,10 +118,46 @@ static void set_header(writer *w)
     png_set_user_limits(w->png, 0x7FFFFFFF, 0x7FFFFFFF);
     png_set_IHDR(w->png, w->info, image->width, image->height, image->depth, types[image->channels],
                  PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_option(w->png, PNG_SKIP_sRGB_CHECK_PROFILE, PNG_OPTION_ON); // profiles stay as they are
     set_colour(w);
     set_density(w);
-    if (image->exif.size > 0 && image->exif.size <= 0x7FFFFFFF && !w->options->strip_metadata)
-        png_set_eXIf_1(w->png, w->info, (png_uint_32)image->exif.size, image->exif.data);
+}
+
+static void set_xmp(writer *w)
+{
+    size_t size = 0;
+    const uint8_t *xmp = sl_remarks_xmp(&w->remarks, &size);
+    char key[] = SL_PNG_XMP, none[] = "";
+    if (!xmp)
+        return;
+    w->text = sl_alloc(w->ctx, size + 1, 1); // libpng wants it to end with a zero
+    if (!w->text) {
+        w->out_of_memory = true;
+        png_error(w->png, "out of memory");
+    }
+    memcpy(w->text, xmp, size);
+    png_text text = { .compression = PNG_ITXT_COMPRESSION_NONE,
+                      .key = key,
+                      .text = w->text,
+                      .itxt_length = size,
+                      .lang = none,
+                      .lang_key = none };
+    png_set_text(w->png, w->info, &text, 1);
+}
+
+static sl_status set_metadata(writer *w)
+{
+    if (w->options->strip_metadata)
+        return SL_OK;
+    sl_status st = sl_exif_upright(w->ctx, w->image, &w->exif);
+    if (st == SL_OK)
+        st = sl_remarks_upright(w->ctx, w->image, &w->remarks);
+    if (st != SL_OK)
+        return st;
+    if (w->exif.size > 0 && w->exif.size <= 0x7FFFFFFF)
+        png_set_eXIf_1(w->png, w->info, (png_uint_32)w->exif.size, w->exif.data);
+    set_xmp(w);
+    return SL_OK;
 }
 
 static sl_status encode(writer *w)
@@ -128,6 +166,9 @@ static sl_status encode(writer *w)
         return w->status;
     png_set_write_fn(w->png, w, write_bytes, flush_nothing);
     set_header(w);
+    sl_status st = set_metadata(w);
+    if (st != SL_OK)
+        return st;
     // On photographs, level 3 is as small as 6 (noise defeats the longer search) in half the time.
     png_set_compression_level(w->png, 3);
     png_write_info(w->png, w->info);
@@ -135,7 +176,7 @@ static sl_status encode(writer *w)
         png_set_swap(w->png);
     for (uint32_t y = 0; y < w->image->height; y++)
         png_write_row(w->png, sl_image_row_const(w->image, y));
-    png_write_end(w->png, w->info);
+    png_write_end(w->png, NULL); // with what png_write_info wrote, EXIF would stand there twice
     return SL_OK;
 }
 
@@ -150,6 +191,9 @@ sl_status sl_png_encode(sl_ctx *ctx, const sl_image *image, const char *name,
         w.info = png_create_info_struct(w.png);
     sl_status st = w.info ? encode(&w) : sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory", name);
     png_destroy_write_struct(&w.png, &w.info);
+    sl_blob_free(&w.exif);
+    sl_blob_free(&w.remarks);
+    free(w.text);
     if (st == SL_OK && w.out_of_memory) // libpng goes on without what it had no room for
         st = sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory", name);
     if (st != SL_OK)
