@@ -325,6 +325,9 @@ START_TEST(members_are_checked)
     ck_fails(parse(&(made_member) { .name = "a/x", .data = "x", .size = 1 }, 1, &set),
              SL_ERR_FORMAT, "without data.pkl");
     ck_fails(parse(&(made_member)GOOD, 0, &set), SL_ERR_FORMAT, "made:");
+    made_member dated = GOOD;
+    dated.name = "run_12:30:05/data.pkl";
+    ck_fails(parse(&dated, 1, &set), SL_ERR_FORMAT, "unnamed"); // read to its end
 }
 END_TEST
 

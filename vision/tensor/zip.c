@@ -30,10 +30,11 @@ static sl_status damaged(sl_ctx *ctx, const char *path, zip_error_t *error)
                    path, zip_error_strerror(error));
 }
 
-// Nothing is unpacked to disk, but a name like that tells of an archive made to harm.
+// Nothing is unpacked to disk, but a name like that tells of an archive made to harm. PyTorch names
+// the folder after the file, where times of day bring colons: only that of a drive is refused.
 static bool is_safe_name(const char *name)
 {
-    if (name[0] == '\0' || name[0] == '/' || strchr(name, '\\') || strchr(name, ':'))
+    if (name[0] == '\0' || name[0] == '/' || name[1] == ':' || strchr(name, '\\'))
         return false;
     for (const char *part = name; part; part = strchr(part, '/')) {
         part += *part == '/';
