@@ -175,6 +175,14 @@ START_TEST(pickles_that_grow_meet_limits)
         ck_fails(parse_pickle(pickle, sizeof(zeros), &set), SL_ERR_LIMIT, cases[i].part);
     }
     free(pickle);
+    // Refused by its size alone: these bytes are no deflated stream.
+    sl_tensor_set *set;
+    const made_member large = { .name = "a/data.pkl",
+                                .data = zeros,
+                                .size = sizeof(zeros),
+                                .method = 8,
+                                .claimed_size = (32u << 20) + 1 };
+    ck_fails(parse(&large, 1, &set), SL_ERR_LIMIT, "pickle with more than 33554432 bytes");
 }
 END_TEST
 

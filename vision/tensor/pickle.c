@@ -155,16 +155,23 @@ static sl_status run(sl_machine *m)
     return SL_OK;
 }
 
+sl_status sl_pickle_check_size(sl_ctx *ctx, size_t size, const char *path)
+{
+    sl_machine m = { .ctx = ctx, .path = path };
+    return size > SL_PICKLE_MAX_BYTES ? sl_machine_limit(&m, "bytes", SL_PICKLE_MAX_BYTES) : SL_OK;
+}
+
 sl_status sl_pickle_parse(sl_ctx *ctx, const void *data, size_t size, const char *path,
                           sl_arena *arena, const sl_pickle **out)
 {
     sl_machine m = { .ctx = ctx, .path = path, .arena = arena, .data = data, .size = size };
     *out = NULL;
-    if (size > SL_PICKLE_MAX_BYTES)
-        return sl_machine_limit(&m, "bytes", SL_PICKLE_MAX_BYTES);
+    sl_status st = sl_pickle_check_size(ctx, size, path);
+    if (st != SL_OK)
+        return st;
     if (size < 2 || m.data[0] != 0x80)
         return sl_machine_malformed(&m, "no pickle of protocol 2 to 5");
-    sl_status st = run(&m);
+    st = run(&m);
     if (st == SL_OK)
         *out = m.stack[0];
     free(m.stack);

@@ -54,6 +54,8 @@ struct sl_pickle {
 // outside an allow-list are SL_ERR_UNSUPPORTED, sizes beyond stated limits SL_ERR_LIMIT.
 sl_status sl_pickle_parse(sl_ctx *ctx, const void *data, size_t size, const char *path,
                           sl_arena *arena, const sl_pickle **out);
+// SL_ERR_LIMIT for a size that sl_pickle_parse refuses: ask before unpacking a pickle.
+sl_status sl_pickle_check_size(sl_ctx *ctx, size_t size, const char *path);
 
 bool sl_pickle_is_text(const sl_pickle *value, const char *text);
 bool sl_pickle_is_global(const sl_pickle *value, const char *module, const char *name);

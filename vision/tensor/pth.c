@@ -230,6 +230,8 @@ static sl_status read_archive(sl_pth *pth)
     if (st == SL_OK)
         st = check_byte_order(pth);
     if (st == SL_OK)
+        st = sl_pickle_check_size(pth->ctx, sl_zip_size(pth->zip, data), pth->path);
+    if (st == SL_OK)
         st = sl_zip_read(pth->ctx, pth->zip, data, &pth->pickle);
     if (st == SL_OK)
         st = sl_pickle_parse(pth->ctx, pth->pickle.data, pth->pickle.size, pth->path, &pth->arena,
