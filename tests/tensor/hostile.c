@@ -266,10 +266,37 @@ START_TEST(foreign_tensors_and_names_are_refused)
     ck_fails(PICKLE("\x80\2}X\1\0\0\0\x1b" W "s.", &set), SL_ERR_FORMAT, "tensor number 1");
     ck_fails(PICKLE("\x80\2}X\0\0\0\0" W "s.", &set), SL_ERR_FORMAT, "tensor number 1");
     ck_fails(PICKLE("\x80\2}K\1" W "s.", &set), SL_ERR_FORMAT, "tensor number 1");
-    // "module." goes only when all have it.
-    ck_ok(PICKLE("\x80\2}X\10\0\0\0module.a" W "sX\1\0\0\0b" W "s.", &set));
-    ck_assert_ptr_nonnull(sl_tensor_set_find(set, "module.a"));
+}
+END_TEST
+
+// The names that are to be in a set, sorted.
+static void check_names(sl_tensor_set *set, size_t count, const char *first, const char *second)
+{
+    ck_assert_uint_eq(sl_tensor_set_count(set), count);
+    ck_assert_str_eq(sl_tensor_set_at(set, 0)->name, first);
+    if (second)
+        ck_assert_str_eq(sl_tensor_set_at(set, 1)->name, second);
     sl_tensor_set_free(set);
+}
+
+START_TEST(prefixes_go_when_all_have_them)
+{
+    sl_tensor_set *set;
+#define COUNT "X\12\0\0\0n_averaged" TENSOR(STORAGE("LongStorage", "0", "K\2"), "K\0", ")", ")") "s"
+#define MODULE_A "X\10\0\0\0module.a" W "s"
+#define COMPILED_A "X\13\0\0\0_orig_mod.a" W "s"
+    ck_ok(PICKLE("\x80\2}" MODULE_A "X\1\0\0\0b" W "s.", &set));
+    check_names(set, 2, "b", "module.a");
+    ck_ok(PICKLE("\x80\2}" MODULE_A COMPILED_A ".", &set));
+    check_names(set, 2, "_orig_mod.a", "module.a");
+    ck_ok(PICKLE("\x80\2}" COMPILED_A ".", &set));
+    check_names(set, 1, "a", NULL);
+    ck_ok(PICKLE("\x80\2}" COUNT MODULE_A ".", &set));
+    check_names(set, 1, "a", NULL);
+    ck_ok(PICKLE("\x80\2}" COUNT "X\1\0\0\0b" W "s.", &set)); // a tensor like another
+    check_names(set, 2, "b", "n_averaged");
+    ck_ok(PICKLE("\x80\2}" COUNT ".", &set));
+    check_names(set, 1, "n_averaged", NULL);
 }
 END_TEST
 
@@ -365,6 +392,7 @@ int main(void)
     tcase_add_test(tests, recursion_ends);
     tcase_add_test(tests, tensors_stay_within_their_storage);
     tcase_add_test(tests, foreign_tensors_and_names_are_refused);
+    tcase_add_test(tests, prefixes_go_when_all_have_them);
     tcase_add_test(tests, members_are_checked);
     tcase_add_test(tests, many_members_do_not_add_up);
     return run_case("tensor-hostile", tests);

@@ -102,19 +102,34 @@ static sl_status choose_dict(sl_pth *pth, const sl_pickle *top, const sl_pickle 
     return has_tensors(top) ? SL_OK : no_tensors(pth, top);
 }
 
-#define PREFIX "module." // of torch.nn.DataParallel, which has it on every name
+#define COUNTER "n_averaged" // beside the model in a torch.optim.swa_utils.AveragedModel
 
-static bool has_prefix(const sl_pickle *dict)
+// Whether all tensors have it; there is one at least.
+static bool has_prefix(const sl_pickle *dict, const char *prefix)
 {
     const sl_pickle *parts;
+    bool found = false;
     for (size_t i = 0; i < dict->count; i += 2) {
         const sl_pickle *key = dict->items[i];
-        if (sl_pth_classify(dict->items[i + 1], &parts) != SL_PTH_OTHER &&
-            (key->kind != SL_PICKLE_TEXT || key->text.size <= strlen(PREFIX) ||
-             memcmp(key->text.data, PREFIX, strlen(PREFIX)) != 0))
+        if (sl_pickle_is_text(key, COUNTER) ||
+            sl_pth_classify(dict->items[i + 1], &parts) == SL_PTH_OTHER)
+            continue;
+        if (key->kind != SL_PICKLE_TEXT || key->text.size <= strlen(prefix) ||
+            memcmp(key->text.data, prefix, strlen(prefix)) != 0)
             return false;
+        found = true;
     }
-    return true;
+    return found;
+}
+
+// Bytes of what a wrapper put before every name: DataParallel and AveragedModel, or torch.compile.
+static size_t prefix_bytes(const sl_pickle *dict)
+{
+    static const char *const prefixes[] = { "module.", "_orig_mod." };
+    for (size_t i = 0; i < SL_ARRAY_LEN(prefixes); i++)
+        if (has_prefix(dict, prefixes[i]))
+            return strlen(prefixes[i]);
+    return 0;
 }
 
 static sl_status read_entry(sl_pth *pth, const sl_pickle *key, const sl_pickle *value, size_t skip)
@@ -152,7 +167,7 @@ static sl_status read_entry(sl_pth *pth, const sl_pickle *key, const sl_pickle *
 static sl_status read_tensors(sl_pth *pth, const sl_pickle *dict)
 {
     sl_tensor_set *set = pth->set;
-    size_t members = sl_zip_count(pth->zip), skip = has_prefix(dict) ? strlen(PREFIX) : 0;
+    size_t members = sl_zip_count(pth->zip), skip = prefix_bytes(dict);
     set->blobs = sl_alloc(pth->ctx, members, sizeof(*set->blobs));
     pth->is_loaded = sl_alloc(pth->ctx, members, sizeof(*pth->is_loaded));
     set->tensors = sl_alloc(pth->ctx, dict->count / 2, sizeof(*set->tensors));
@@ -160,6 +175,8 @@ static sl_status read_tensors(sl_pth *pth, const sl_pickle *dict)
         return SL_ERR_NOMEM;
     set->blob_count = members;
     for (size_t i = 0; i < dict->count; i += 2) {
+        if (skip && sl_pickle_is_text(dict->items[i], COUNTER)) // no part of the model
+            continue;
         sl_status st = read_entry(pth, dict->items[i], dict->items[i + 1], skip);
         if (st != SL_OK)
             return st;

@@ -55,8 +55,8 @@ typedef struct sl_tensor_set sl_tensor_set;
 // Told by content: safetensors is mapped; a zip is read as a PyTorch checkpoint through an
 // allow-list of pickle opcodes and globals: foreign objects are stepped over, nothing is executed.
 // Of a checkpoint dict, "state_dict_ema", "state_dict", "model" or the dict itself is taken, in
-// that order, and a prefix "module." is stripped; names under "meta", "CLASSES" become metadata
-// "labels", a JSON list.
+// that order, and a prefix "module." or "_orig_mod." of all names is stripped, with the count
+// "n_averaged" beside them; names under "meta", "CLASSES" become metadata "labels", a JSON list.
 sl_status sl_tensor_set_open(sl_ctx *ctx, const char *path, sl_tensor_set **out);
 // The two readers on bytes in memory, which must outlive the set (fuzz targets, tests).
 sl_status sl_safetensors_parse(sl_ctx *ctx, const void *data, size_t size, const char *name,
