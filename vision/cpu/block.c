@@ -53,17 +53,6 @@ static size_t heads_per_slice(size_t heads, size_t head_dim)
     return count < heads ? count : heads;
 }
 
-// A weight as f32 for as long as it is being packed; free it.
-static float *weight_copy(sl_ctx *ctx, const sl_tensor *tensor)
-{
-    size_t count;
-    float *copy =
-        sl_shape_elements(&tensor->shape, &count) ? sl_alloc(ctx, count, sizeof(float)) : NULL;
-    if (copy)
-        sl_tensor_to_f32(tensor, copy);
-    return copy;
-}
-
 // Rows `first` and on of each of Q, K and V, gathered into [3*rows, c]; or of their biases (c = 1).
 static void gather_qkv(const float *q, const float *kv, size_t channels, size_t first, size_t rows,
                        size_t c, float *out)
@@ -77,11 +66,12 @@ static sl_status prepare_heads(sl_ctx *ctx, sl_cpu_weights *weights, const sl_no
                                const sl_kernels *kernels, block_state *s)
 {
     size_t c = s->channels, heads = node->attr.heads, slice = heads_per_slice(heads, s->head_dim);
-    float *q = weight_copy(ctx, node->weight[SL_BLOCK_Q_W]);
-    float *kv = weight_copy(ctx, node->weight[SL_BLOCK_KV_W]);
-    float *q_b = weight_copy(ctx, node->weight[SL_BLOCK_Q_B]);
-    float *kv_b = weight_copy(ctx, node->weight[SL_BLOCK_KV_B]);
-    float *matrix = sl_alloc(ctx, 3 * slice * s->head_dim, c * sizeof(float));
+    sl_arena arena = { 0 };
+    const float *q = sl_cpu_tensor_f32(ctx, &arena, node->weight[SL_BLOCK_Q_W]);
+    const float *kv = sl_cpu_tensor_f32(ctx, &arena, node->weight[SL_BLOCK_KV_W]);
+    const float *q_b = sl_cpu_tensor_f32(ctx, &arena, node->weight[SL_BLOCK_Q_B]);
+    const float *kv_b = sl_cpu_tensor_f32(ctx, &arena, node->weight[SL_BLOCK_KV_B]);
+    float *matrix = sl_arena_alloc(ctx, &arena, 3 * slice * s->head_dim, c * sizeof(float));
     s->head_slices = slice_count(heads, slice);
     s->heads = sl_cpu_weights_alloc(ctx, weights, s->head_slices, sizeof(head_slice));
     sl_status st = q && kv && q_b && kv_b && matrix && s->heads ? SL_OK : SL_ERR_NOMEM;
@@ -100,11 +90,7 @@ static sl_status prepare_heads(sl_ctx *ctx, sl_cpu_weights *weights, const sl_no
         gather_qkv(q, kv, c, first, rows, c, matrix);
         st = sl_cpu_weights_pack(ctx, weights, kernels, matrix, 3 * rows, c, &h->qkv.weight);
     }
-    free(matrix);
-    free(kv_b);
-    free(q_b);
-    free(kv);
-    free(q);
+    sl_arena_free(&arena);
     return st;
 }
 
@@ -134,10 +120,11 @@ static sl_status prepare_hidden(sl_ctx *ctx, sl_cpu_weights *weights, const sl_n
                                 const sl_kernels *kernels, block_state *s)
 {
     size_t m = s->hidden, widest = m < HIDDEN_SLICE ? m : HIDDEN_SLICE;
-    float *ff1 = weight_copy(ctx, node->weight[SL_BLOCK_FF1_W]);
-    float *ff1_b = weight_copy(ctx, node->weight[SL_BLOCK_FF1_B]);
-    float *ff2 = weight_copy(ctx, node->weight[SL_BLOCK_FF2_W]);
-    float *matrix = sl_alloc(ctx, s->channels, widest * sizeof(float));
+    sl_arena arena = { 0 };
+    const float *ff1 = sl_cpu_tensor_f32(ctx, &arena, node->weight[SL_BLOCK_FF1_W]);
+    const float *ff1_b = sl_cpu_tensor_f32(ctx, &arena, node->weight[SL_BLOCK_FF1_B]);
+    const float *ff2 = sl_cpu_tensor_f32(ctx, &arena, node->weight[SL_BLOCK_FF2_W]);
+    float *matrix = sl_arena_alloc(ctx, &arena, s->channels, widest * sizeof(float));
     float *dw_b = sl_cpu_weights_f32(ctx, weights, node->weight[SL_BLOCK_DW_B]);
     float *ff2_b = sl_cpu_weights_f32(ctx, weights, node->weight[SL_BLOCK_FF2_B]);
     s->hidden_slices = slice_count(m, widest);
@@ -152,17 +139,14 @@ static sl_status prepare_hidden(sl_ctx *ctx, sl_cpu_weights *weights, const sl_n
         st =
             prepare_hidden_slice(ctx, weights, node, kernels, s, first, ff1, ff1_b, ff2, matrix, h);
     }
-    free(matrix);
-    free(ff2);
-    free(ff1_b);
-    free(ff1);
+    sl_arena_free(&arena);
     return st;
 }
 
 static sl_status prepare_rest(sl_ctx *ctx, sl_cpu_weights *weights, const sl_node *node,
                               const sl_kernels *kernels, block_state *s)
 {
-    size_t w = node->attr.window, n = s->tokens, c = s->channels;
+    size_t w = node->attr.window, n = s->tokens;
     s->norm1_w = sl_cpu_weights_f32(ctx, weights, node->weight[SL_BLOCK_NORM1_W]);
     s->norm1_b = sl_cpu_weights_f32(ctx, weights, node->weight[SL_BLOCK_NORM1_B]);
     s->norm2_w = sl_cpu_weights_f32(ctx, weights, node->weight[SL_BLOCK_NORM2_W]);
@@ -184,12 +168,8 @@ static sl_status prepare_rest(sl_ctx *ctx, sl_cpu_weights *weights, const sl_nod
         sl_shift_masks(w, node->attr.shift, masks);
         s->masks = masks;
     }
-    float *proj = weight_copy(ctx, node->weight[SL_BLOCK_PROJ_W]);
-    if (!proj)
-        return SL_ERR_NOMEM;
-    sl_status st = sl_cpu_weights_pack(ctx, weights, kernels, proj, c, c, &s->proj.weight);
-    free(proj);
-    return st;
+    return sl_cpu_weights_pack_tensor(ctx, weights, kernels, node->weight[SL_BLOCK_PROJ_W],
+                                      &s->proj.weight);
 }
 
 static sl_status block_prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,

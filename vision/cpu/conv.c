@@ -35,12 +35,12 @@ static sl_status prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g
     size_t n = w->shape.dim[0], cin = w->shape.dim[1], kk = w->shape.dim[2] * w->shape.dim[3];
     (void)g;
     conv_state *s = sl_cpu_weights_alloc(ctx, weights, 1, sizeof *s);
-    float *plain = sl_alloc(ctx, n * cin * kk, sizeof *plain); // the tensor's size, which exists
-    float *turned = sl_alloc(ctx, n * cin * kk, sizeof *turned);
+    sl_arena arena = { 0 };
+    const float *plain = sl_cpu_tensor_f32(ctx, &arena, w);
+    float *turned = sl_arena_alloc(ctx, &arena, n * cin * kk, sizeof *turned);
     sl_status st = SL_ERR_NOMEM;
     if (!s || !plain || !turned)
         goto done;
-    sl_tensor_to_f32(w, plain);
     for (size_t o = 0; o < n; o++)
         for (size_t c = 0; c < cin; c++)
             for (size_t tap = 0; tap < kk; tap++)
@@ -51,8 +51,7 @@ static sl_status prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g
         st = SL_ERR_NOMEM;
     *state = s;
 done:
-    free(plain);
-    free(turned);
+    sl_arena_free(&arena);
     return st;
 }
 

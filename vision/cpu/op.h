@@ -25,7 +25,7 @@ typedef struct sl_cpu_op {
                       unsigned workers);
     // Packs and expands weights into memory of the cache (sl_cpu_weights_alloc); NULL: no weights.
     // Called once for a node's weights, however many plans use them: nothing here may depend on the
-    // size of the picture.
+    // size of the picture. Never called inside a region of ctx->pool, which is there to be used.
     sl_status (*prepare)(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,
                          const sl_node *node, const sl_kernels *kernels, void **state);
     void (*run)(const sl_cpu_call *call);
@@ -37,6 +37,9 @@ const sl_cpu_op *sl_cpu_op_get(sl_op op); // run is NULL for an op without a ker
 void *sl_cpu_weights_alloc(sl_ctx *ctx, sl_cpu_weights *weights, size_t count, size_t size);
 // A tensor as f32 in memory of the cache.
 float *sl_cpu_weights_f32(sl_ctx *ctx, sl_cpu_weights *weights, const sl_tensor *tensor);
+// A tensor as f32 while weights are packed: its own data where they are that, or a copy in `arena`.
+// NULL with SL_ERR_NOMEM's message.
+const float *sl_cpu_tensor_f32(sl_ctx *ctx, sl_arena *arena, const sl_tensor *tensor);
 // A [n,k] matrix packed for `kernels`.
 sl_status sl_cpu_weights_pack(sl_ctx *ctx, sl_cpu_weights *weights, const sl_kernels *kernels,
                               const float *matrix, size_t n, size_t k, sl_packed *out);

@@ -75,6 +75,21 @@ float *sl_cpu_weights_f32(sl_ctx *ctx, sl_cpu_weights *weights, const sl_tensor 
     return data;
 }
 
+const float *sl_cpu_tensor_f32(sl_ctx *ctx, sl_arena *arena, const sl_tensor *tensor)
+{
+    size_t count = 0;
+    if (tensor->dtype == SL_F32 && (uintptr_t)tensor->data % _Alignof(float) == 0)
+        return tensor->data;
+    if (!sl_shape_elements(&tensor->shape, &count)) {
+        sl_fail(ctx, SL_ERR_NOMEM, "tensor %s is too large", tensor->name);
+        return NULL;
+    }
+    float *copy = sl_arena_alloc(ctx, arena, count, sizeof *copy);
+    if (copy)
+        sl_tensor_to_f32(tensor, copy);
+    return copy;
+}
+
 sl_status sl_cpu_weights_pack(sl_ctx *ctx, sl_cpu_weights *weights, const sl_kernels *kernels,
                               const float *matrix, size_t n, size_t k, sl_packed *out)
 {
@@ -91,14 +106,11 @@ sl_status sl_cpu_weights_pack_tensor(sl_ctx *ctx, sl_cpu_weights *weights,
                                      sl_packed *out)
 {
     size_t n = (size_t)tensor->shape.dim[0], k = (size_t)tensor->shape.dim[1];
-    if (tensor->dtype == SL_F32 && (uintptr_t)tensor->data % _Alignof(float) == 0)
-        return sl_cpu_weights_pack(ctx, weights, kernels, tensor->data, n, k, out);
-    float *matrix = sl_alloc(ctx, n, k * sizeof(float)); // the tensor's size, in memory already
-    if (!matrix)
-        return SL_ERR_NOMEM;
-    sl_tensor_to_f32(tensor, matrix);
-    sl_status st = sl_cpu_weights_pack(ctx, weights, kernels, matrix, n, k, out);
-    free(matrix);
+    sl_arena arena = { 0 };
+    const float *matrix = sl_cpu_tensor_f32(ctx, &arena, tensor);
+    sl_status st =
+        matrix ? sl_cpu_weights_pack(ctx, weights, kernels, matrix, n, k, out) : SL_ERR_NOMEM;
+    sl_arena_free(&arena);
     return st;
 }
 
