@@ -89,11 +89,12 @@ START_TEST(predict_agrees_with_layers)
 }
 END_TEST
 
-// A window larger than a task, and a map of many tasks.
+// A window larger than a task, a map of many tasks, and more channels than are summed at a time.
 START_TEST(predict_agrees_on_unusual_windows)
 {
     check_predictor(2, 1, 20, 10, 12, 1100);
     check_predictor(12, 11, 8, 4, 8, 1101);
+    check_predictor(1, 2, 2, 0, 300, 1102);
 }
 END_TEST
 

@@ -11,6 +11,7 @@
 
 #define ROWS 256    // of a task, in both passes: about as much as the L2 cache likes at C = 512
 #define SUM_ROWS 16 // rows added up in f32 before they join a sum in double
+#define COLUMNS 64  // whose sums are kept at hand while rows are read one after the other
 #define FOLD_ROWS 8 // of a task that folds: as many use a row of W3 while it is in the cache
 
 typedef struct predict_state {
@@ -214,12 +215,16 @@ static void sum_rows(const float *t, size_t rows, size_t c, double *sums)
     memset(sums, 0, c * sizeof(*sums));
     for (size_t first = 0; first < rows; first += SUM_ROWS) {
         size_t count = rows - first < SUM_ROWS ? rows - first : SUM_ROWS;
-        const float *x = t + first * c;
-        for (size_t j = 0; j < c; j++) {
-            float sum = x[j];
+        for (size_t from = 0; from < c; from += COLUMNS) {
+            size_t columns = c - from < COLUMNS ? c - from : COLUMNS;
+            const float *x = t + first * c + from;
+            float sum[COLUMNS];
+            memcpy(sum, x, columns * sizeof(*sum));
             for (size_t i = 1; i < count; i++)
-                sum += x[i * c + j];
-            sums[j] += (double)sum;
+                for (size_t j = 0; j < columns; j++)
+                    sum[j] += x[i * c + j];
+            for (size_t j = 0; j < columns; j++)
+                sums[from + j] += (double)sum[j];
         }
     }
 }
@@ -281,12 +286,17 @@ static void mean_shift(const predict_run *r)
 static void score_window(const predict_state *s, const float *features, size_t tokens, float *score)
 {
     double z[2] = { 0, 0 };
-    for (size_t j = 0; j < s->quarter; j++) {
-        double sum = 0;
+    for (size_t from = 0; from < s->quarter; from += COLUMNS) {
+        size_t columns = s->quarter - from < COLUMNS ? s->quarter - from : COLUMNS;
+        const double *out4 = s->out4 + from;
+        double sum[COLUMNS] = { 0 };
         for (size_t i = 0; i < tokens; i++)
-            sum += (double)features[i * s->quarter + j];
-        z[0] += s->out4[j] * sum;
-        z[1] += s->out4[s->quarter + j] * sum;
+            for (size_t j = 0; j < columns; j++)
+                sum[j] += (double)features[i * s->quarter + from + j];
+        for (size_t j = 0; j < columns; j++) {
+            z[0] += out4[j] * sum[j];
+            z[1] += out4[s->quarter + j] * sum[j];
+        }
     }
     score[0] = (float)(z[0] / (double)tokens + s->out4_b[0]);
     score[1] = (float)(z[1] / (double)tokens + s->out4_b[1]);
