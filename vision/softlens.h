@@ -263,8 +263,8 @@ SL_API sl_status sl_deblur_run(sl_deblur *deblur, const sl_image *image, sl_imag
 // ---- galleries ----------------------------------------------------------------------------------
 
 // Classes enrolled from photographs. A gallery belongs to the network that looked at them: another
-// one sees other numbers. A class is named by a label: 1 to 255 bytes of UTF-8 without control
-// characters, and no space at either end (SL_ERR_ARGUMENT).
+// one, or the same weights with another config, sees other numbers. A class is named by a label: 1
+// to 255 bytes of UTF-8 without control characters, and no space at either end (SL_ERR_ARGUMENT).
 typedef struct sl_gallery sl_gallery;
 
 // *out: a gallery without classes, for what `model` sees, which must outlive it. Hashes the model's

@@ -370,6 +370,59 @@ START_TEST(a_gallery_belongs_to_the_views)
 }
 END_TEST
 
+// Writes a gallery's file as it was before it said by which config the model saw.
+static void forget_sight(const char *path)
+{
+    sl_tensor_set *set;
+    sl_tensor tensors[8];
+    sl_meta meta[8];
+    size_t metas = 0;
+    ck_ok(sl_tensor_set_open(ctx, path, &set));
+    for (size_t i = 0; i < sl_tensor_set_count(set); i++)
+        tensors[i] = *sl_tensor_set_at(set, i);
+    for (size_t i = 0; i < sl_tensor_set_meta_count(set); i++) {
+        sl_tensor_set_meta_at(set, i, &meta[metas].key, &meta[metas].value);
+        metas += strcmp(meta[metas].key, "sight") != 0;
+    }
+    ck_ok(sl_safetensors_write(ctx, path, true, tensors, sl_tensor_set_count(set), meta, metas));
+    sl_tensor_set_free(set);
+}
+
+// Nor are the same weights one model where the configs differ.
+START_TEST(a_gallery_belongs_to_the_config)
+{
+    test_soft spec = { .head = SL_SOFT_HEAD_EBV, .classes = CLASSES, .seed = 16 };
+    sl_model *norm, *other;
+    sl_gallery *gallery, *theirs;
+    sl_classify *classify;
+    sl_image *image = photo(5);
+    ck_ok(test_soft_open(ctx, in_dir("norm.safetensors"), &spec, &norm));
+    spec.is_soft = true;
+    ck_ok(test_soft_open(ctx, in_dir("other.safetensors"), &spec, &other));
+    ck_ok(sl_gallery_new(ctx, norm, &gallery));
+    classify = open_classify(norm, NULL);
+    ck_ok(sl_classify_enroll(classify, gallery, "a", image));
+    sl_classify_free(classify);
+    ck_fails(sl_classify_new(ctx, other, gallery, NULL, &classify), SL_ERR_ARGUMENT, "\"config\"");
+    ck_ok(sl_gallery_new(ctx, other, &theirs));
+    ck_fails(sl_gallery_merge(ctx, theirs, gallery), SL_ERR_ARGUMENT, "\"config\"");
+    sl_gallery_free(theirs);
+    ck_ok(sl_gallery_save(ctx, gallery, in_dir("a.gallery")));
+    ck_fails(sl_gallery_open(ctx, in_dir("a.gallery"), other, &theirs), SL_ERR_ARGUMENT,
+             "made with the model norm.safetensors; other.safetensors has its weights");
+    ck_ok(sl_gallery_open(ctx, in_dir("a.gallery"), norm, &theirs));
+    sl_gallery_free(theirs);
+    forget_sight(in_dir("a.gallery"));
+    ck_ok(sl_gallery_open(ctx, in_dir("a.gallery"), other, &theirs));
+    ck_ok(sl_gallery_merge(ctx, theirs, gallery));
+    sl_gallery_free(theirs);
+    sl_gallery_free(gallery);
+    sl_image_free(image);
+    sl_model_free(other);
+    sl_model_free(norm);
+}
+END_TEST
+
 START_TEST(what_does_not_fit_is_refused)
 {
     sl_model *model = open_model(SL_SOFT_HEAD_HYPERSPHERICAL, 6);
@@ -438,6 +491,7 @@ int main(void)
     tcase_add_loop_test(tests, enrolled_pictures_are_found_again, 0, 2);
     tcase_add_test(tests, the_gallery_that_is_ranked_by_does_not_grow);
     tcase_add_test(tests, a_gallery_belongs_to_the_views);
+    tcase_add_test(tests, a_gallery_belongs_to_the_config);
     tcase_add_test(tests, what_does_not_fit_is_refused);
     tcase_add_test(tests, embeddings_are_saved);
     return run_case("pipeline/classify", tests);

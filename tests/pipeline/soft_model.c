@@ -132,7 +132,7 @@ static sl_soft_config config_of(const test_soft *spec)
                               .stem = STEM,
                               .iterations = 20,
                               .has_inverse = true,
-                              .inverse = SL_INVERSE_NORM,
+                              .inverse = spec->is_soft ? SL_INVERSE_SOFT : SL_INVERSE_NORM,
                               .class_token = true,
                               .mirror = spec->mirror,
                               .classes = spec->head == SL_SOFT_HEAD_NONE ? 0 : spec->classes,

@@ -16,7 +16,8 @@ typedef struct test_soft {
     uint32_t classes; // "thing 0", "thing 1", ...
     bool has_reject;  // statistics by which every picture is unknown, or none
     bool all_unknown;
-    bool mirror; // it wants the mirror image, too
+    bool mirror;  // it wants the mirror image, too
+    bool is_soft; // it says that the same weights are a SOFT's
     unsigned seed;
 } test_soft;
 

@@ -47,6 +47,7 @@ void sl_gallery_free(sl_gallery *gallery)
         free(gallery->copies[t]);
     sl_tensor_set_free(gallery->set);
     free(gallery->model_name);
+    free(gallery->sight);
     free(gallery->path);
     free(gallery);
 }
@@ -371,16 +372,13 @@ sl_status sl_gallery_merge(sl_ctx *ctx, sl_gallery *into, const sl_gallery *from
 {
     if (into == from)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: cannot be merged into itself", into->path);
-    if (strcmp(into->hash, from->hash) != 0)
-        return sl_fail(ctx, SL_ERR_ARGUMENT,
-                       "%s: was made with the model %s (%.12s), and %s with %s (%.12s); galleries "
-                       "of one model alone can be merged",
-                       from->path, from->model_name, from->hash, into->path, into->model_name,
-                       into->hash);
+    sl_status st = sl_gallery_belong_together(ctx, into, from);
+    if (st != SL_OK)
+        return st;
     for (size_t i = 0; i < from->count; i++)
         for (size_t k = 0; k < from->classes[i].count; k++) {
             sl_features f = sl_gallery_picture(from, i, k);
-            sl_status st = sl_gallery_add(ctx, into, from->classes[i].label, &f);
+            st = sl_gallery_add(ctx, into, from->classes[i].label, &f);
             if ((st == SL_OK || st == SL_ERR_EXISTS) && (k + 1) % 1024 == 0)
                 st = sl_progress(ctx, k + 1, from->classes[i].count);
             if (st != SL_OK && st != SL_ERR_EXISTS)

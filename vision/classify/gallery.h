@@ -37,6 +37,7 @@ struct sl_gallery {
     char *path;                               // for messages
     char *model_name;                         // of the model's file, without folders
     char hash[SL_HASH_TEXT];                  // of its weights, and its views
+    char *sight;                              // of sl_soft_config_sight; NULL: nobody noted it
     size_t dimension, pool3_size, pool4_size; // all 0 until there is a picture
     sl_gallery_class *classes;
     size_t count, room;
@@ -90,5 +91,7 @@ void sl_gallery_note_picture(sl_gallery_class *c, const sl_features *f);
 // the model wants mirror images too, also how pictures are shown to it.
 void sl_weights_hash(const sl_tensor_set *model, char out[SL_HASH_TEXT]);
 sl_status sl_gallery_belongs_to(sl_ctx *ctx, const sl_gallery *gallery, const sl_tensor_set *model);
+// Whether both were made with one model. SL_ERR_ARGUMENT names both.
+sl_status sl_gallery_belong_together(sl_ctx *ctx, const sl_gallery *into, const sl_gallery *from);
 
 #endif

@@ -203,6 +203,7 @@ static sl_status take_metadata(sl_ctx *ctx, sl_gallery *gallery)
     const char *version = sl_tensor_set_meta(gallery->set, "version");
     const char *backbone = sl_tensor_set_meta(gallery->set, "backbone");
     const char *name = sl_tensor_set_meta(gallery->set, "model");
+    const char *sight = sl_tensor_set_meta(gallery->set, "sight");
     if (!format || strcmp(format, FORMAT) != 0)
         return sl_fail(ctx, SL_ERR_FORMAT, "%s: not a gallery; name a file that enrolling has made",
                        gallery->path);
@@ -217,7 +218,8 @@ static sl_status take_metadata(sl_ctx *ctx, sl_gallery *gallery)
     if (!name || !sl_tensor_name_valid(name, strlen(name)))
         name = "a model";
     gallery->model_name = sl_strdup(ctx, name);
-    return gallery->model_name ? SL_OK : SL_ERR_NOMEM;
+    gallery->sight = sight ? sl_strdup(ctx, sight) : NULL;
+    return gallery->model_name && (gallery->sight || !sight) ? SL_OK : SL_ERR_NOMEM;
 }
 
 // Takes the set, whatever the result.
@@ -347,10 +349,11 @@ sl_status sl_gallery_save(sl_ctx *ctx, const sl_gallery *gallery, const char *pa
                                  { "version", VERSION },
                                  { "backbone", gallery->hash },
                                  { "model", gallery->model_name },
-                                 { "classes", classes } };
+                                 { "classes", classes },
+                                 { "sight", gallery->sight } };
+        const size_t metas = SL_ARRAY_LEN(meta) - (gallery->sight ? 0 : 1);
         gather_rows(gallery, data);
-        st = sl_safetensors_write(ctx, place, true, tensors, SL_GALLERY_TENSORS, meta,
-                                  SL_ARRAY_LEN(meta));
+        st = sl_safetensors_write(ctx, place, true, tensors, SL_GALLERY_TENSORS, meta, metas);
     }
     for (int t = 0; t < SL_GALLERY_TENSORS; t++)
         free(data[t]);

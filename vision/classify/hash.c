@@ -11,8 +11,8 @@ static void add_text(struct sha256_ctx *hash, const char *text)
     sha256_update(hash, strlen(text) + 1, (const uint8_t *)text); // the 0 ends it
 }
 
-// How pictures are shown to the network, where that is more than one view: the same weights see
-// something else then. Of other models the weights alone count, as they always did.
+// How pictures are shown to the network, where that is more than one view. What else of the config
+// decides what is seen is noted beside the hash, which stays that of the galleries there are.
 static void add_views(struct sha256_ctx *hash, const sl_tensor_set *model)
 {
     static const char *const keys[] = { "mirror", "resize", "image" };
@@ -68,6 +68,25 @@ static char *copy_name(sl_ctx *ctx, const sl_tensor_set *model)
     return sl_strdup(ctx, "a model");
 }
 
+// Galleries that were made before it was noted belong as their weights do.
+static bool sees_alike(const char *sight, const char *other)
+{
+    return !sight || !other || strcmp(sight, other) == 0;
+}
+
+static sl_status check_sight(sl_ctx *ctx, const sl_gallery *gallery, const sl_tensor_set *model)
+{
+    char *sight = NULL;
+    sl_status st = sl_soft_config_sight(ctx, model, &sight);
+    if (st == SL_OK && !sees_alike(gallery->sight, sight))
+        st = sl_fail(ctx, SL_ERR_ARGUMENT,
+                     "%s: was made with the model %s; %s has its weights, but another \"config\", "
+                     "by which it sees other numbers; name that model, or enroll the pictures anew",
+                     gallery->path, gallery->model_name, model_name(model));
+    free(sight);
+    return st;
+}
+
 sl_status sl_gallery_belongs_to(sl_ctx *ctx, const sl_gallery *gallery, const sl_tensor_set *model)
 {
     char hash[SL_HASH_TEXT];
@@ -79,6 +98,22 @@ sl_status sl_gallery_belongs_to(sl_ctx *ctx, const sl_gallery *gallery, const sl
                        "%s: was made with the model %s (%.12s), not with %s (%.12s); name that "
                        "model, or enroll the pictures anew",
                        gallery->path, gallery->model_name, gallery->hash, model_name(model), hash);
+    return check_sight(ctx, gallery, model);
+}
+
+sl_status sl_gallery_belong_together(sl_ctx *ctx, const sl_gallery *into, const sl_gallery *from)
+{
+    if (strcmp(into->hash, from->hash) != 0)
+        return sl_fail(ctx, SL_ERR_ARGUMENT,
+                       "%s: was made with the model %s (%.12s), and %s with %s (%.12s); galleries "
+                       "of one model alone can be merged",
+                       from->path, from->model_name, from->hash, into->path, into->model_name,
+                       into->hash);
+    if (!sees_alike(into->sight, from->sight))
+        return sl_fail(ctx, SL_ERR_ARGUMENT,
+                       "%s: was made with the model %s, and %s with %s, of the same weights, but "
+                       "another \"config\"; galleries of one model alone can be merged",
+                       from->path, from->model_name, into->path, into->model_name);
     return SL_OK;
 }
 
@@ -97,12 +132,12 @@ sl_status sl_gallery_new_for(sl_ctx *ctx, const sl_tensor_set *model, sl_gallery
     sl_weights_hash(model, gallery->hash);
     gallery->model = model;
     gallery->model_name = copy_name(ctx, model);
-    if (!gallery->model_name) {
+    st = gallery->model_name ? sl_soft_config_sight(ctx, model, &gallery->sight) : SL_ERR_NOMEM;
+    if (st == SL_OK)
+        *out = gallery;
+    else
         sl_gallery_free(gallery);
-        return SL_ERR_NOMEM;
-    }
-    *out = gallery;
-    return SL_OK;
+    return st;
 }
 
 sl_status sl_gallery_new(sl_ctx *ctx, const sl_model *model, sl_gallery **out)

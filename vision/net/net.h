@@ -98,6 +98,9 @@ typedef struct sl_soft_config {
 // From metadata where there is any, else from names and shapes; the two must agree (SL_ERR_FORMAT).
 sl_status sl_soft_config_read(sl_ctx *ctx, const sl_tensor_set *set, sl_soft_config *out);
 char *sl_soft_config_json(sl_ctx *ctx, const sl_soft_config *config); // as in metadata; malloc'ed
+// *out: what of a SOFT's configuration decides which numbers the same weights give for a picture,
+// as JSON text that two files share if they agree, malloc'ed; NULL: the set is no SOFT's.
+sl_status sl_soft_config_sight(sl_ctx *ctx, const sl_tensor_set *set, char **out);
 
 // Names, shapes and types of every tensor: none missing, none unknown, all values finite. Tensors
 // "reject.*" may be there, of any shape.

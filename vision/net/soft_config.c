@@ -410,3 +410,21 @@ char *sl_soft_config_json(sl_ctx *ctx, const sl_soft_config *c)
 {
     return sl_config_text(ctx, sl_soft_config_object(c));
 }
+
+// Classes, scale and temperature decide about answers alone; what a head is, its tensors say.
+sl_status sl_soft_config_sight(sl_ctx *ctx, const sl_tensor_set *set, char **out)
+{
+    static const char *const others[] = { "classes", "head", "embedding", "scale", "temperature" };
+    sl_soft_config config;
+    *out = NULL;
+    if (!sl_architecture_soft.is_like(set))
+        return SL_OK;
+    sl_status st = sl_soft_config_read(ctx, set, &config);
+    if (st != SL_OK)
+        return st;
+    json_t *root = sl_soft_config_object(&config);
+    for (size_t i = 0; i < SL_ARRAY_LEN(others); i++)
+        json_object_del(root, others[i]);
+    *out = sl_config_text(ctx, root);
+    return *out ? SL_OK : SL_ERR_NOMEM;
+}
