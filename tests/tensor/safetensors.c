@@ -299,6 +299,25 @@ START_TEST(names_are_checked)
 }
 END_TEST
 
+// A file that nobody could read must not take the place of one that can be read.
+START_TEST(headers_too_long_to_read)
+{
+    enum { COUNT = 17000000 };
+    const char *path = in_dir("long.safetensors");
+    char *value = sl_alloc(ctx, COUNT + 1, 1);
+    sl_tensor_set *set = NULL;
+    ck_assert_ptr_nonnull(value);
+    memset(value, 1, COUNT); // six bytes each, as JSON has them
+    const sl_meta meta = { "classes", value };
+    ck_ok(sl_safetensors_write(ctx, path, true, NULL, 0, NULL, 0));
+    ck_fails(sl_safetensors_write(ctx, path, true, NULL, 0, &meta, 1), SL_ERR_LIMIT,
+             "long.safetensors: names and metadata make a header of 1020000");
+    ck_ok(sl_tensor_set_open(ctx, path, &set));
+    sl_tensor_set_free(set);
+    free(value);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("safetensors");
@@ -310,5 +329,6 @@ int main(void)
     tcase_add_test(tests, writing_checks_what_it_is_given);
     tcase_add_test(tests, what_is_written_is_synced);
     tcase_add_test(tests, names_are_checked);
+    tcase_add_test(tests, headers_too_long_to_read);
     return run_case("tensor-safetensors", tests);
 }

@@ -3,9 +3,7 @@
 #include "tensor/json.h"
 #include "tensor/set.h"
 
-#define MAX_HEADER_BYTES 100000000 // the format's own limit
-#define MAX_HEADER_VALUES 2000000  // over 150 000 tensors; bounds the memory that JSON takes
-#define MAX_HEADER_DEPTH 3         // { name: { "shape": [
+#define MAX_HEADER_DEPTH 3 // { name: { "shape": [
 
 typedef struct reader {
     sl_ctx *ctx;
@@ -24,11 +22,11 @@ static sl_status header_size(sl_ctx *ctx, const char *path, const uint8_t *data,
                        "%s: %zu bytes are too few for safetensors; download the file again", path,
                        size);
     memcpy(&length, data, sizeof(length));
-    if (length > MAX_HEADER_BYTES)
+    if (length > SL_MAX_HEADER_BYTES)
         return sl_fail(ctx, SL_ERR_FORMAT,
                        "%s: not safetensors, or damaged: a header of %llu bytes where at most %d "
                        "are allowed",
-                       path, (unsigned long long)length, MAX_HEADER_BYTES);
+                       path, (unsigned long long)length, SL_MAX_HEADER_BYTES);
     if (length > size - sizeof(length))
         return sl_fail(ctx, SL_ERR_FORMAT,
                        "%s: ends within its header (%zu bytes of %llu); download the file again",
@@ -45,9 +43,9 @@ static sl_status check_extent(sl_ctx *ctx, const char *path, const char *text, s
     if (deepest > MAX_HEADER_DEPTH)
         return sl_fail(ctx, SL_ERR_FORMAT, "%s: header nested more than %d deep; not safetensors",
                        path, MAX_HEADER_DEPTH);
-    if (values > MAX_HEADER_VALUES)
+    if (values > SL_MAX_HEADER_VALUES)
         return sl_fail(ctx, SL_ERR_LIMIT, "%s: %zu values in the header, more than the %d allowed",
-                       path, values, MAX_HEADER_VALUES);
+                       path, values, SL_MAX_HEADER_VALUES);
     return SL_OK;
 }
 

@@ -77,6 +77,19 @@ static sl_status add_tensors(sl_ctx *ctx, const char *path, json_t *header,
     return SL_OK;
 }
 
+// What our own reader would refuse must not replace a file that it takes.
+static sl_status check_extent(sl_ctx *ctx, const char *path, const sl_blob *header)
+{
+    size_t deepest, values;
+    sl_json_measure((const char *)header->data, header->size, &deepest, &values);
+    if (header->size <= SL_MAX_HEADER_BYTES && values <= SL_MAX_HEADER_VALUES)
+        return SL_OK;
+    return sl_fail(ctx, SL_ERR_LIMIT,
+                   "%s: names and metadata make a header of %zu bytes and %zu values, where %d and "
+                   "%d are allowed; write less into one file",
+                   path, header->size, values, SL_MAX_HEADER_BYTES, SL_MAX_HEADER_VALUES);
+}
+
 // The header as text, padded with spaces.
 static sl_status format_header(sl_ctx *ctx, const char *path, const json_t *header, sl_blob *out)
 {
@@ -86,7 +99,7 @@ static sl_status format_header(sl_ctx *ctx, const char *path, const json_t *head
         st = sl_blob_append(ctx, out, &room, " ", 1);
     if (st == SL_ERR_NOMEM)
         return sl_fail(ctx, st, "%s: out of memory for the header", path);
-    return st;
+    return st == SL_OK ? check_extent(ctx, path, out) : st;
 }
 
 static sl_status write_file(sl_ctx *ctx, const char *path, bool overwrite, const sl_blob *header,

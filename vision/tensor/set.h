@@ -5,6 +5,9 @@
 
 #include "tensor/tensor.h"
 
+#define SL_MAX_HEADER_BYTES 100000000 // of safetensors, the format's own limit
+#define SL_MAX_HEADER_VALUES 2000000  // over 150 000 tensors; bounds the memory that JSON takes
+
 struct sl_tensor_set {
     char *path;
     bool is_pth;
