@@ -10,6 +10,11 @@
 #define SL_LABEL_BYTES 255
 #define SL_HASH_TEXT 65 // SHA-256 in hexadecimal, and a 0
 
+typedef struct sl_gallery_print {
+    uint64_t hash;  // of a picture
+    size_t picture; // of its class
+} sl_gallery_print;
+
 typedef struct sl_gallery_class {
     char *label;
     size_t count;                // pictures: file_count in the file, then those added since
@@ -18,7 +23,7 @@ typedef struct sl_gallery_class {
     size_t added_room;
     const float *file_prototype; // in the file; NULL: pictures were added since
     float *prototype;            // own; then
-    uint64_t *prints;            // hashes of its pictures in order, once one is looked for in it
+    sl_gallery_print *prints;    // of its pictures by hash, once one is looked for in it
     size_t print_count, print_room;
     double *sum; // of the embeddings in their order, kept once a picture was added
 } sl_gallery_class;

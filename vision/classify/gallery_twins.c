@@ -32,17 +32,17 @@ static bool is_same(const float *a, const float *b, size_t count)
 
 static int by_value(const void *a, const void *b)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    uint64_t x = ((const sl_gallery_print *)a)->hash, y = ((const sl_gallery_print *)b)->hash;
     return (x > y) - (x < y);
 }
 
-// Where a print stands, or would.
+// Where the first print of that hash stands, or would.
 static size_t place_of(const sl_gallery_class *c, uint64_t print)
 {
     size_t low = 0, high = c->print_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (c->prints[middle] < print)
+        if (c->prints[middle].hash < print)
             low = middle + 1;
         else
             high = middle;
@@ -57,12 +57,12 @@ static sl_status make_prints(sl_ctx *ctx, const sl_gallery *gallery, size_t i)
     if (c->print_count == c->count && c->print_count < c->print_room)
         return SL_OK;
     size_t room = c->count + c->count / 2 + 16;
-    uint64_t *prints = sl_alloc(ctx, room, sizeof(*prints));
+    sl_gallery_print *prints = sl_alloc(ctx, room, sizeof(*prints));
     if (!prints)
         return SL_ERR_NOMEM;
     for (size_t k = 0; k < c->count; k++) {
         sl_features f = sl_gallery_picture(gallery, i, k);
-        prints[k] = print_of(&f);
+        prints[k] = (sl_gallery_print) { print_of(&f), k };
     }
     if (c->count)
         qsort(prints, c->count, sizeof(*prints), by_value);
@@ -82,11 +82,9 @@ sl_status sl_gallery_has_picture(sl_ctx *ctx, const sl_gallery *gallery, size_t 
     if (st != SL_OK)
         return st;
     uint64_t print = print_of(f);
-    size_t at = place_of(c, print);
-    if (at == c->print_count || c->prints[at] != print)
-        return SL_OK;
-    for (size_t k = 0; k < c->count && !*out; k++) {
-        sl_features own = sl_gallery_picture(gallery, i, k);
+    for (size_t at = place_of(c, print);
+         at < c->print_count && c->prints[at].hash == print && !*out; at++) {
+        sl_features own = sl_gallery_picture(gallery, i, c->prints[at].picture);
         *out = is_same(own.embedding, f->embedding, f->dimension) &&
                is_same(own.pool3, f->pool3, f->pool3_size) &&
                is_same(own.pool4, f->pool4, f->pool4_size);
@@ -101,6 +99,6 @@ void sl_gallery_note_picture(sl_gallery_class *c, const sl_features *f)
     uint64_t print = print_of(f);
     size_t at = place_of(c, print);
     memmove(c->prints + at + 1, c->prints + at, (c->print_count - at) * sizeof(*c->prints));
-    c->prints[at] = print;
+    c->prints[at] = (sl_gallery_print) { print, c->print_count };
     c->print_count++;
 }
