@@ -159,7 +159,8 @@ static void print_done(const work *w)
     if (all < ENOUGH)
         app_say(w->session, "%zu %s little to tell it by; add more photographs of it, to %d or so",
                 all, app_plural(all, "picture is", "pictures are"), ENOUGH);
-    app_say(w->session, "next: softlens classify --gallery %s PHOTO", w->path);
+    app_say(w->session, "next: softlens classify --gallery %s %sPHOTO", w->path,
+            sl_classify_takes_gallery(w->classify) ? "" : "--only-gallery ");
 }
 
 // ---- the command
@@ -215,7 +216,8 @@ const app_command app_enroll = {
         "Adds photographs to the class LABEL of a gallery; both are made when they are new. Later "
         "photographs may be added at any time and give the same class as all at once. "
         "softlens classify --gallery then ranks the class together with those that the model "
-        "was trained on. A gallery serves the model that it was made with.",
+        "was trained on, or with --only-gallery without them. A gallery serves the model that it "
+        "was made with.",
     .examples = "softlens enroll my.gallery raccoon pics/raccoon/\n"
                 "softlens enroll my.gallery \"our cat\" a.jpg b.jpg c.jpg d.jpg e.jpg\n"
                 "softlens classify --gallery my.gallery photo.jpg\n",

@@ -316,7 +316,8 @@ SL_API sl_status sl_gallery_describe(sl_ctx *ctx, const sl_gallery *gallery, cha
 // what the score is, how many pictures it rests on, and the threshold of the trained classes.
 // `model`: whose statistics the score uses; NULL: none, the score is the largest cosine.
 // SL_ERR_ARGUMENT: a rate outside 0 to below 1, a gallery of another model. SL_ERR_UNSUPPORTED: a
-// model whose classes have no directions. SL_ERR_FORMAT: its statistics are damaged.
+// model with statistics of classes that have no directions; without any statistics the threshold is
+// that of the gallery alone. SL_ERR_FORMAT: its statistics are damaged.
 SL_API sl_status sl_gallery_threshold(sl_ctx *ctx, const sl_gallery *gallery, const sl_model *model,
                                       float unknown_rate, char **out);
 
@@ -370,6 +371,10 @@ SL_API void sl_classification_free(sl_classification *classification); // takes 
 SL_API sl_status sl_classify_new(sl_ctx *ctx, const sl_model *model, const sl_gallery *gallery,
                                  const sl_classify_options *options, sl_classify **out);
 SL_API void sl_classify_free(sl_classify *classify);
+
+// Whether the model's classes can be ranked beside a gallery's: it has directions for them, or none
+// of them. Else a gallery wants gallery_only.
+SL_API bool sl_classify_takes_gallery(const sl_classify *classify);
 
 // *out: the `top` best classes (all, if there are fewer) of a picture. SL_ERR_ARGUMENT: neither
 // model nor gallery has a class. SL_ERR_FORMAT: the network gave what is no number.

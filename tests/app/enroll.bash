@@ -63,6 +63,14 @@ accepted classify d.png --gallery bare.gallery --model backbone.safetensors --no
 accepted enroll bare.gallery cat e.png --model backbone.safetensors
 accepted classify d.png --gallery bare.gallery --model backbone.safetensors
 
+# Beside a linear head that cannot be done
+make soft linear.safetensors linear
+accepted enroll alone.gallery cat d.png --model linear.safetensors
+says '^next: softlens classify --gallery alone\.gallery --only-gallery PHOTO$'
+refused 1 'or rank the gallery.s classes alone' classify d.png --gallery alone.gallery --model linear.safetensors
+accepted classify d.png --gallery alone.gallery --only-gallery --no-unknown --model linear.safetensors
+says '^  cat +0\.[0-9] deg'
+
 # The gallery's classes alone
 accepted enroll at-once.gallery cat e.png
 accepted enroll at-once.gallery cat pics/2.jpg

@@ -43,6 +43,7 @@ START_TEST(answers_are_ranked)
     sl_classify *classify = open_classify(model, NULL);
     sl_image *image = photo(1);
     sl_classification *all, *best;
+    ck_assert(sl_classify_takes_gallery(classify) == (_i != SL_SOFT_HEAD_LINEAR));
     ck_ok(sl_classify_run(classify, image, 100, &all));
     ck_assert_uint_eq(all->count, CLASSES);
     double sum = 0;

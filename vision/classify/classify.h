@@ -40,6 +40,8 @@ typedef struct sl_known sl_known;
 sl_status sl_known_new(sl_ctx *ctx, const sl_tensor_set *model, const sl_known_shape *shape,
                        sl_known **out);
 void sl_known_free(sl_known *known);
+// Whether its classes can be ranked beside a gallery's.
+bool sl_known_takes_gallery(const sl_known *known);
 // As if the network had been trained on no class. Before a matcher is made.
 void sl_known_forget_classes(sl_known *known);
 

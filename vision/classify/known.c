@@ -245,6 +245,11 @@ sl_status sl_known_new(sl_ctx *ctx, const sl_tensor_set *model, const sl_known_s
     return st;
 }
 
+bool sl_known_takes_gallery(const sl_known *known)
+{
+    return known->shape.classes == 0 || known->directions;
+}
+
 void sl_known_forget_classes(sl_known *known)
 {
     known->shape.classes = 0;

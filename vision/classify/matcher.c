@@ -50,10 +50,11 @@ static sl_status lay_out(sl_ctx *ctx, sl_matcher *matcher)
 {
     const sl_known *known = matcher->known;
     if (matcher->gallery) {
-        if (known->shape.classes > 0 && !known->directions)
+        if (!sl_known_takes_gallery(known))
             return sl_fail(ctx, SL_ERR_UNSUPPORTED,
                            "%s: its trained classes have no directions to rank beside a gallery's; "
-                           "use a model with the head ebv or hyperspherical",
+                           "use a model with the head ebv or hyperspherical, or rank the gallery's "
+                           "classes alone",
                            sl_tensor_set_path(known->set));
         sl_status st = check_sizes(ctx, known, matcher->gallery);
         if (st == SL_OK)

@@ -243,6 +243,11 @@ sl_status sl_embeddings_save(sl_ctx *ctx, const char *path, bool overwrite, cons
     return sl_npy_write(ctx, path, overwrite, &t);
 }
 
+bool sl_classify_takes_gallery(const sl_classify *c)
+{
+    return sl_known_takes_gallery(c->known);
+}
+
 sl_ctx *sl_classify_ctx(const sl_classify *c)
 {
     return c->ctx;
