@@ -287,7 +287,8 @@ SL_API sl_status sl_gallery_save(sl_ctx *ctx, const sl_gallery *gallery, const c
 // Who changes a gallery's file opens, changes and saves it under its lock, so that of two writers
 // neither undoes the other's work. Waits while another process, or another holder in this one, has
 // it; the progress callback (0 of 0) may end the waiting: SL_ERR_CANCELLED. Readers need no lock.
-// A file .NAME.lock lies beside the gallery meanwhile. SL_ERR_IO: it cannot be made.
+// A file .NAME.lock, of a long NAME the beginning, lies beside the gallery meanwhile. SL_ERR_IO: it
+// cannot be made.
 typedef struct sl_gallery_hold sl_gallery_hold;
 SL_API sl_status sl_gallery_lock(sl_ctx *ctx, const char *path, sl_gallery_hold **out);
 SL_API void sl_gallery_unlock(sl_gallery_hold *hold); // takes NULL

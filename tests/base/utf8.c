@@ -47,10 +47,39 @@ START_TEST(copies_are_valid)
 }
 END_TEST
 
+START_TEST(cuts_are_between_characters)
+{
+    static const char text[] = "ab\xC3\xA9\xE2\x82\xAC";
+    static const size_t kept[] = { 0, 1, 2, 2, 4, 4, 4, 7, 7 };
+    for (size_t most = 0; most < SL_ARRAY_LEN(kept); most++)
+        ck_assert_uint_eq(sl_utf8_cut(text, most), kept[most]);
+    ck_assert_uint_eq(sl_utf8_cut("\x80\x80\x80", 2), 0);
+}
+END_TEST
+
+START_TEST(marks_are_skipped)
+{
+    static const struct {
+        const char *text;
+        size_t size, left;
+    } cases[] = { { "\xEF\xBB\xBF[]", 5, 2 }, { "\xEF\xBB\xBF", 3, 0 },   { NULL, 0, 0 },
+                  { "\xEF\xBB\xBF", 2, 2 },   { "\xEF\xBB\xBD[]", 5, 5 }, { "[]", 2, 2 } };
+    for (size_t i = 0; i < SL_ARRAY_LEN(cases); i++) {
+        const char *text = cases[i].text;
+        size_t size = cases[i].size;
+        sl_utf8_skip_mark(&text, &size);
+        ck_assert_uint_eq(size, cases[i].left);
+        ck_assert(size == cases[i].size || text == cases[i].text + 3);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("utf8");
     tcase_add_test(tests, characters_one_by_one);
     tcase_add_test(tests, copies_are_valid);
+    tcase_add_test(tests, cuts_are_between_characters);
+    tcase_add_test(tests, marks_are_skipped);
     return run_case("base/utf8", tests);
 }

@@ -93,6 +93,10 @@ bool sl_number_read(const char *text, double *value);
 size_t sl_utf8_next(const char *text, uint32_t *code);
 // Any bytes as valid UTF-8 (malloc'ed): each byte that is none becomes U+FFFD. NULL: SL_ERR_NOMEM.
 char *sl_utf8_copy(sl_ctx *ctx, const char *text);
+// Bytes of a text that is cut after at most `most` of them, and not within a character.
+size_t sl_utf8_cut(const char *text, size_t most);
+// Goes past the byte order mark that some programs write in front of UTF-8, if there is one.
+void sl_utf8_skip_mark(const char **text, size_t *size);
 
 // ---- file.c
 

@@ -63,12 +63,7 @@ static sl_status create_temp(sl_output *output)
     const char *path = output->path;
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
-    size_t keep = strlen(name);
-    if (keep > 200) { // leave room under the usual 255 bytes, and do not cut a character
-        keep = 200;
-        while (keep > 0 && ((uint8_t)name[keep] & 0xC0) == 0x80)
-            keep--;
-    }
+    const size_t keep = sl_utf8_cut(name, 200); // leaves room under the usual 255 bytes
     for (int attempt = 0; attempt < 64; attempt++) {
         char letters[7] = { 0 };
         random_letters(letters, 6);

@@ -44,3 +44,22 @@ char *sl_utf8_copy(sl_ctx *ctx, const char *text)
     *end = '\0';
     return out;
 }
+
+size_t sl_utf8_cut(const char *text, size_t most)
+{
+    size_t keep = strlen(text);
+    if (keep <= most)
+        return keep;
+    keep = most;
+    while (keep > 0 && ((uint8_t)text[keep] & 0xC0) == 0x80)
+        keep--;
+    return keep;
+}
+
+void sl_utf8_skip_mark(const char **text, size_t *size)
+{
+    if (*size < 3 || memcmp(*text, "\xEF\xBB\xBF", 3) != 0)
+        return;
+    *text += 3;
+    *size -= 3;
+}

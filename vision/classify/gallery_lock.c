@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #define POLL_NANOSECONDS 10000000L
+#define LONGEST_NAME (NAME_MAX - 6) // with "." and ".lock" around it
 
 struct sl_gallery_hold {
     char *path;
@@ -68,19 +70,24 @@ sl_status sl_gallery_place(sl_ctx *ctx, const char *path, char **out)
 {
     struct stat info;
     *out = realpath(path, NULL);
-    if (*out)
-        return SL_OK;
-    if (lstat(path, &info) == 0)
+    const int error = errno;
+    const bool is_there = !*out && lstat(path, &info) == 0;
+    if (is_there && S_ISLNK(info.st_mode))
         return sl_fail(ctx, SL_ERR_IO, "%s: is a link that leads nowhere: %s", path,
-                       strerror(errno));
-    *out = sl_strdup(ctx, path);
+                       strerror(error));
+    if (is_there) // by now: another program has just saved it
+        *out = realpath(path, NULL);
+    if (!*out)
+        *out = sl_strdup(ctx, path);
     return *out ? SL_OK : SL_ERR_NOMEM;
 }
 
+// Long names that begin alike share a lock, which makes them wait and does no harm.
 static sl_status lock_place(sl_ctx *ctx, const char *path, sl_gallery_hold *hold)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    hold->path = sl_format(ctx, "%.*s.%s.lock", (int)(name - path), path, name);
+    const size_t keep = sl_utf8_cut(name, LONGEST_NAME);
+    hold->path = sl_format(ctx, "%.*s.%.*s.lock", (int)(name - path), path, (int)keep, name);
     return hold->path ? wait_for_lock(ctx, hold, path) : SL_ERR_NOMEM;
 }
 
