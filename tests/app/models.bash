@@ -71,6 +71,9 @@ printf 'person\ncar\r\nжираф\n猫\nraccoon' >"$names"
 accepted convert "$detector" -o named.safetensors --labels "$names"
 accepted info named.safetensors
 says 'жираф'
+printf '\357\273\277person\r\ncar\r\nжираф\r\n猫\r\nraccoon\r\n' >"$names" # as Windows writes it
+accepted convert "$detector" -o marked.safetensors --labels "$names"
+check 'a byte order mark is no part of a name' cmp named.safetensors marked.safetensors
 printf 'person\ncar\n' >"$names"
 refused 2 'has 2 names, and the model has 5' convert "$detector" -o x.safetensors --labels "$names"
 printf 'a\nb\n\nd\ne\n' >"$names"

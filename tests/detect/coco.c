@@ -75,6 +75,22 @@ START_TEST(nothing_in_it)
 }
 END_TEST
 
+START_TEST(a_byte_order_mark_is_none_of_it)
+{
+    static const char results[] = "\xEF\xBB\xBF[]";
+    sl_coco *coco = NULL;
+    sl_coco_result *list = NULL;
+    size_t count = 9;
+    ck_ok(parse("\xEF\xBB\xBF" FILE_WITH(""), &coco));
+    ck_assert_uint_eq(sl_coco_image_count(coco), 2);
+    ck_ok(sl_coco_results_parse(ctx, results, strlen(results), "none.json", coco, &list, &count));
+    ck_assert_uint_eq(count, 0);
+    free(list);
+    sl_coco_free(coco);
+    refuses("\xEF\xBB\xBF", SL_ERR_FORMAT, "not valid JSON");
+}
+END_TEST
+
 START_TEST(not_coco)
 {
     refuses("", SL_ERR_FORMAT, "not valid JSON");
@@ -316,6 +332,7 @@ int main(void)
     TCase *tests = tcase_create("coco");
     tcase_add_test(tests, what_is_read);
     tcase_add_test(tests, nothing_in_it);
+    tcase_add_test(tests, a_byte_order_mark_is_none_of_it);
     tcase_add_test(tests, not_coco);
     tcase_add_test(tests, too_many_values);
     tcase_add_test(tests, categories_that_do_not_do);

@@ -28,11 +28,13 @@ static sl_status check_extent(sl_ctx *ctx, const char *path, const char *text, s
 sl_status sl_coco_json(sl_ctx *ctx, const void *data, size_t size, const char *path, json_t **out)
 {
     json_error_t error;
+    const char *text = data;
     *out = NULL;
-    sl_status st = check_extent(ctx, path, data, size);
+    sl_utf8_skip_mark(&text, &size);
+    sl_status st = check_extent(ctx, path, text, size);
     if (st != SL_OK)
         return st;
-    st = sl_json_parse(data, size, out, &error);
+    st = sl_json_parse(text, size, out, &error);
     if (st == SL_ERR_NOMEM)
         return sl_fail(ctx, st, "%s: out of memory for its JSON", path);
     if (st != SL_OK) // error.text quotes bytes that no terminal should get

@@ -36,6 +36,7 @@ static sl_status add(const reader *r, const char *name, size_t size, size_t line
 static sl_status add_lines(const reader *r, const char *text, size_t size)
 {
     sl_status st = SL_OK;
+    sl_utf8_skip_mark(&text, &size);
     for (size_t line = 1; size > 0 && st == SL_OK; line++) {
         const char *end = memchr(text, '\n', size);
         size_t length = end ? (size_t)(end - text) : size;
