@@ -80,11 +80,36 @@ START_TEST(labels_that_are_missing)
 }
 END_TEST
 
+// What the file says of classes that the network has no more is of no use, and no reason to refuse.
+START_TEST(a_head_that_was_taken_out)
+{
+    sl_known_shape shape = made_shape(&model);
+    sl_known *bare = NULL;
+    sl_matcher *matcher = NULL;
+    sl_gallery *gallery = NULL;
+    made_picture p;
+    uint64_t seed = 4;
+    shape.classes = 0;
+    shape.has_directions = false;
+    ck_ok(sl_known_new(ctx, set, &shape, &bare));
+    ck_ok(sl_gallery_new_for(ctx, set, &gallery));
+    made_draw(2, &seed, &p);
+    ck_ok(sl_gallery_add(ctx, gallery, "newt", &p.f));
+    ck_ok(sl_matcher_new(ctx, bare, gallery, 0, &matcher));
+    ck_assert_ptr_null(matcher->reject);
+    ck_assert(isnan(matcher->trained_threshold));
+    sl_matcher_free(matcher);
+    sl_gallery_free(gallery);
+    sl_known_free(bare);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("known");
     tcase_add_test(tests, a_covariance_that_is_singular);
     tcase_add_test(tests, models_that_are_damaged);
     tcase_add_test(tests, labels_that_are_missing);
+    tcase_add_test(tests, a_head_that_was_taken_out);
     return run_case_with("classify-known", tests, begin, end);
 }

@@ -33,10 +33,10 @@ typedef struct sl_known_shape {
 // Labels, directions and statistics for rejection, out of a model's file.
 typedef struct sl_known sl_known;
 
-// Reads metadata "labels" and "reject" and tensors "directions" and "reject.*"; what there is, is
-// checked: shapes against `shape`, labels, finite numbers, ascending quantiles. Without "labels"
-// classes are called "class 0", "class 1", ... shape: NULL takes the sizes from the file's tensors.
-// The set must outlive *out. SL_ERR_FORMAT, SL_ERR_NOMEM.
+// Reads metadata "labels" and "reject" and tensors "directions" and "reject.*" of a network with
+// classes; what there is, is checked: shapes against `shape`, labels, finite numbers, ascending
+// quantiles. Without "labels" classes are called "class 0", "class 1", ... shape: NULL takes the
+// sizes from the file's tensors. The set must outlive *out. SL_ERR_FORMAT, SL_ERR_NOMEM.
 sl_status sl_known_new(sl_ctx *ctx, const sl_tensor_set *model, const sl_known_shape *shape,
                        sl_known **out);
 void sl_known_free(sl_known *known);

@@ -96,7 +96,7 @@ static sl_status read_directions(sl_ctx *ctx, sl_known *known)
 {
     const size_t classes = known->shape.classes, d = known->shape.dimension;
     const char *name = known->shape.has_directions ? "directions" : "reject.embedding.means";
-    if (classes == 0 || d == 0)
+    if (d == 0)
         return SL_OK;
     sl_status st = read_matrix(ctx, known, name, classes, d, &known->directions);
     if (st == SL_OK && known->shape.has_directions && !known->directions)
@@ -179,8 +179,6 @@ static sl_status read_statistics(sl_ctx *ctx, sl_known *known)
     known->is_measured = true;
     if (!score || (strcmp(score, "cosine") != 0 && strcmp(score, "mahalanobis") != 0))
         st = malformed(ctx, known, "its metadata \"reject\" has no score that is known");
-    else if (known->shape.classes == 0)
-        st = malformed(ctx, known, "it has statistics of classes, and no classes");
     else if (strcmp(score, "mahalanobis") == 0) {
         known->score = SL_SCORE_MAHALANOBIS;
         if (!read_number(json_object_get(reject, "bias"), -1e12, 1e12, &known->bias) ||
@@ -232,11 +230,13 @@ sl_status sl_known_new(sl_ctx *ctx, const sl_tensor_set *model, const sl_known_s
     sl_status st = known->shape.classes <= MOST_CLASSES
                        ? SL_OK
                        : malformed(ctx, known, "it has more classes than a model can have");
-    if (st == SL_OK && (shape || known->shape.classes > 0))
+    // A file whose head was taken out may still say what its classes were.
+    const bool has_classes = known->shape.classes > 0;
+    if (st == SL_OK && has_classes)
         st = sl_labels_of(ctx, known->set, &known->arena, known->shape.classes, &known->labels);
-    if (st == SL_OK)
+    if (st == SL_OK && has_classes)
         st = read_directions(ctx, known);
-    if (st == SL_OK)
+    if (st == SL_OK && has_classes)
         st = read_statistics(ctx, known);
     if (st == SL_OK)
         *out = known;
