@@ -186,6 +186,7 @@ START_TEST(bad_metadata_is_refused)
         { "{\"dims\": [32,64,32,32], \"heads\": [1,2,1,3], \"depths\": [1,1,1,1], \"classes\": "
           "10, \"ratios\": [3,2,1], \"kernels\": [7,5,3], \"stem\": 8}",
           "32 channels for 3 heads" },
+        { "{" PLAIN ", \"class_token\": false}", "no class token" },
     };
     for (size_t i = 0; i < SL_ARRAY_LEN(bad); i++) {
         edit e;
@@ -295,6 +296,27 @@ START_TEST(small_pictures_are_refused)
 }
 END_TEST
 
+// Nothing else is called its embedding.
+START_TEST(no_class_token_no_embedding)
+{
+    static const float ones[32] = { 1, 1, 1, 1 };
+    const sl_soft_options options = { 64, 64, SL_SOFT_POOL4 };
+    edit e;
+    sl_model *model;
+    sl_graph *g;
+    edit_open(&e, GOLDEN("soft-bare"));
+    e.tensors[e.count++] = (sl_tensor) { "norm.weight", SL_F32, { 1, { 32 } }, ones, 128 };
+    e.tensors[e.count++] = (sl_tensor) { "norm.bias", SL_F32, { 1, { 32 } }, ones, 128 };
+    ck_assert_msg(edit_reopen(&e, &model) == SL_OK, "%s", sl_ctx_message(ctx));
+    ck_assert_int_eq(sl_graph_new(ctx, &g), SL_OK);
+    ck_assert_int_eq(sl_soft_build(g, model, &options), SL_OK);
+    ck_assert(sl_graph_find_output(g, "pool4") && !sl_graph_find_output(g, "embedding"));
+    sl_graph_free(g);
+    sl_model_free(model);
+    sl_tensor_set_free(e.set);
+}
+END_TEST
+
 START_TEST(outputs_are_those_asked_for)
 {
     sl_model *model = open_model(GOLDEN("soft-norm"), "soft");
@@ -328,6 +350,7 @@ int main(void)
     tcase_add_test(tc, bad_tensors_are_refused);
     tcase_add_test(tc, what_the_network_does_not_need_may_be_there);
     tcase_add_test(tc, small_pictures_are_refused);
+    tcase_add_test(tc, no_class_token_no_embedding);
     tcase_add_test(tc, outputs_are_those_asked_for);
     Suite *s = suite_create("net soft config");
     suite_add_tcase(s, tc);

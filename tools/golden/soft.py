@@ -279,7 +279,7 @@ class Soft(nn.Module):
             x = torch.cat([(self.cls_token + positions[:, :1]).expand(b, -1, -1), x], 1)
         for block in getattr(self, f"block{s}"):
             x = block(x, h, w)
-        row = x[:, 0] if s == 4 else None
+        row = x[:, 0] if with_class else None
         x = x[:, int(with_class):]
         return x.reshape(b, h, w, c).permute(0, 3, 1, 2), row
 

@@ -184,7 +184,7 @@ static void give_head(const builder *b, sl_value tokens)
 {
     const sl_soft_weights *made = &b->model->soft_weights;
     const sl_attr first = { .rows = 1 };
-    if (!weight(b, "", "norm", "weight"))
+    if (!weight(b, "", "norm", "weight") || !b->config->class_token)
         return;
     sl_value e = simple(b, SL_OP_ROWS, "head", &first, tokens);
     e = norm(b, "", "norm", e, LAST_EPS);

@@ -274,7 +274,8 @@ static const char *reconcile_head(sl_soft_config *stated, const sl_soft_config *
     return stated->embedding != seen->embedding ? "embedding" : NULL;
 }
 
-static sl_status check_heads(sl_ctx *ctx, const char *path, const sl_soft_config *c)
+static sl_status check_heads(sl_ctx *ctx, const char *path, const sl_soft_config *c,
+                             bool is_backbone)
 {
     for (uint32_t s = 0; s < SL_SOFT_STAGES; s++)
         if (c->heads[s] < 1 || c->dims[s] % c->heads[s] || c->dims[s] / c->heads[s] > 128)
@@ -282,6 +283,11 @@ static sl_status check_heads(sl_ctx *ctx, const char *path, const sl_soft_config
                            "%s: stage %u: %u channels for %u heads; heads are equal, of at most "
                            "128 channels",
                            path, s + 1, c->dims[s], c->heads[s]);
+    if (c->head != SL_SOFT_HEAD_NONE && !c->class_token && !is_backbone)
+        return sl_fail(ctx, SL_ERR_FORMAT,
+                       "%s: a head, and no class token for it to read; leave out the head, or take "
+                       "a file with both",
+                       path);
     if (c->landmarks > 0 && c->landmarks < SL_NORM_LEAST_LANDMARKS && c->has_inverse &&
         c->inverse == SL_INVERSE_NORM)
         return sl_fail(ctx, SL_ERR_FORMAT,
@@ -334,7 +340,7 @@ sl_status sl_soft_config_from(sl_ctx *ctx, const sl_tensor_set *set, const char 
                      "%s: metadata and tensors disagree about %s%s; the file is damaged or was "
                      "edited",
                      sl_tensor_set_path(set), root, what);
-    return st == SL_OK ? check_heads(ctx, sl_tensor_set_path(set), out) : st;
+    return st == SL_OK ? check_heads(ctx, sl_tensor_set_path(set), out, is_backbone) : st;
 }
 
 sl_status sl_soft_config_read(sl_ctx *ctx, const sl_tensor_set *set, sl_soft_config *out)

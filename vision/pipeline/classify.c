@@ -283,7 +283,7 @@ static sl_status make_room(sl_classify *c)
     size_t samples = (size_t)c->model->soft.image * c->model->soft.image * 3;
     if (c->value[EMBEDDING] == SL_NO_VALUE)
         return sl_fail(c->ctx, SL_ERR_UNSUPPORTED,
-                       "%s: a backbone without its last norm cannot classify",
+                       "%s: a backbone without class token or last norm cannot classify",
                        sl_tensor_set_path(c->model->set));
     c->rgb = sl_alloc(c->ctx, samples, 1);
     c->pixels = sl_alloc(c->ctx, samples, sizeof(float));
