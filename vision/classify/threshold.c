@@ -29,28 +29,44 @@ double sl_matcher_confidence(sl_matcher *matcher, const sl_features *features, c
     return sl_reject_score(matcher->reject, features, shortlist, count, left_out);
 }
 
+typedef struct sums {
+    size_t i;         // the class whose embeddings were added up, once for all of its pictures
+    double *all;      // [d], then
+    double *others;   // [d], without the picture that is left out
+    float *prototype; // [d], of the others
+} sums;
+
+static void add_up(const sl_gallery *gallery, size_t i, sums *s)
+{
+    const size_t d = gallery->dimension;
+    s->i = i;
+    memset(s->all, 0, d * sizeof(*s->all));
+    for (size_t k = 0; k < gallery->classes[i].count; k++) {
+        sl_features f = sl_gallery_picture(gallery, i, k);
+        for (size_t j = 0; j < d; j++)
+            s->all[j] += (double)f.embedding[j];
+    }
+}
+
 // The cosine with the prototype of a class's other pictures. False: they cancel each other out.
-static bool cosine_without(const sl_gallery *gallery, size_t i, size_t out, double *sum,
-                           float *prototype, float *cosine)
+static bool cosine_without(const sl_gallery *gallery, size_t i, size_t out, sums *s, float *cosine)
 {
     const size_t d = gallery->dimension, count = gallery->classes[i].count;
     double dot = 0;
-    memset(sum, 0, d * sizeof(*sum));
-    for (size_t k = 0; k < count; k++) {
-        sl_features f = sl_gallery_picture(gallery, i, k);
-        for (size_t j = 0; k != out && j < d; j++)
-            sum[j] += (double)f.embedding[j];
-    }
-    if (!sl_prototype_of(sum, d, count - 1, prototype))
-        return false;
+    if (s->i != i)
+        add_up(gallery, i, s);
     sl_features f = sl_gallery_picture(gallery, i, out);
     for (size_t j = 0; j < d; j++)
-        dot += (double)f.embedding[j] * (double)prototype[j];
+        s->others[j] = s->all[j] - (double)f.embedding[j];
+    if (!sl_prototype_of(s->others, d, count - 1, s->prototype))
+        return false;
+    for (size_t j = 0; j < d; j++)
+        dot += (double)f.embedding[j] * (double)s->prototype[j];
     *cosine = (float)dot;
     return true;
 }
 
-static double score_left_out(sl_matcher *matcher, size_t i, size_t k, double *sum, float *prototype)
+static double score_left_out(sl_matcher *matcher, size_t i, size_t k, sums *s)
 {
     const sl_gallery *gallery = matcher->gallery;
     sl_features f = sl_gallery_picture(gallery, i, k);
@@ -59,7 +75,7 @@ static double score_left_out(sl_matcher *matcher, size_t i, size_t k, double *su
     // The matcher's own buffer: the entry of the class is set to what it would be without.
     if (matcher->hyper) {
         cosines = (float *)(uintptr_t)sl_hyper_cosines(matcher->hyper, f.embedding);
-        if (!matcher->reject && cosine_without(gallery, i, k, sum, prototype, &own))
+        if (!matcher->reject && cosine_without(gallery, i, k, s, &own))
             cosines[matcher->directions.trained_count + i] = own;
     }
     return sl_matcher_confidence(matcher, &f, cosines, &left_out);
@@ -87,22 +103,25 @@ static sl_status leave_one_out(sl_matcher *matcher, double unknown_rate)
     if (all == 0)
         return SL_OK;
     float *scores = sl_alloc(matcher->ctx, MOST_LEFT_OUT, sizeof(*scores));
-    double *sum = sl_alloc(matcher->ctx, gallery->dimension, sizeof(*sum));
-    float *prototype = sl_alloc(matcher->ctx, gallery->dimension, sizeof(*prototype));
-    sl_status st = scores && sum && prototype ? SL_OK : SL_ERR_NOMEM;
+    sums s = { .i = SIZE_MAX };
+    s.all = sl_alloc(matcher->ctx, gallery->dimension, sizeof(*s.all));
+    s.others = sl_alloc(matcher->ctx, gallery->dimension, sizeof(*s.others));
+    s.prototype = sl_alloc(matcher->ctx, gallery->dimension, sizeof(*s.prototype));
+    sl_status st = scores && s.all && s.others && s.prototype ? SL_OK : SL_ERR_NOMEM;
     size_t count = 0, seen = 0;
     for (size_t i = 0; i < gallery->count && st == SL_OK; i++)
         for (size_t k = 0; gallery->classes[i].count > 1 && k < gallery->classes[i].count; k++)
             if (seen++ % step == 0)
-                scores[count++] = (float)score_left_out(matcher, i, k, sum, prototype);
+                scores[count++] = (float)score_left_out(matcher, i, k, &s);
     if (st == SL_OK) {
         qsort(scores, count, sizeof(*scores), ascending);
         matcher->enrolled_threshold = (float)sl_quantile(scores, count, unknown_rate);
         matcher->left_out_count = count;
     }
     free(scores);
-    free(sum);
-    free(prototype);
+    free(s.all);
+    free(s.others);
+    free(s.prototype);
     return st;
 }
 
