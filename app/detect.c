@@ -31,7 +31,7 @@ static const app_option rows[] = {
       .value = "STYLE",
       .choices = "boxes|labels|blur|crop",
       .help = "Draw boxes with labels, labels alone, blur what was found, or write every object as "
-              "a picture of its own (default: boxes)" },
+              "a picture of its own, NAME.N-LABEL.detected.EXT (default: boxes)" },
     { .name = "no-overlay", .at = APP_AT(no_overlay), .help = "Write the data alone" },
     APP_CLASSES_OPTION,
     APP_SCORE_OPTION,
@@ -363,7 +363,7 @@ static app_exit detect_picture(work *w, app_loaded *loaded)
         if (status == SL_OK)
             status = write_results(w, loaded->path, loaded->image, found);
         app_progress_end(&w->session->progress);
-        message = sl_ctx_message(w->session->ctx);
+        message = w->out.refusal ? w->out.refusal : sl_ctx_message(w->session->ctx);
     }
     if (status == SL_ERR_CANCELLED) {
         result = app_fail(w->session, status);
@@ -403,10 +403,10 @@ static bool is_own(const char *path, int count, char **operands)
     static const char infix[] = ".detected";
     const char *dot = strrchr(path, '.');
     size_t length = dot ? (size_t)(dot - path) : 0, own = sizeof(infix) - 1;
-    for (int k = 0; k < count; k++)
-        if (strcmp(operands[k], path) == 0)
-            return false;
-    return length > own && memcmp(dot - own, infix, own) == 0;
+    bool is_own = length > own && memcmp(dot - own, infix, own) == 0;
+    for (int k = 0; k < count && is_own; k++)
+        is_own = strcmp(operands[k], path) != 0;
+    return is_own;
 }
 
 static void skip_own(const app_session *session, app_pictures *pictures, int count, char **operands)

@@ -94,8 +94,10 @@ typedef struct app_detect_out {
     char *folder;       // of -o, without a slash at its end; NULL: beside the pictures
     bool is_to_be_made; // the folder
     sl_detect_file *files[APP_DETECT_FORMATS]; // of many pictures, open until the end
+    app_identities inputs;                     // no crop takes the place of one
     char **written;                            // what this picture became, in order
     size_t written_count, written_capacity;
+    char *refusal; // of a crop of this picture, NULL: none
 } app_detect_out;
 
 // Whose name that is, of sl_detect_format; APP_DETECT_FORMATS: nobody's.
@@ -120,6 +122,8 @@ bool app_detect_is_for_many(const app_detect_out *out, size_t format);
 char *app_detect_out_picture(const app_detect_out *out, const char *path);
 char *app_detect_out_name(const app_detect_out *out, const char *path, const char *ending);
 char *app_detect_many_name(const app_detect_out *out, size_t format);
+// `what`: number and label of the object.
+char *app_detect_crop_name(const app_detect_out *out, const char *path, const char *what);
 
 // ---- detect_out.c
 
@@ -131,7 +135,8 @@ void app_detect_out_next(app_detect_out *out);
 // failure the context has the message.
 sl_status app_detect_out_add(app_detect_out *out, const char *path, const sl_detections *found,
                              const sl_image *drawn);
-// An object's own picture, the number'th of this one, from 1.
+// An object's own picture, the number'th of this one, from 1. SL_ERR_EXISTS: it would take the
+// place of an input; `refusal` has the message.
 sl_status app_detect_out_crop(app_detect_out *out, const char *path, size_t number,
                               const sl_detection *found, const sl_image *crop);
 // Renames the files of many pictures into place and says where they are.

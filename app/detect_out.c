@@ -85,6 +85,8 @@ void app_detect_out_next(app_detect_out *out)
     for (size_t i = 0; i < out->written_count; i++)
         free(out->written[i]);
     out->written_count = 0;
+    free(out->refusal);
+    out->refusal = NULL;
 }
 
 // Takes the name of what was written; where memory runs out it is not told.
@@ -165,15 +167,21 @@ static void plain(char *text)
 sl_status app_detect_out_crop(app_detect_out *out, const char *path, size_t number,
                               const sl_detection *found, const sl_image *crop)
 {
-    char label[64], ending[128];
+    char label[64], what[96];
     size_t length = strnlen(found->label, sizeof(label) - 1);
     while (length > 0 && (found->label[length] & 0xc0) == 0x80) // not in the midst of a character
         length--;
     snprintf(label, sizeof(label), "%.*s", (int)length, found->label);
     plain(label);
-    const char *kind = app_format_of_file(path) == SL_IMAGE_PNG ? "png" : "jpg";
-    snprintf(ending, sizeof(ending), ".%zu-%s.%s", number, label, kind);
-    return write_picture(out, app_detect_out_name(out, path, ending), crop);
+    snprintf(what, sizeof(what), "%zu-%s", number, label);
+    char *name = app_detect_crop_name(out, path, what);
+    if (!name || app_identities_at(&out->inputs, name) == SIZE_MAX)
+        return write_picture(out, name, crop);
+    if (asprintf(&out->refusal, "%s: is an input and also a crop of %s; leave one of them out",
+                 name, path) < 0)
+        out->refusal = NULL;
+    free(name);
+    return SL_ERR_EXISTS;
 }
 
 app_exit app_detect_out_finish(app_detect_out *out)
@@ -194,6 +202,7 @@ void app_detect_out_free(app_detect_out *out)
     for (size_t f = 0; f < APP_DETECT_FORMATS; f++)
         sl_detect_file_free(out->files[f]);
     app_detect_out_next(out);
+    app_identities_free(&out->inputs);
     free(out->written);
     free(out->folder);
     *out = (app_detect_out) { 0 };

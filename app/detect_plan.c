@@ -129,6 +129,14 @@ char *app_detect_many_name(const app_detect_out *out, size_t format)
     return asprintf(&made, "%s/%s", out->folder, app_detect_kinds[format].many) < 0 ? NULL : made;
 }
 
+char *app_detect_crop_name(const app_detect_out *out, const char *path, const char *what)
+{
+    const char *kind = app_format_of_file(path) == SL_IMAGE_PNG ? "png" : "jpg";
+    char ending[128];
+    snprintf(ending, sizeof(ending), ".%s.detected.%s", what, kind);
+    return app_detect_out_name(out, path, ending);
+}
+
 char *app_detect_out_picture(const app_detect_out *out, const char *path)
 {
     const app_values *values = &out->session->values;
@@ -173,12 +181,13 @@ static app_exit add_place(places *n, char *path, size_t picture, bool is_folder)
 static app_exit name_all(const app_detect_out *out, const app_pictures *pictures, places *n)
 {
     const app_values *values = &out->session->values;
-    bool is_drawn = !values->no_overlay &&
-                    (!values->overlay_style || strcmp(values->overlay_style, "crop") != 0);
+    bool is_cut = values->overlay_style && strcmp(values->overlay_style, "crop") == 0;
     app_exit result = APP_DONE;
     for (size_t i = 0; i < pictures->count && result == APP_DONE; i++) {
         const char *path = pictures->path[i];
-        if (is_drawn)
+        if (is_cut) // whatever is found: where the names would be the same
+            result = add_place(n, app_detect_crop_name(out, path, "N-LABEL"), i, false);
+        else if (!values->no_overlay)
             result = add_place(n, app_detect_out_picture(out, path), i, false);
         for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++)
             if (out->formats[f] && !app_detect_is_for_many(out, f))
@@ -227,11 +236,10 @@ static app_exit check_collisions(const app_detect_out *out, const app_pictures *
 
 // A picture whose results cannot be written is not looked at; the first reason is kept. What is no
 // single picture's, or would take the place of another one, stands against all.
-static app_exit check_name(const app_detect_out *out, const app_identities *inputs, const place *n,
-                           char **refusals)
+static app_exit check_name(const app_detect_out *out, const place *n, char **refusals)
 {
     const app_session *session = out->session;
-    size_t input = app_identities_at(inputs, n->path);
+    size_t input = app_identities_at(&out->inputs, n->path);
     app_exit result = app_check_profile(session, n->path);
     if (result != APP_DONE)
         return result;
@@ -277,22 +285,20 @@ static app_exit drop_refused(app_pictures *pictures, char **refusals)
     return result;
 }
 
-static app_exit check_names(const app_detect_out *out, app_pictures *pictures, places *n)
+static app_exit check_names(app_detect_out *out, app_pictures *pictures, places *n)
 {
-    app_identities inputs = { 0 };
     size_t count = pictures->count;
     char **refusals = calloc(count + 1, sizeof(*refusals));
-    app_exit result = refusals ? app_identities_of(pictures, &inputs) : app_out_of_memory();
+    app_exit result = refusals ? app_identities_of(pictures, &out->inputs) : app_out_of_memory();
     if (result == APP_DONE)
         result = check_collisions(out, pictures, n);
     for (size_t i = 0; i < n->count && result == APP_DONE; i++)
-        result = check_name(out, &inputs, &n->item[i], refusals);
+        result = check_name(out, &n->item[i], refusals);
     if (result == APP_DONE)
         result = drop_refused(pictures, refusals);
     for (size_t i = 0; refusals && i < count; i++)
         free(refusals[i]);
     free(refusals);
-    app_identities_free(&inputs);
     return result;
 }
 

@@ -52,8 +52,19 @@ for style in labels blur; do
 done
 check 'styles differ' test "$(cksum <labels.png)" != "$(cksum <blur.png)"
 accepted detect a.png --overlay-style crop --max 3 -o crops/
-check 'three crops' test "$(find crops -name 'a.[123]-thing_[0-4].png' | wc -l)" = 3
+check 'three crops' test "$(find crops -name 'a.[123]-thing_[0-4].detected.png' | wc -l)" = 3
 check 'crops replace the overlay' test ! -e crops/a.detected.png
+cp a.png crops
+run detect crops --overlay-style crop --max 3 --overwrite --quiet
+check 'there are no crops of crops' test "$status" = 0 -a "$(find crops -name '*.png' | wc -l)" = 4
+crop=$(find crops -name 'a.1-*')
+cp b.jpg "$crop"
+run detect crops/a.png "$crop" --overlay-style crop --max 1 --overwrite
+[ "$status" = 3 ] && cmp b.jpg "$crop" &&
+    grep -q "a\.1-thing_.*: is an input and also a crop of crops/a\.png; leave one" "$outside/err"
+report $? 'no crop takes the place of an input'
+refused 2 'a\.png and crops/a\.png would both become x/a\.N-LABEL\.detected\.png' \
+    detect a.png crops/a.png --overlay-style crop --format coco -o x/
 accepted detect a.png --no-overlay -o data/
 check 'the data alone' test "$(ls data)" = a.json
 accepted detect a.png --no-overlay -o named.json
