@@ -62,8 +62,8 @@ typedef void (*sl_log_fn)(void *user, sl_log_level level, const char *sentence);
 // ends with SL_ERR_CANCELLED and leaves no file. Called on the thread that uses the context, by
 // sl_deblur_run (tiles, times views), sl_detect_run (tiles, where there are any),
 // sl_detect_evaluate (pictures), sl_ebv_write (steps), sl_model_bench (runs), sl_gallery_merge (a
-// class's pictures, now and then) and sl_gallery_lock (0 of 0: it waits); nothing else can be
-// cancelled. A number may come more than once.
+// class's pictures, now and then), sl_gallery_lock and whatever reads a pipe (0 of 0: it waits);
+// nothing else can be cancelled. A number may come more than once.
 typedef bool (*sl_progress_fn)(void *user, size_t done, size_t total);
 
 typedef struct sl_ctx_options {

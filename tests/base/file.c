@@ -63,6 +63,40 @@ START_TEST(reads_open_files)
 }
 END_TEST
 
+static bool stop_second_time(void *user, size_t done, size_t total)
+{
+    unsigned *calls = user;
+    ck_assert_uint_eq(done + total, 0);
+    return ++*calls < 2;
+}
+
+// That has a part of what is to come, or nothing.
+START_TEST(waiting_for_a_pipe_is_cancelled)
+{
+    unsigned calls = 0;
+    sl_ctx_options options = { .threads = 1,
+                               .progress = stop_second_time,
+                               .progress_user = &calls };
+    sl_ctx *own;
+    sl_blob blob;
+    int ends[2];
+    ck_ok(sl_ctx_new(&options, &own));
+    ck_assert_int_eq(pipe(ends), 0);
+    for (int i = 0; i < 2; i++) {
+        calls = 0;
+        if (i)
+            ck_assert_int_eq((int)write(ends[1], "part", 4), 4);
+        ck_assert_int_eq(sl_file_read_fd(own, ends[0], "pipe", 5, &blob), SL_ERR_CANCELLED);
+        ck_assert_str_eq(sl_ctx_message(own), "pipe: cancelled while it was read");
+        ck_assert_uint_eq(calls, 2);
+        ck_assert_ptr_null(blob.data);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    sl_ctx_free(own);
+}
+END_TEST
+
 START_TEST(unreadable_things_are_named)
 {
     sl_blob blob;
@@ -122,6 +156,7 @@ int main(void)
     tcase_add_test(tests, reads_what_was_written);
     tcase_add_test(tests, reads_files_without_a_size);
     tcase_add_test(tests, reads_open_files);
+    tcase_add_test(tests, waiting_for_a_pipe_is_cancelled);
     tcase_add_test(tests, unreadable_things_are_named);
     tcase_add_test(tests, maps_a_file);
     tcase_add_test(tests, makes_directories_with_parents);

@@ -101,7 +101,7 @@ void sl_utf8_skip_mark(const char **text, size_t *size);
 // ---- file.c
 
 // Reads a whole regular file (or pipe) of at most `max_bytes`. SL_ERR_IO, SL_ERR_LIMIT,
-// SL_ERR_NOMEM.
+// SL_ERR_NOMEM; SL_ERR_CANCELLED, while a pipe has nothing to read.
 sl_status sl_file_read(sl_ctx *ctx, const char *path, size_t max_bytes, sl_blob *out);
 // Same, of an open file from where it stands to its end; `name` stands in messages.
 sl_status sl_file_read_fd(sl_ctx *ctx, int fd, const char *name, size_t max_bytes, sl_blob *out);

@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define TICK_MS 50
 
 static sl_status open_input(sl_ctx *ctx, const char *path, int flags, int *fd, struct stat *info)
 {
@@ -32,6 +35,20 @@ static sl_status too_large(sl_ctx *ctx, const char *path, size_t max_bytes)
                    max_bytes);
 }
 
+// A pipe may be silent for as long as it likes; whoever waits may want to stop. What poll() cannot
+// tell of is read()'s to tell.
+static sl_status wait_for_more(sl_ctx *ctx, const char *path, int fd)
+{
+    struct pollfd input = { .fd = fd, .events = POLLIN };
+    for (;;) {
+        int ready = poll(&input, 1, TICK_MS);
+        if (ready > 0 || (ready < 0 && errno != EINTR))
+            return SL_OK;
+        if (sl_progress(ctx, 0, 0) != SL_OK)
+            return sl_fail(ctx, SL_ERR_CANCELLED, "%s: cancelled while it was read", path);
+    }
+}
+
 // Reads to the end in growing steps: a pipe has no size, and a file may grow meanwhile.
 static sl_status read_all(sl_ctx *ctx, const char *path, int fd, size_t guess, size_t max_bytes,
                           sl_blob *out)
@@ -50,6 +67,9 @@ static sl_status read_all(sl_ctx *ctx, const char *path, int fd, size_t guess, s
             out->data = grown;
             capacity = wanted;
         }
+        sl_status st = wait_for_more(ctx, path, fd);
+        if (st != SL_OK)
+            return st;
         ssize_t got = read(fd, out->data + out->size, capacity - out->size);
         if (got < 0 && errno == EINTR)
             continue;
