@@ -5,10 +5,15 @@
 #include "jobs.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
+
+#define TICK_MS 50
 
 static app_exit out_of_memory(void)
 {
@@ -109,10 +114,25 @@ static bool add_operand(batch_walk *walk, const char *path, bool is_one_of_sever
     return ok;
 }
 
+// A pipe may be silent for as long as it likes; for us it ends with an interrupt.
+static ssize_t read_names(void *cookie, char *data, size_t size)
+{
+    struct pollfd input = { .fd = *(const int *)cookie, .events = POLLIN };
+    while (!app_interrupted()) {
+        int ready = poll(&input, 1, TICK_MS);
+        if (ready > 0 || (ready < 0 && errno != EINTR))
+            return read(input.fd, data, size);
+    }
+    return 0;
+}
+
 static app_exit add_named(batch_walk *walk)
 {
     const char *from = walk->session->values.files0_from;
-    FILE *file = strcmp(from, "-") == 0 ? stdin : fopen(from, "re");
+    int fd = app_is_stdin(from) ? STDIN_FILENO : open(from, O_RDONLY | O_CLOEXEC);
+    FILE *file = NULL;
+    if (fd >= 0)
+        file = fopencookie(&fd, "r", (cookie_io_functions_t) { .read = read_names });
     char *path = NULL;
     size_t size = 0;
     bool ok = true;
@@ -120,12 +140,13 @@ static app_exit add_named(batch_walk *walk)
         app_error("--files0-from %s: cannot be read: %s", from, strerror(errno));
         return APP_FAILED;
     }
-    while (ok && !app_interrupted() && getdelim(&path, &size, '\0', file) > 0)
+    while (ok && getdelim(&path, &size, '\0', file) > 0 && !app_interrupted())
         if (*path)
             ok = add_operand(walk, path, true);
     bool failed = ferror(file);
-    if (file != stdin)
-        fclose(file);
+    fclose(file);
+    if (fd != STDIN_FILENO)
+        close(fd);
     free(path);
     if (failed) {
         app_error("--files0-from %s: cannot be read to its end", from);

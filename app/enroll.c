@@ -83,6 +83,8 @@ static sl_status enroll_picture(work *w, const app_loaded *loaded)
     sl_status status = SL_OK;
     if (*loaded->warning && !w->session->values.quiet)
         app_error("warning: %s", loaded->warning);
+    if (loaded->status == SL_ERR_CANCELLED)
+        return loaded->status;
     if (!loaded->image) {
         report_failure(w, loaded->message);
         return SL_OK;

@@ -32,6 +32,18 @@ static void keep_warning(void *user, sl_log_level level, const char *sentence)
         snprintf(l->current->warning, sizeof(l->current->warning), "%s", sentence);
 }
 
+// Whoever takes the pictures waits for us, and a pipe that is read may be silent.
+static bool goes_on(void *user, size_t done, size_t total)
+{
+    app_loader *l = user;
+    (void)done;
+    (void)total;
+    pthread_mutex_lock(&l->mutex);
+    bool stop = l->stop;
+    pthread_mutex_unlock(&l->mutex);
+    return !stop && !app_interrupted();
+}
+
 static void decode(app_loader *l, const char *path, app_loaded *out)
 {
     *out = (app_loaded) { .path = path };
@@ -65,7 +77,9 @@ static void *decode_all(void *arg)
 // Without a thread, or room for its context, the session's own thread decodes.
 static void start_thread(app_loader *l)
 {
-    sl_ctx_options own = { .threads = 1, .log = keep_warning, .log_user = l };
+    sl_ctx_options own = {
+        .threads = 1, .log = keep_warning, .log_user = l, .progress = goes_on, .progress_user = l
+    };
     sigset_t all, before;
     sl_ctx *ctx = NULL;
     if (sl_ctx_new(&own, &ctx) != SL_OK)

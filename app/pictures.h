@@ -48,9 +48,10 @@ typedef struct app_loaded {
 // touched, except by app_loader_next with --threads 1, which decodes then and there.
 // NULL: out of memory, printed. `pictures` must outlive it.
 app_loader *app_loader_start(app_session *session, const app_pictures *pictures);
-// The next picture in order; false behind the last.
+// The next picture in order; false behind the last. SL_ERR_CANCELLED: interrupted.
 bool app_loader_next(app_loader *loader, app_loaded *out);
-// Ends it, whether all was taken or not; takes NULL. Waits for the picture that is being read.
+// Ends it, whether all was taken or not; takes NULL. Waits for the picture that is being decoded,
+// but for no pipe.
 void app_loader_stop(app_loader *loader);
 
 #endif

@@ -50,16 +50,68 @@ let_go
 check 'without a signal the same is done' test "$status" = 0 -a -f out.png
 rm out.png
 
+# Waits until the program listens to signals.
+listens()
+{
+    until grep -q softlens "/proc/$pid/comm" &&
+        grep -q '^SigCgt:.*[4-7c-f][0-9a-f]\{3\}$' "/proc/$pid/status"; do
+        sleep 0.05
+    done
+}
+
+# Waits for the end, which is near.
+ends()
+{
+    timeout 10 tail --pid="$pid" -s 0.05 -f /dev/null || kill -KILL "$pid"
+    wait "$pid" 2>/dev/null
+    status=$?
+}
+
+# Standard input that says nothing, or a part, and then nothing more.
+make soft soft.safetensors good
+retina=$ROOT/tests/data/golden/retina-plain.safetensors
+printf 'a.png\0b' >names
 before=$(snapshot)
-start deblur held -o out.png
+for part in 0 7; do
+    for arguments in 'deblur - -o out.png' "detect - -o out.png --model $retina" \
+        'classify - --model soft.safetensors' 'classify - --model soft.safetensors --threads 1' \
+        'enroll new.gallery it - --model soft.safetensors' 'batch deblur --files0-from - -o out/'; do
+        exec 3<>held
+        file=a.png
+        [[ $arguments != batch* ]] || file=names
+        head -c $part $file >&3
+        # shellcheck disable=SC2086
+        env --default-signal=TERM "$SOFTLENS" $arguments >"$outside/out" 2>"$outside/err" <held &
+        pid=$!
+        listens
+        sleep 0.2
+        kill -TERM "$pid"
+        ends
+        check "${arguments%% *}, $part bytes in a pipe: status 130" test "$status" = 130
+        check '  a line' one_line
+        check '  no file' test "$before" = "$(snapshot)"
+        exec 3>&-
+    done
+done
+exec 3<>held
+"$SOFTLENS" classify - --model none >"$outside/out" 2>"$outside/err" <held &
+pid=$!
+ends
+check 'what fails does not wait for standard input' test "$status" = 1
+check '  a line' one_line
+exec 3>&-
+
+# A pipe that nobody opens holds the program itself.
+env --default-signal=TERM "$SOFTLENS" deblur a.png held -o out/ >"$outside/out" 2>"$outside/err" &
+pid=$!
+until [ -e out/a.deblurred.png ]; do sleep 0.05; done
 kill -TERM "$pid"
 sleep 0.2
 kill -TERM "$pid"
-wait "$pid" 2>/dev/null
-status=$?
-exec 3>&-
+ends
 check 'the second signal ends it at once' test "$status" = 143
-check '  no file' test "$before" = "$(snapshot)"
+check '  no other file' test "$(ls -A out)" = a.deblurred.png
+rm -r out
 
 # At any moment: a whole file and status 0, or none and 130. In the foreground `timeout` signals the
 # program alone, else its group as well: a second signal.
