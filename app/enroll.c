@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -167,21 +168,38 @@ static void print_done(const work *w)
 
 // ---- the command
 
-// A picture where the label belongs means that the gallery or the label was left out.
-static app_exit check_label(const app_session *session, const char *label)
+// Whether these are a folder's pictures: it, or a file in it.
+static bool is_from(const char *operand, const struct stat *folder)
 {
     struct stat st;
-    if (stat(label, &st) == 0 &&
-        (S_ISDIR(st.st_mode) || app_format_of_name(label) != SL_IMAGE_SAME))
-        return app_usage(session->command, "\"%s\" is a file, not a label; give %s", label,
-                         session->command->operands);
+    char *copy = strdup(operand);
+    const char *from = copy && !app_is_directory(copy) ? dirname(copy) : copy;
+    bool is_same =
+        from && stat(from, &st) == 0 && st.st_dev == folder->st_dev && st.st_ino == folder->st_ino;
+    free(copy);
+    return is_same;
+}
+
+// A picture or folder where the label belongs means that the gallery or the label was left out;
+// but a class may be called as the folder of its pictures is.
+static app_exit check_label(const app_session *session, int count, char **operands)
+{
+    struct stat st;
+    const char *label = operands[0];
+    bool is_there = stat(label, &st) == 0, is_folder = is_there && S_ISDIR(st.st_mode);
+    for (int i = 1; i < count && is_folder && !app_ends_in_slash(label); i++)
+        if (is_from(operands[i], &st))
+            return APP_DONE;
+    if (is_folder || (is_there && app_format_of_name(label) != SL_IMAGE_SAME))
+        return app_usage(session->command, "\"%s\" is a %s, not a label; give %s", label,
+                         is_folder ? "folder" : "file", session->command->operands);
     return APP_DONE;
 }
 
 static int enroll(app_session *session, int count, char **operands)
 {
     work w = { .session = session, .path = operands[0], .label = operands[1] };
-    app_exit result = check_label(session, w.label);
+    app_exit result = check_label(session, count - 1, operands + 1);
     if (result == APP_DONE)
         result = app_pictures_find(session, count - 2, operands + 2, &w.pictures);
     if (result != APP_DONE)

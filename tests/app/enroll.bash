@@ -36,7 +36,12 @@ accepted enroll my.gallery raccoon e.png d.png e.png
 says '^my\.gallery: 3 pictures were in raccoon already$'
 says '^my\.gallery: adds to raccoon: 5 \+ 0 pictures$'
 refused 2 '"d\.png" is a file, not a label; give GALLERY LABEL' enroll cat d.png e.png
-refused 2 '"pics" is a file, not a label' enroll cat pics e.png
+refused 2 '"pics" is a folder, not a label' enroll cat pics e.png
+refused 2 '"pics/" is a folder, not a label' enroll my.gallery pics/ pics
+for pictures in pics/ ./pics pics/1.png; do
+    accepted enroll named.gallery pics $pictures
+    says 'pics'
+done
 accepted enroll my.gallery 'our cat' pics/1.png --quiet
 check 'quiet' test ! -s "$outside/out"
 "$SOFTLENS" enroll piped.gallery a - <d.png >"$outside/out" 2>"$outside/err"
