@@ -12,7 +12,7 @@ _softlens_files() # endings separated by |, or nothing for any file
     compopt -o filenames 2>/dev/null
     COMPREPLY=()
     while IFS= read -r name; do
-        if [[ -z $1 || -d $name || ${name,,} =~ \.($1)$ ]]; then
+        if [[ -z $1 || -d ${name/#\~\//"$HOME"/} || ${name,,} =~ \.($1)$ ]]; then
             COMPREPLY+=("$name")
         fi
     done < <(compgen -f -- "$_softlens_current")

@@ -103,6 +103,10 @@ documented batch deblur a.png --json --quiet --model lmd.safetensors -o batch/
 check 'bash offers the commands' test "$(bash -c '. "$1"; COMP_WORDS=(softlens "") COMP_CWORD=1
     _softlens; echo "${#COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash")" = 16
 
+mkdir Pictures
+check 'bash offers folders below ~' test "$(HOME=$work bash -c '. "$1"; COMP_WORDS=(softlens deblur "~/Pic")
+    COMP_CWORD=2; _softlens; echo "${COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash")" = '~'/Pictures
+
 if command -v mandoc >/dev/null; then
     check 'mandoc finds no fault' mandoc -T lint -W warning "$manual"
 fi
