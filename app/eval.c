@@ -42,10 +42,29 @@ static char *folder_of(const char *path)
 static app_exit eval_results(app_session *session)
 {
     const app_values *values = &session->values;
+    // No network runs, so nothing can be said to it.
+    const struct {
+        const char *option;
+        bool is_given;
+    } unused[] = {
+        { "--model", values->model },
+        { "--images", values->images },
+        { "--nms", values->nms },
+        { "--iou", values->iou > 0 },
+        { "--sigma", values->sigma > 0 },
+        { "--max", values->most },
+        { "--tta", values->tta },
+        { "--tile", values->tile },
+        { "--size", values->size[0] },
+        { "--device", values->device },
+        { "--precision", values->precision },
+    };
     char *text = NULL;
-    if (values->model || values->images)
-        return app_usage(session->command, "--results are there already: no %s is asked for them",
-                         values->model ? "--model" : "--images");
+    for (size_t i = 0; i < APP_LEN(unused); i++)
+        if (unused[i].is_given)
+            return app_usage(session->command,
+                             "--results are there already: no %s is asked for them",
+                             unused[i].option);
     sl_status status =
         sl_detections_evaluate(session->ctx, values->annotations, values->results, &text);
     return status == SL_OK ? app_print_report(session, text) : app_fail(session, status);
@@ -86,7 +105,10 @@ static int eval(app_session *session, int count, char **operands)
                          operands[0]);
     if (!session->values.annotations)
         return app_usage(session->command, "name the --annotations");
-    return session->values.results ? eval_results(session) : eval_model(session);
+    if (session->values.results)
+        return eval_results(session);
+    app_exit result = app_detect_check(session);
+    return result == APP_DONE ? eval_model(session) : result;
 }
 
 const app_command app_eval = {

@@ -202,7 +202,12 @@ says '"AP": 1\.0'
 echo '[{"image_id": 1, "category_id": 7, "bbox": [90, 10, 50, 60], "score": 0.4}]' >found.json
 accepted eval detect --annotations val.json --results found.json --json
 says '"AP": 0\.0'
-refused 2 'no --model' eval detect --annotations val.json --results found.json --model x
+for option in model=x images=. nms=hard iou=0.4 sigma=0.4 max=5 tta=flip tile=64 size=64x64 device=cpu \
+    precision=f32; do
+    refused 2 "no --${option%=*} is asked" eval detect --annotations val.json --results found.json "--$option"
+done
+refused 2 'is of --nms hard' eval detect --annotations val.json --iou 0.4
+refused 2 'is of --nms gaussian' eval detect --annotations val.json --nms linear --sigma 0.4
 refused 1 'coco\.json: is no list' eval detect --annotations val.json --results mixed/coco.json
 refused 2 'cannot measure' eval classify --annotations val.json
 refused 1 'no-such' eval detect --annotations no-such.json
