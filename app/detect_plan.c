@@ -43,6 +43,28 @@ static app_exit read_formats(const app_session *session, app_detect_out *out)
     return result;
 }
 
+// How many kinds of data are asked for; with `end`, such as ".json", those whose names end so.
+static size_t kinds_asked(const app_detect_out *out, const char *end)
+{
+    size_t count = 0;
+    for (size_t f = 0; f < APP_DETECT_FORMATS; f++)
+        count +=
+            out->formats[f] && (!end || !strcmp(end, strrchr(app_detect_kinds[f].ending, '.')));
+    return count;
+}
+
+// Whether a name ends as data that is not asked for: the one or the other is meant.
+static app_exit check_ending(const app_detect_out *out, const char *value)
+{
+    const char *dot = strrchr(value, '.');
+    for (size_t f = 0; f < APP_DETECT_FORMATS && dot && !kinds_asked(out, dot); f++)
+        if (strcmp(dot, strrchr(app_detect_kinds[f].ending, '.')) == 0)
+            return app_usage(out->session->command,
+                             "-o %s: no --format that ends so is asked for; add --format %s", value,
+                             app_detect_kinds[f].name);
+    return APP_DONE;
+}
+
 // -o is a folder when it is one, or ends in a slash, or is to hold several pictures.
 static app_exit read_output(const app_session *session, const char *path, app_detect_out *out)
 {
@@ -65,6 +87,8 @@ static app_exit read_output(const app_session *session, const char *path, app_de
     if (value && !session->values.no_overlay && app_format_of_name(value) == SL_IMAGE_SAME)
         return app_usage(session->command,
                          "-o %s: is the name of a picture; end it in .png or .jpg", value);
+    if (value && session->values.no_overlay)
+        return check_ending(out, value);
     for (size_t f = 0; f < APP_DETECT_FORMATS; f++)
         if (!value && out->formats[f] && app_detect_is_for_many(out, f))
             return app_usage(session->command,
@@ -89,18 +113,8 @@ static size_t stem_length(const char *path)
     return has_ending ? (size_t)(dot - path) : strlen(path);
 }
 
-// How many kinds of data are asked for; with `end`, such as ".json", those whose names end so.
-static size_t kinds_asked(const app_detect_out *out, const char *end)
-{
-    size_t count = 0;
-    for (size_t f = 0; f < APP_DETECT_FORMATS; f++)
-        count +=
-            out->formats[f] && (!end || !strcmp(end, strrchr(app_detect_kinds[f].ending, '.')));
-    return count;
-}
-
 // FOLDER/STEM + ending, or beside the picture, or beside what -o names; the one kind of data that
-// is asked for, without a picture, has the name that -o gives.
+// is asked for, without a picture, has the name that -o gives, unless that is a picture's.
 char *app_detect_out_name(const app_detect_out *out, const char *path, const char *ending)
 {
     const app_values *values = &out->session->values;
@@ -108,10 +122,11 @@ char *app_detect_out_name(const app_detect_out *out, const char *path, const cha
     const char *of = is_beside ? path : values->output, *dot = strrchr(of, '.');
     size_t stem = stem_length(of), skip = 0;
     char *made = NULL;
-    if (!is_beside && values->no_overlay && dot && kinds_asked(out, dot)) {
-        if (kinds_asked(out, NULL) == 1)
+    if (!is_beside && values->no_overlay) {
+        if (kinds_asked(out, NULL) == 1 && app_format_of_name(of) == SL_IMAGE_SAME)
             return strdup(of);
-        stem = (size_t)(dot - of);
+        if (dot && kinds_asked(out, dot))
+            stem = (size_t)(dot - of);
     }
     if (out->folder) {
         skip = (size_t)(base_name(path) - path);

@@ -70,7 +70,12 @@ check 'the data alone' test "$(ls data)" = a.json
 accepted detect a.png --no-overlay -o named.json
 accepted detect a.png --no-overlay --format coco -o named.coco.json
 accepted detect a.png --no-overlay --format coco -o given.json
-check 'the names that were given' test "$(ls named* given*)" = $'given.json\nnamed.coco.json\nnamed.json'
+accepted detect a.png --no-overlay -o given.txt
+accepted detect a.png --no-overlay -o given
+check 'the names that were given' test "$(ls named* given*)" = \
+    $'given\ngiven.json\ngiven.txt\nnamed.coco.json\nnamed.json'
+refused 2 'add --format csv' detect a.png --no-overlay -o boxes.csv
+refused 2 'add --format yolo' detect a.png --no-overlay --format json,csv -o boxes.yolo
 check 'alike under either name' cmp named.coco.json given.json
 accepted detect a.png --no-overlay --format json,csv -o both.csv
 check 'both beside each other' test "$(ls both*)" = $'both.csv\nboth.json'
