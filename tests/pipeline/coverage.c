@@ -133,6 +133,49 @@ START_TEST(only_computed_pixels_change)
 }
 END_TEST
 
+// By definition: steps to the nearest pixel that was not computed, a diagonal one counting 4 for 3.
+static uint8_t ramp_at(const sl_coverage *c, int x, int y)
+{
+    int least = SL_RAMP_MAX, reach = SL_RAMP_PIXELS;
+    for (int v = y - reach; v <= y + reach; v++)
+        for (int u = x - reach; u <= x + reach; u++) {
+            bool is_inside = u >= 0 && v >= 0 && u < (int)c->width && v < (int)c->height;
+            if (!is_inside || computed[v * (int)c->width + u])
+                continue;
+            int dx = abs(u - x), dy = abs(v - y);
+            int steps = 3 * (dx > dy ? dx : dy) + (dx < dy ? dx : dy);
+            least = steps < least ? steps : least;
+        }
+    return (uint8_t)least;
+}
+
+// The spot begins and ends near the edges of what one task makes, and far from them.
+START_TEST(ramp_is_distance)
+{
+    static const uint32_t heights[] = { 96, 112, 240 };
+    sl_model *model = model_of(1, 2, 1, TEST_KEEPS_BRIGHT, 43);
+    sl_image *image = scene(128, heights[_i], 3, 16, SCENE_BRIGHT_SPOT, 44);
+    sl_device *device;
+    sl_coverage coverage;
+    sl_window_count count = { 0 };
+    ck_ok(sl_device_open(ctx, NULL, &device));
+    run_network(model, image, device);
+    ck_ok(sl_coverage_new(&network, false, &coverage));
+    ck_ok(sl_coverage_read(&coverage, &network, &count));
+    size_t wrong = 0;
+    for (uint32_t y = 0; y < coverage.height; y++)
+        for (uint32_t x = 0; x < coverage.width; x++)
+            wrong += coverage.ramp[y * coverage.width + x] != ramp_at(&coverage, (int)x, (int)y);
+    ck_assert_uint_eq(wrong, 0);
+    ck_assert(!coverage.is_empty && !coverage.is_full);
+    drop_network();
+    sl_coverage_free(&coverage);
+    sl_device_close(device);
+    sl_image_free(image);
+    sl_model_free(model);
+}
+END_TEST
+
 START_TEST(counts_and_heat_follow_the_maps)
 {
     sl_model *model = model_of(1, 3, 1, TEST_KEEPS_BRIGHT, 40);
@@ -196,6 +239,7 @@ int main(void)
 {
     TCase *tests = tcase_create("coverage");
     tcase_add_loop_test(tests, only_computed_pixels_change, 0, SL_ARRAY_LEN(nets));
+    tcase_add_loop_test(tests, ramp_is_distance, 0, 3);
     tcase_add_test(tests, counts_and_heat_follow_the_maps);
     tcase_add_test(tests, given_lists_are_spread);
     return run_case("pipeline/coverage", tests);

@@ -4,6 +4,9 @@
 
 #include <math.h>
 
+#define BAND_ROWS 64                               // of the ramp that a task makes
+#define BAND_MOST (BAND_ROWS + 2 * SL_RAMP_PIXELS) // and looks at
+
 static uint32_t cell_side(const sl_lmd_config *config)
 {
     uint32_t a = config->window, b = config->window / 2;
@@ -23,12 +26,14 @@ sl_status sl_coverage_new(const sl_network *n, bool heat, sl_coverage *out)
                            .rows = n->height / cell,
                            .columns = n->width / cell,
                            .height = n->height,
-                           .width = n->width };
+                           .width = n->width,
+                           .pool = ctx->pool };
     size_t cells = (size_t)out->rows * out->columns, windows = sl_network_max_windows(n);
     out->computed = sl_alloc(ctx, cells, 1);
     out->ramp = sl_alloc(ctx, (size_t)n->height * n->width, 1);
     out->keep = sl_alloc(ctx, windows, 1);
-    bool whole = out->computed && out->ramp && out->keep;
+    out->bands = sl_alloc(ctx, sl_pool_size(ctx->pool), (size_t)BAND_MOST * n->width);
+    bool whole = out->computed && out->ramp && out->keep && out->bands;
     if (heat) {
         out->heat = sl_alloc(ctx, cells, sizeof(float));
         out->scores = sl_alloc(ctx, windows, 2 * sizeof(float));
@@ -47,6 +52,7 @@ void sl_coverage_free(sl_coverage *c)
     free(c->ramp);
     free(c->keep);
     free(c->scores);
+    free(c->bands);
     *c = (sl_coverage) { 0 };
 }
 
@@ -140,21 +146,39 @@ static void spread_up(uint8_t *row, const uint8_t *below, size_t width)
     }
 }
 
+static void fill_row(const sl_coverage *c, size_t y, uint8_t *row)
+{
+    const uint8_t *cells = c->computed + y / c->cell * c->columns;
+    for (size_t i = 0; i < c->columns; i++)
+        memset(row + i * c->cell, cells[i] ? SL_RAMP_MAX : 0, c->cell);
+}
+
+// What is farther away than SL_RAMP_PIXELS changes nothing, so that a band with as many rows on
+// either side comes out as of the whole canvas.
+static void make_band(void *arg, size_t task, unsigned worker)
+{
+    const sl_coverage *c = arg;
+    size_t width = c->width, first = task * BAND_ROWS, end = first + BAND_ROWS;
+    end = end < c->height ? end : c->height;
+    size_t from = first < SL_RAMP_PIXELS ? 0 : first - SL_RAMP_PIXELS;
+    size_t rows = (end + SL_RAMP_PIXELS < c->height ? end + SL_RAMP_PIXELS : c->height) - from;
+    uint8_t *band = c->bands + worker * BAND_MOST * width;
+    for (size_t i = 0; i < rows; i++) {
+        uint8_t *row = band + i * width;
+        fill_row(c, from + i, row);
+        spread_down(row, i ? row - width : NULL, width);
+    }
+    for (size_t i = rows; i-- > 0;)
+        spread_up(band + i * width, i + 1 < rows ? band + (i + 1) * width : NULL, width);
+    memcpy(c->ramp + first * width, band + (first - from) * width, (end - first) * width);
+}
+
 static void make_ramp(sl_coverage *c)
 {
-    for (size_t y = 0; y < c->height; y++) {
-        uint8_t *row = c->ramp + y * c->width;
-        const uint8_t *cells = c->computed + y / c->cell * c->columns;
-        for (size_t x = 0; x < c->width; x++)
-            row[x] = cells[x / c->cell] ? SL_RAMP_MAX : 0;
-    }
     if (c->is_full || c->is_empty)
-        return;
-    for (size_t y = 0; y < c->height; y++)
-        spread_down(c->ramp + y * c->width, y ? c->ramp + (y - 1) * c->width : NULL, c->width);
-    for (size_t y = c->height; y-- > 0;)
-        spread_up(c->ramp + y * c->width, y + 1 < c->height ? c->ramp + (y + 1) * c->width : NULL,
-                  c->width);
+        memset(c->ramp, c->is_full ? SL_RAMP_MAX : 0, (size_t)c->height * c->width);
+    else
+        sl_pool_run(c->pool, make_band, c, (c->height + BAND_ROWS - 1) / BAND_ROWS);
 }
 
 static void finish(sl_coverage *c, unsigned predictors)

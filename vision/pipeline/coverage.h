@@ -19,6 +19,8 @@ typedef struct sl_coverage {
     uint8_t *ramp;          // [height, width]: 0 outside, else steps from there, 1..SL_RAMP_MAX
     uint8_t *keep;          // one map as read
     float *scores;
+    sl_pool *pool;
+    uint8_t *bands; // of the ramp, one for each of the pool's threads
 } sl_coverage;
 
 #define SL_RAMP_STEP 3 // steps of the distance transform in a pixel
