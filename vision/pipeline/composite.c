@@ -11,15 +11,29 @@ static size_t band_rows(const sl_composite *c)
     return c->y.tile < c->y.length ? c->y.tile : c->y.length;
 }
 
+// Floats of a tile, written whole by all threads before they are read: one thread need not touch
+// them all first.
+static float *tile_floats(sl_ctx *ctx, const sl_tile_axis *x, const sl_tile_axis *y)
+{
+    size_t bytes = 0;
+    float *data = NULL;
+    if (sl_mul((size_t)x->tile * 3 * sizeof(float), y->tile, &bytes)) // a row: at most 12 * 2^20
+        data = malloc(bytes);
+    if (!data)
+        sl_fail(ctx, SL_ERR_NOMEM, "out of memory for a tile of %u x %u pixels; allow smaller ones",
+                x->tile, y->tile);
+    return data;
+}
+
 sl_status sl_composite_new(sl_ctx *ctx, const sl_image *image, const sl_tile_axis *x,
                            const sl_tile_axis *y, unsigned views, bool heat, sl_image *out,
                            sl_composite *c)
 {
     *c =
         (sl_composite) { .ctx = ctx, .image = image, .out = out, .x = *x, .y = *y, .views = views };
-    size_t floats = (size_t)x->tile * 3, width = image->width; // at most 2^20 * 3
-    c->input = c->inputs[0] = sl_alloc(ctx, y->tile, floats * sizeof(float));
-    c->result = sl_alloc(ctx, y->tile, floats * sizeof(float));
+    size_t width = image->width;
+    c->input = c->inputs[0] = tile_floats(ctx, x, y);
+    c->result = tile_floats(ctx, x, y);
     c->change = sl_alloc(ctx, band_rows(c), width * 3 * sizeof(float));
     c->weights_x = sl_alloc(ctx, x->tile, sizeof(float));
     c->weights_y = sl_alloc(ctx, y->tile, sizeof(float));
@@ -54,7 +68,7 @@ void sl_composite_free(sl_composite *c)
 sl_status sl_composite_overlap(sl_composite *c)
 {
     if (!c->inputs[1])
-        c->inputs[1] = sl_alloc(c->ctx, c->y.tile, (size_t)c->x.tile * 3 * sizeof(float));
+        c->inputs[1] = tile_floats(c->ctx, &c->x, &c->y);
     return c->inputs[1] ? SL_OK : SL_ERR_NOMEM;
 }
 
