@@ -172,7 +172,7 @@ static app_exit look(batch *b)
     app_exit result = status == SL_OK ? note(b, f) : app_fail(b->session, status);
     finish(f);
     sl_model_free(model);
-    return result == APP_DONE ? batch_check_tables(b) : result;
+    return result;
 }
 
 // ---- a picture

@@ -31,50 +31,79 @@ json_t *batch_table_notes(const batch *b)
     return list;
 }
 
-// As asked for now, or by the last run.
-static unsigned formats_of_many(const batch *b)
+// Those that the notes of a run name.
+static unsigned formats_in(const json_t *notes)
 {
-    const json_t *list =
-        json_object_get(json_object_get(b->notes, batch_step_detect.name), "formats");
-    unsigned formats = b->data_formats;
-    for (size_t i = 0; !b->data_formats && i < json_array_size(list); i++) {
+    const json_t *list = json_object_get(json_object_get(notes, batch_step_detect.name), "formats");
+    unsigned formats = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
         const char *name = json_string_value(json_array_get(list, i));
         size_t format = name ? app_detect_format(name, strlen(name)) : APP_DETECT_FORMATS;
         if (format < APP_DETECT_FORMATS)
             formats |= BATCH_FORMAT(format);
     }
+    return formats;
+}
+
+// As asked for now, or by the last run.
+static unsigned formats_of_many(const batch *b)
+{
+    unsigned formats = b->data_formats ? b->data_formats : formats_in(b->notes);
     return formats & ~BATCH_FORMATS_OF_ONE;
 }
 
-static char *name_of(const batch *b, size_t format)
+static char *name_of(const batch *b, const batch_shard *shard, size_t format)
 {
     char *whole = batch_join(b->folder, app_detect_kinds[format].many);
-    char *own = whole ? batch_table_name(&b->shard, whole) : NULL;
+    char *own = whole ? batch_table_name(shard, whole) : NULL;
     free(whole);
     return own;
 }
 
+// ---- what stands where they go
+
+static void see_run(void *user, const batch_record *r, uint64_t where)
+{
+    unsigned *formats = user;
+    json_t *root = r->state == BATCH_RUN ? json_loads(r->detail, 0, NULL) : NULL;
+    (void)where;
+    *formats |= formats_in(json_object_get(root, "notes"));
+    json_decref(root);
+}
+
+static app_exit check_place(const batch *b, const batch_shard *shard, size_t format)
+{
+    char *path = name_of(b, shard, format);
+    bool is_taken = path && access(path, F_OK) == 0;
+    app_exit result = path ? APP_DONE : out_of_memory();
+    if (is_taken) {
+        app_error("%s: exists and was not made by a batch; name another output folder or add "
+                  "--overwrite",
+                  path);
+        result = APP_FAILED;
+    }
+    free(path);
+    return result;
+}
+
+// Where a shard's tables go and where merge will put those of all. Formats that a run in this
+// folder was asked for are a batch's own.
 app_exit batch_check_tables(const batch *b)
 {
-    char **journals = NULL;
-    size_t count = 0;
-    unsigned formats = formats_of_many(b);
-    app_exit result = APP_DONE;
-    if (!batch_find_files(b->journals, ".journal", &journals, &count))
-        result = out_of_memory();
-    for (size_t i = 0; i < count; i++)
-        free(journals[i]);
-    free(journals);
-    // Where a batch has been, they are its own.
-    for (size_t f = 0; !count && f < APP_DETECT_FORMATS && result == APP_DONE; f++) {
-        char *path = formats & BATCH_FORMAT(f) ? name_of(b, f) : NULL;
-        if (path && !b->session->values.overwrite && access(path, F_OK) == 0) {
-            app_error("%s: exists and was not made by a batch; name another output folder or add "
-                      "--overwrite",
-                      path);
-            result = APP_FAILED;
-        }
-        free(path);
+    const batch_shard all = { 1, 1 };
+    unsigned formats = formats_of_many(b), own = 0;
+    batch_history history;
+    if (!formats || b->session->values.overwrite)
+        return APP_DONE;
+    app_exit result = batch_history_read(b->journals, see_run, &own, &history);
+    if (result == APP_DONE)
+        batch_history_free(&history);
+    for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++) {
+        if (!(formats & ~own & BATCH_FORMAT(f)))
+            continue;
+        result = check_place(b, &b->shard, f);
+        if (result == APP_DONE && b->shard.count > 1)
+            result = check_place(b, &all, f);
     }
     return result;
 }
@@ -143,7 +172,7 @@ static app_exit begin(tables *t)
     for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++) {
         if (!(formats & BATCH_FORMAT(f)))
             continue;
-        char *path = name_of(b, f);
+        char *path = name_of(b, &b->shard, f);
         if (!path)
             return out_of_memory();
         if (f == SL_DETECT_YOLO)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // app/batch_steps.c: the table of what a batch can do with a picture, and chains of it; the files
 // that are made of all pictures.
-#include "batch.h"
+#include "batch_detect.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -158,6 +158,8 @@ app_exit batch_check_places(const batch *b)
     for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
         if (b->table[i])
             result = check_tables(b, i);
+    if (result == APP_DONE && batch_has_step(b, &batch_step_detect))
+        result = batch_check_tables(b);
     if (result == APP_DONE && values->log && is_picture(b, values->log))
         result = refuse_place("--log ", values->log, true);
     if (result != APP_DONE || !values->report || !is_there(values->report))

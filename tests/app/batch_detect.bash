@@ -157,7 +157,19 @@ check '  unless told' grep -q detections taken/sub/c.json
 mkdir tables
 echo mine >tables/coco.json
 refused 1 'exists and was not made' batch detect in -o tables --format coco
-accepted batch detect in -o tables --format coco --overwrite
+refused 1 'exists and was not made' batch detect in -o tables --format coco --shard 1/2
+accepted batch detect in -o tables --format csv
+mkdir -p tables/yolo/labels
+echo mine >tables/yolo/labels/a.txt
+echo mine >tables/cvat.xml
+# A journal of other formats makes none of them ours
+refused 1 'tables/coco.json: exists and was not made' batch detect in -o tables --format csv,coco
+refused 1 'tables/yolo: exists and was not made' batch detect in -o tables --format yolo
+run batch merge tables --format cvat
+check 'nor does merge take them' test "$status" = 1 -a "$(cat tables/cvat.xml)" = mine
+accepted batch detect in -o tables --format csv,coco --overwrite
+accepted batch detect in -o tables --format csv,coco
+check 'until told, and then it is ours' grep -q annotations tables/coco.json
 
 # Data beside the pictures
 cp -r in beside
