@@ -294,6 +294,7 @@ extern const batch_step batch_step_deblur, batch_step_classify, batch_step_detec
 // batch_labels.c: the table of batch_step_classify
 app_exit batch_write_labels(const batch *b, const char *path);
 void batch_name_labels(const batch *b, char *out, size_t size);
+app_exit batch_note_labels(batch *b);        // what batch_merge needs for it
 app_exit batch_write_tables(const batch *b); // of all steps
 // Whether tables, report and log may be written where they are to be, by what was scanned and by
 // the journals. APP_FAILED: printed.
@@ -306,6 +307,8 @@ app_exit batch_read_formats(batch *b);
 // "deblur" or a chain, "deblur,classify", into b->step. APP_USAGE: printed.
 app_exit batch_read_steps(batch *b, const char *text);
 bool batch_has_step(const batch *b, const batch_step *step);
+// Into b->notes; takes `notes`. APP_FAILED: printed; NULL: memory ran out.
+app_exit batch_add_notes(batch *b, const batch_step *step, struct json_t *notes);
 
 // ---- batch.c, batch_setup.c, batch_plan.c: the whole of it
 

@@ -250,6 +250,7 @@ const batch_step batch_step_classify = {
     .name = "classify",
     .architecture = "soft",
     .check = check,
+    .open = batch_note_labels,
     .settings = settings,
     .prepare = prepare,
     .finish = finish,

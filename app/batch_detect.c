@@ -133,12 +133,11 @@ static app_exit note(batch *b, const finder *f)
     bool ok = json_array_size(list) == count;
     json_object_set_new(own, "labels", list);
     json_object_set_new(own, "formats", batch_table_notes(b));
-    json_decref(b->notes);
-    b->notes = json_object();
-    ok = json_object_set_new(b->notes, batch_step_detect.name, own) == 0 && ok;
-    if (!ok)
-        app_error("out of memory");
-    return ok ? APP_DONE : APP_FAILED;
+    if (!ok) {
+        json_decref(own);
+        own = NULL;
+    }
+    return batch_add_notes(b, &batch_step_detect, own);
 }
 
 static sl_status find_classifier(batch *b)

@@ -63,11 +63,18 @@ static void put_json(FILE *file, const char *name, json_t *found, const char *er
     json_decref(object);
 }
 
-// By the option, or by what -o is called.
+// By the option, by what -o is called, or, where merge joins what shards wrote, by the last run.
 static bool is_jsonl(const batch *b)
 {
     const char *ending = b->folder ? NULL : strrchr(b->session->values.output, '.');
-    return b->session->values.jsonl || (ending && strcmp(ending, ".jsonl") == 0);
+    const json_t *notes = json_object_get(b->notes, batch_step_classify.name);
+    return b->session->values.jsonl || (ending && strcmp(ending, ".jsonl") == 0) ||
+           json_is_true(json_object_get(notes, "jsonl"));
+}
+
+app_exit batch_note_labels(batch *b)
+{
+    return batch_add_notes(b, &batch_step_classify, json_pack("{s:b}", "jsonl", is_jsonl(b)));
 }
 
 void batch_name_labels(const batch *b, char *out, size_t size)

@@ -24,7 +24,7 @@ typedef struct merge {
     int64_t when_ms;   // of the last run that began
     uint64_t shards;   // of how many it was
     char *settings_text;
-    bool is_jsonl, ran_out;
+    bool ran_out;
 } merge;
 
 static int by_shard(const void *a, const void *b)
@@ -78,14 +78,12 @@ static void see_run(merge *m, const batch_record *r)
     s->own = r->out_size;
     if (r->when_ms < m->when_ms)
         return;
-    const char *ending = strrchr(r->output, '.');
     char *text = strdup(r->detail);
     m->ran_out = m->ran_out || !text;
     free(m->settings_text);
     m->settings_text = text;
     m->when_ms = r->when_ms;
     m->shards = s->shard.count;
-    m->is_jsonl = ending && strcmp(ending, ".jsonl") == 0;
     m->b->settings = r->settings;
 }
 
@@ -189,16 +187,37 @@ static size_t check_shards(const merge *m)
     return faults;
 }
 
+static void print_summary(const merge *m, bool is_complete)
+{
+    const batch *b = m->b;
+    const char *output = b->session->values.output;
+    size_t done = b->counts.skipped, failed = b->counts.known_failed;
+    if (!b->session->values.json) {
+        app_say(b->session, "%s: %zu %s done, %zu failed, %" PRIu64 " %s: %s", output, done,
+                app_plural(done, "picture", "pictures"), failed, m->shards,
+                app_plural(m->shards, "shard", "shards"), is_complete ? "complete" : "incomplete");
+        return;
+    }
+    json_t *o = json_object();
+    app_set_text(o, "output", output);
+    json_object_set_new(o, "done", json_integer((json_int_t)done));
+    json_object_set_new(o, "failed", json_integer((json_int_t)failed));
+    json_object_set_new(o, "shards", json_integer((json_int_t)m->shards));
+    json_object_set_new(o, "complete", json_boolean(is_complete));
+    char *text = json_dumps(o, JSON_COMPACT);
+    if (text)
+        app_put_line(text);
+    free(text);
+    json_decref(o);
+}
+
 static app_exit conclude(const merge *m, app_exit result)
 {
     const batch *b = m->b;
     size_t faults = check_shards(m);
     if (faults > 10)
         app_error("and %zu more", faults - 10);
-    app_say(b->session, "%s: %zu %s done, %zu failed, %" PRIu64 " %s: %s",
-            b->session->values.output, b->counts.skipped,
-            app_plural(b->counts.skipped, "picture", "pictures"), b->counts.known_failed, m->shards,
-            app_plural(m->shards, "shard", "shards"), faults ? "incomplete" : "complete");
+    print_summary(m, faults == 0);
     if (result == APP_DONE && faults)
         result = APP_FAILED;
     return result == APP_DONE && b->counts.known_failed ? APP_SOME_FAILED : result;
@@ -228,10 +247,8 @@ app_exit batch_merge(batch *b, const char *output)
         result = read_steps(&m);
     if (result == APP_DONE && b->session->values.format)
         result = batch_read_formats(b);
-    if (result == APP_DONE) {
-        b->session->values.jsonl = m.is_jsonl;
+    if (result == APP_DONE)
         result = batch_find_places(b); // now that it is known what was done there
-    }
     if (result == APP_DONE) {
         batch_judge_records(b);
         keep_last(b);

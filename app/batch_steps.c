@@ -4,6 +4,7 @@
 #include "batch_detect.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +27,16 @@ bool batch_has_step(const batch *b, const batch_step *step)
         if (b->step[i] == step)
             return true;
     return false;
+}
+
+app_exit batch_add_notes(batch *b, const batch_step *step, json_t *notes)
+{
+    if (!b->notes)
+        b->notes = json_object();
+    if (json_object_set_new(b->notes, step->name, notes) == 0)
+        return APP_DONE;
+    app_error("out of memory");
+    return APP_FAILED;
 }
 
 static app_exit refuse(const batch *b, const char *text, size_t length)

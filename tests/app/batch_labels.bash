@@ -186,4 +186,16 @@ for shard in 1 2; do
 done
 check 'tables of shards, together' diff <(sort first.csv) \
     <({ cat parts.1-of-2.csv; tail -n +2 parts.2-of-2.csv; } | sort)
+accepted batch merge parts.csv
+check 'merged: that of one run' cmp parts.csv first.csv
+accepted batch merge parts.csv --jsonl
+check 'as JSON lines where they are asked for' "$MAKER" is-json parts.csv 4
+for output in lines.txt lines/; do
+    for shard in 1 2; do
+        accepted batch classify in -o $output --jsonl --model s.safetensors --shard $shard/2
+    done
+    accepted batch merge $output
+done
+check '  or were by the shards' "$MAKER" is-json lines.txt 4
+check '  in a folder, too' "$MAKER" is-json lines/labels.jsonl 4
 finish
