@@ -241,6 +241,14 @@ static void print_plan(const batch *b)
 
 // ---- a pass: scan, plan, work, tables
 
+static app_exit check_journal(const batch *b, bool is_written)
+{
+    if (is_written)
+        return APP_DONE;
+    app_error("%s: cannot be written: %s", b->journals, strerror(batch_journal_error(b->journal)));
+    return APP_FAILED;
+}
+
 static app_exit journal_run(batch *b, batch_state state)
 {
     char shard[64];
@@ -257,10 +265,7 @@ static app_exit journal_run(batch *b, batch_state state)
                             .name = shard,
                             .output = table,
                             .detail = b->settings_text };
-    if (batch_journal_add(b->journal, &record))
-        return APP_DONE;
-    app_error("%s: cannot be written: %s", b->journals, strerror(batch_journal_error(b->journal)));
-    return APP_FAILED;
+    return check_journal(b, batch_journal_add(b->journal, &record));
 }
 
 // Once, also where --watch looks again.
@@ -323,6 +328,8 @@ static app_exit conclude(batch *b, app_exit result)
     if (result == APP_DONE)
         result = write_tables(b);
     if (result == APP_DONE)
+        result = check_journal(b, batch_journal_absent(b));
+    if (result == APP_DONE)
         result = journal_run(b, BATCH_END);
     if (result == APP_INTERRUPTED)
         app_error("interrupted; the same command goes on from here");
@@ -382,6 +389,7 @@ static int run(app_session *session, int count, char **operands)
     batch_journal_close(b.journal);
     batch_history_free(&b.history);
     batch_list_free(&b.list);
+    batch_list_free(&b.absent);
     batch_setup_free(&b);
     return result;
 }

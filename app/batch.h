@@ -58,6 +58,7 @@ typedef struct batch_picture {
     uint64_t settings; // then
     uint64_t out_size; // of the file that was written then; UINT64_MAX: none was
     int64_t when_ms;   // of that word
+    int64_t gone_ms;   // of the last that says that it is gone
     batch_known known;
     // What stands at the target was written by a batch: the picture is done, or was begun by the
     // journals' last word.
@@ -132,6 +133,7 @@ typedef enum batch_state {
     BATCH_START = 'B',  // a picture's output is about to be written
     BATCH_GOOD = 'D',   // it is done
     BATCH_BROKEN = 'F', // it cannot be done
+    BATCH_GONE = 'G',   // it is no more, or not among those that a run was given
 } batch_state;
 
 typedef struct batch_record {
@@ -337,7 +339,8 @@ struct batch {
     uint64_t *sorting; // settings of earlier runs that had the same --sort-into
     size_t sorting_count;
     batch_list list;
-    batch_history history; // what the list's records refer to
+    batch_list absent;     // pictures of this shard that the journals know and no scan found
+    batch_history history; // what the lists' records refer to
     batch_journal *journal;
     FILE *log;
     int log_error;      // errno of the first line that was lost; told
@@ -376,6 +379,16 @@ bool batch_is_settled(const batch *b); // nothing happened since this shard ende
 bool batch_list_add_record(batch_list *list, const batch_record *record, uint64_t where);
 void batch_judge_records(batch *b);
 app_exit batch_find_settings(batch *b); // needs steps and models
+
+// ---- batch_gone.c
+
+// Of pictures that batch_list_add_record added, one for each name.
+void batch_keep_last_words(batch_list *list);
+// A record of a picture that is not in the list: into b->absent, if it falls to this shard.
+void batch_note_absent(batch *b, const batch_record *record, uint64_t where);
+// Tells the journal which pictures are gone by now, and which are there again. False: it could not
+// be written.
+bool batch_journal_absent(batch *b);
 
 // ---- batch_merge.c, batch_report.c, batch_thumb.c
 

@@ -99,28 +99,14 @@ static void see(void *user, const batch_record *r, uint64_t where)
         m->ran_out = true;
 }
 
-static int by_name_and_time(const void *a, const void *b)
-{
-    const batch_picture *x = a, *y = b;
-    int order = strcmp(x->name, y->name);
-    if (order)
-        return order;
-    if (x->when_ms != y->when_ms)
-        return x->when_ms < y->when_ms ? -1 : 1;
-    return x->record < y->record ? -1 : x->record > y->record;
-}
-
-// Keeps the last word on each picture, of those that the last settings concern.
+// Keeps the last word on each picture, of those that are there and that the last settings concern.
 static void keep_last(batch *b)
 {
     batch_list *list = &b->list;
     size_t kept = 0;
-    if (list->count)
-        qsort(list->picture, list->count, sizeof(*list->picture), by_name_and_time);
+    batch_keep_last_words(list);
     for (size_t i = 0; i < list->count; i++) {
         batch_picture *p = &list->picture[i];
-        if (i + 1 < list->count && strcmp(p->name, list->picture[i + 1].name) == 0)
-            continue;
         b->counts.skipped += p->known == BATCH_DONE;
         b->counts.known_failed += p->known == BATCH_FAILED;
         b->counts.begun += p->known == BATCH_BEGUN;

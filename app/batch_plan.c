@@ -63,6 +63,14 @@ static int compare_name(const void *key, const void *item)
     return strcmp(key, ((const batch_picture *)item)->name);
 }
 
+static batch_picture *find_picture(const batch *b, const char *name)
+{
+    const batch_list *list = &b->list;
+    if (!list->count) // an empty one has no array
+        return NULL;
+    return bsearch(name, list->picture, list->count, sizeof(*list->picture), compare_name);
+}
+
 static batch_known judge(const batch *b, const batch_picture *p, const batch_record *r)
 {
     bool is_same_file = p->size == r->size && p->mtime_ns == r->mtime_ns;
@@ -132,13 +140,18 @@ static void see(void *user, const batch_record *r, uint64_t where)
         see_run(b, r);
     if (r->state == BATCH_END)
         see_end(b, r);
-    if (r->state != BATCH_START && r->state != BATCH_GOOD && r->state != BATCH_BROKEN)
+    if (r->state != BATCH_START && r->state != BATCH_GOOD && r->state != BATCH_BROKEN &&
+        r->state != BATCH_GONE)
         return;
-    batch_picture *p =
-        b->list.count ? bsearch(r->name, b->list.picture, b->list.count, sizeof(*p), compare_name)
-                      : NULL;
-    if (!p)
+    batch_picture *p = find_picture(b, r->name);
+    if (!p) {
+        batch_note_absent(b, r, where);
         return;
+    }
+    if (r->state == BATCH_GONE) {
+        p->gone_ms = r->when_ms > p->gone_ms ? r->when_ms : p->gone_ms;
+        return;
+    }
     if (r->when_ms > b->last_ms)
         b->last_ms = r->when_ms;
     bool is_target = p->target && strcmp(r->output, p->target) == 0;
@@ -164,13 +177,14 @@ app_exit batch_read_history(batch *b)
     for (size_t i = 0; i < b->list.count; i++) {
         batch_picture *p = &b->list.picture[i];
         p->known = BATCH_NEW;
-        p->when_ms = p->done_ms = INT64_MIN;
+        p->when_ms = p->done_ms = p->gone_ms = INT64_MIN;
         p->record = p->done = 0;
         p->is_ours = p->is_data_ours = p->is_begun = p->is_data_begun = false;
     }
     b->ended = (batch_record) { .when_ms = INT64_MIN };
     b->last_ms = INT64_MIN;
     b->sorting_count = 0;
+    batch_list_free(&b->absent);
     batch_history_free(&b->history);
     app_exit result = batch_history_read(b->journals, see, b, &b->history);
     for (size_t i = 0; i < b->list.count; i++) {
@@ -197,7 +211,8 @@ bool batch_list_add_record(batch_list *list, const batch_record *r, uint64_t whe
     p->out_size = r->out_size;
     p->known = r->state == BATCH_GOOD     ? BATCH_DONE
                : r->state == BATCH_BROKEN ? BATCH_FAILED
-                                          : BATCH_BEGUN;
+               : r->state == BATCH_START  ? BATCH_BEGUN
+                                          : BATCH_NEW;
     if (*r->output)
         p->target =
             strcmp(r->output, p->name) == 0 ? p->name : batch_texts_add(&list->texts, r->output);

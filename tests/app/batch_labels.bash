@@ -188,6 +188,20 @@ check 'tables of shards, together' diff <(sort first.csv) \
     <({ cat parts.1-of-2.csv; tail -n +2 parts.2-of-2.csv; } | sort)
 accepted batch merge parts.csv
 check 'merged: that of one run' cmp parts.csv first.csv
+mv in/b.jpg away.jpg
+for shard in 1 2; do
+    accepted batch classify in -o parts.csv --model s.safetensors --shard $shard/2
+done
+accepted batch merge parts.csv --json
+says '^{"output":"parts.csv","done":3,"failed":0,"shards":2,"complete":true}$'
+check 'a picture that is gone is in it no more' diff parts.csv <(grep -v ^b.jpg first.csv)
+mv away.jpg in/b.jpg
+for shard in 1 2; do
+    accepted batch classify in -o parts.csv --model s.safetensors --shard $shard/2
+    says '^parts.csv: 0 pictures done'
+done
+accepted batch merge parts.csv
+check 'and is again' cmp parts.csv first.csv
 accepted batch merge parts.csv --jsonl
 check 'as JSON lines where they are asked for' "$MAKER" is-json parts.csv 4
 for output in lines.txt lines/; do
