@@ -6,6 +6,8 @@
 // folders are being listed: every folder is watched before it is read.
 #include "batch.h"
 
+#include "jobs.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -33,13 +35,41 @@ bool batch_watch_folder(int watch, const char *path)
     return inotify_add_watch(watch, path, events) >= 0 || errno != ENOSPC;
 }
 
+static bool is_called(const char *path, const char *name)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    return path && strcmp(slash ? slash + 1 : path, name) == 0;
+}
+
+// Whether it may be a picture or a folder. Tables and reports are none: where one picture cannot be
+// done, every pass writes them, and would call for the next one by that.
+static bool is_news(const batch *b, const struct inotify_event *event)
+{
+    const app_values *values = &b->session->values;
+    const char *name = event->len ? event->name : "";
+    bool is_own = is_called(values->report, name);
+    if (!*name) // of a folder itself, or some were lost
+        return true;
+    for (size_t i = 0; i < b->step_count; i++)
+        is_own = is_own || is_called(b->table[i], name);
+    if (*name == '.' || is_own)
+        return false;
+    return event->mask & IN_ISDIR || values->include.count ||
+           app_format_of_name(name) != SL_IMAGE_SAME;
+}
+
 // Whether anything happened since.
-static bool drain(int watch)
+static bool drain(const batch *b)
 {
     _Alignas(struct inotify_event) char events[8192];
     bool any = false;
-    while (read(watch, events, sizeof(events)) > 0)
-        any = true;
+    ssize_t size;
+    while ((size = read(b->watch, events, sizeof(events))) > 0)
+        for (ssize_t at = 0; at < size;) {
+            const struct inotify_event *event = (const struct inotify_event *)&events[at];
+            any = any || is_news(b, event);
+            at += (ssize_t)(sizeof(*event) + event->len);
+        }
     return any;
 }
 
@@ -51,7 +81,7 @@ static bool wait_for_news(const batch *b)
     while (!app_interrupted()) {
         poll(&watched, 1, TICK_MS); // a signal ends it early, or a tick later
         double now = app_seconds();
-        if (drain(b->watch)) {
+        if (drain(b)) {
             first = first > 0 ? first : now;
             last = now;
         }

@@ -119,5 +119,23 @@ wait "$pid"
 status=$?
 check 'until interrupted while idle: status 0' test "$status" = 0
 check '  without a failure' test ! -s "$outside/err"
+# What cannot be done calls for no more passes, though they write tables and reports in the folder.
+mkdir warm
+cp p.png warm
+printf 'no picture' >warm/bad.png
+make header warm/large.png 14000x14000
+touch -d '1 hour ago' warm/*
+env --default-signal=INT,TERM "$SOFTLENS" batch classify warm -o warm/labels.csv --watch --retry-failed \
+    --report warm/report.html --memory 256M --model s.safetensors >"$outside/out" 2>"$outside/err" </dev/null &
+pid=$!
+check 'what was there' watching test -e warm/report.html
+sleep 3
+check '  in one pass' test "$(grep -c 'warm/large.png: ' "$outside/err")" = 1
+cp -p warm/p.png warm/arrived.png
+check '  and what arrives' watching grep -q '^arrived.png' warm/labels.csv
+kill -INT "$pid"
+wait "$pid"
+status=$?
+check '  until interrupted: status 3' test "$status" = 3
 refused 2 'go(es)? with it' batch deblur hot -o seen --watch --dry-run
 finish
