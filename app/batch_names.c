@@ -98,7 +98,7 @@ static char *name_for(const naming *n, const batch_picture *p, bool whole)
         return with_ending(p->name, length, ".json");
     }
     if (want == SL_IMAGE_SAME)
-        want = kind != SL_IMAGE_SAME ? kind : app_format_of_file(p->path);
+        want = app_format_of_file(p->path); // whatever it is called, as softlens deblur does
     if (want == SL_IMAGE_SAME)
         want = SL_IMAGE_PNG;
     if (kind == want)

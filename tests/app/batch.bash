@@ -131,6 +131,17 @@ run batch deblur in -o out --json --on-error stop
 check '--on-error stop: status 1' test "$status" = 1
 rm -rf out in
 
+# A name that tells another kind than the file is of
+plant in/a.png
+mv in/a.png in/a.jpg
+run batch deblur in -o out --json
+did 1 0 0 0 0
+holds 'the kind that it is of' out a.png
+check '  without loss' test "$(head -c 4 out/a.png | tail -c 3)" = PNG
+run batch deblur in -o out --json
+did 0 1 0 0 0
+rm -rf out in
+
 # Collisions
 plant in/a.jpg in/a.png in/b.jpg in/b.jpeg in/c.png in/sub/a.jpg
 run batch deblur in -o out --format png --json
