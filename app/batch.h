@@ -107,7 +107,8 @@ int64_t batch_time_ns(const struct timespec *time);
 bool batch_list_add(batch_list *list, const char *path, const char *name, const struct stat *st);
 // A folder's pictures; `prefix` is put before their names ("" or "x/"). False: out of memory.
 bool batch_walk_folder(batch_walk *walk, const char *path, const char *prefix);
-bool batch_walk_wants(const batch_walk *walk, const char *name, const struct stat *st);
+bool batch_walk_wants(const batch_walk *walk, const char *path, const char *name,
+                      const struct stat *st);
 
 // ---- batch_names.c
 

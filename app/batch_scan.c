@@ -96,7 +96,7 @@ static bool add_file(batch_walk *walk, const char *path)
     }
     char *name = tree_name(path);
     bool ok = name != NULL;
-    if (ok && !batch_walk_wants(walk, name, &st))
+    if (ok && !batch_walk_wants(walk, path, name, &st))
         walk->list->skipped++;
     else if (ok)
         ok = batch_list_add(walk->list, path, name, &st);

@@ -68,14 +68,16 @@ static bool matches_any(const app_values_list *patterns, const char *name)
     return false;
 }
 
-bool batch_walk_wants(const batch_walk *walk, const char *name, const struct stat *st)
+bool batch_walk_wants(const batch_walk *walk, const char *path, const char *name,
+                      const struct stat *st)
 {
     const app_values *values = &walk->session->values;
     int64_t time = batch_time_ns(&st->st_mtim);
     if (matches_any(&values->exclude, name) || time <= walk->newer_ns)
         return false;
-    return values->include.count ? matches_any(&values->include, name)
-                                 : app_format_of_name(name) != SL_IMAGE_SAME;
+    if (app_format_of_name(name) != SL_IMAGE_SAME)
+        return !values->include.count || matches_any(&values->include, name);
+    return matches_any(&values->include, name) && app_format_of_file(path) != SL_IMAGE_SAME;
 }
 
 typedef struct folder {
@@ -154,9 +156,9 @@ static bool see(const folder *f, const char *entry)
         bool is_there = !is_link || fstatat(f->fd, entry, &st, 0) == 0;
         if (is_link && is_there && S_ISDIR(st.st_mode))
             f->walk->list->links++;
-        else if (!is_there && batch_walk_wants(f->walk, name, &st))
+        else if (!is_there && batch_walk_wants(f->walk, path, name, &st))
             ok = note_dangling(f->walk->list, path);
-        else if (!is_there || !S_ISREG(st.st_mode) || !batch_walk_wants(f->walk, name, &st))
+        else if (!is_there || !S_ISREG(st.st_mode) || !batch_walk_wants(f->walk, path, name, &st))
             f->walk->list->skipped++;
         else
             ok = batch_list_add(f->walk->list, path, name, &st);

@@ -244,6 +244,14 @@ rm -rf out
 run batch deblur in -o out --include 'trip/*' --include a.png --json
 holds 'several of them' out trip/c.jpg a.png
 rm -rf out
+# A name that tells no kind is held against what is in the file
+echo 'no picture' >in/trip/notes.txt
+cp one.png in/trip/scan
+run batch deblur in -o out --include 'trip/*' --json
+did 2 0 0 0 0
+holds '  of what it matches, pictures alone' out trip/c.jpg trip/scan.png
+rm -rf out
+rm in/trip/notes.txt in/trip/scan
 run batch deblur in -o out --exclude raw --exclude 'trip/d/*' --exclude 'b*'
 holds '--exclude, of folders too' out a.png trip/c.jpg
 rm -rf out
