@@ -64,6 +64,7 @@ typedef struct batch_picture {
     // journals' last word.
     bool is_ours, is_data_ours;
     bool is_begun, is_data_begun;
+    bool is_of_another; // likewise, but for another picture
 } batch_picture;
 
 typedef struct batch_list {

@@ -133,6 +133,14 @@ static void see_run(batch *b, const batch_record *r)
     free(text);
 }
 
+// The a.png that was made of a.jpg stands where the output of a later a.png goes.
+static void note_output(const batch *b, const char *output)
+{
+    batch_picture *p = find_picture(b, output);
+    if (p && p->target)
+        p->is_of_another = strcmp(p->target, output) == 0;
+}
+
 static void see(void *user, const batch_record *r, uint64_t where)
 {
     batch *b = user;
@@ -143,6 +151,8 @@ static void see(void *user, const batch_record *r, uint64_t where)
     if (r->state != BATCH_START && r->state != BATCH_GOOD && r->state != BATCH_BROKEN &&
         r->state != BATCH_GONE)
         return;
+    if (r->state == BATCH_GOOD && strcmp(r->output, r->name) != 0)
+        note_output(b, r->output);
     batch_picture *p = find_picture(b, r->name);
     if (!p) {
         batch_note_absent(b, r, where);
@@ -179,7 +189,7 @@ app_exit batch_read_history(batch *b)
         p->known = BATCH_NEW;
         p->when_ms = p->done_ms = p->gone_ms = INT64_MIN;
         p->record = p->done = 0;
-        p->is_ours = p->is_data_ours = p->is_begun = p->is_data_begun = false;
+        p->is_ours = p->is_data_ours = p->is_begun = p->is_data_begun = p->is_of_another = false;
     }
     b->ended = (batch_record) { .when_ms = INT64_MIN };
     b->last_ms = INT64_MIN;
@@ -272,6 +282,16 @@ static bool may_grow(const batch *b, const batch_picture *p)
     return b->watch >= 0 && age > -SETTLE_SECONDS && age < SETTLE_SECONDS;
 }
 
+// Unless it is by now one of the pictures to work on.
+static void take_over(const picking *k, batch_picture *p)
+{
+    struct stat st;
+    if (p->is_of_another && k->folder >= 0 &&
+        fstatat(k->folder, p->target, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        !batch_is_input(&k->b->list, &st))
+        p->is_ours = true;
+}
+
 static void remove_leftovers(const batch *b, const char *name)
 {
     char *path = name ? batch_join(b->folder, name) : NULL;
@@ -291,6 +311,7 @@ static void pick(picking *k, size_t index)
         remove_leftovers(b, p->target);
         remove_leftovers(b, p->data);
     }
+    take_over(k, p);
     if (p->known == BATCH_DONE)
         b->counts.skipped++;
     else if (p->known == BATCH_FAILED && !retry)

@@ -151,6 +151,17 @@ check 'the kind that was asked for' "$MAKER" is-picture out/b.jpg.png 80x60
 run batch deblur in -o out --format png --json
 did 0 6 0 0 0
 rm -rf out in
+# Whose name is taken by one that comes later, or that it became
+plant in/a.jpg
+run batch deblur in -o out --format png --json
+plant in/a.png
+run batch deblur in -o out --format png --json
+did 2 0 0 0 0
+holds 'its own place' out a.png a.jpg.png
+check '  and its own picture' "$MAKER" is-picture out/a.png 64x64
+run batch deblur in -o out --format png --json
+did 0 2 0 0 0
+rm -rf out in
 plant in/Tree.jpg in/tree.jpg in/TREE.jpg in/leaf.jpg $'in/\303\204.jpg' $'in/\303\244.jpg'
 run batch deblur in -o out --ignore-case --json
 did 6 0 0 0 0
