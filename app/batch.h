@@ -186,6 +186,8 @@ void batch_history_free(batch_history *history);
 // From its begin to its end. False: it cannot be read, or we were interrupted; the hash is "".
 bool batch_hash_fd(int fd, char hash[BATCH_HASH_BYTES]);
 bool batch_hash_file(const char *path, char hash[BATCH_HASH_BYTES]);
+// Whether the names are of one place, however they are spelt; true where memory is short.
+bool batch_is_same_place(const char *path, const char *other);
 // Makes the folders above a file. 0 or an errno.
 int batch_make_parents(const char *path);
 // `to` becomes the same file as `from`, or a copy of it. 0 or an errno: EEXIST where another file

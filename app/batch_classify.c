@@ -146,15 +146,6 @@ static const char *sorted_file(const batch_item *item)
     return item->output ? item->output : item->picture->path;
 }
 
-static bool is_same_place(const char *path, const char *other)
-{
-    char *a = app_place(path), *b = app_place(other);
-    bool is_same = !a || !b || strcmp(a, b) == 0;
-    free(a);
-    free(b);
-    return is_same;
-}
-
 // Another name of the picture or of its output, which may have been the same file when it was
 // sorted.
 static bool is_link(const batch_item *item, const char *path, const struct stat *there)
@@ -164,7 +155,8 @@ static bool is_link(const batch_item *item, const char *path, const struct stat 
     bool is_it = (there->st_dev == p->dev && there->st_ino == p->ino) ||
                  (stat(sorted_file(item), &file) == 0 && file.st_dev == there->st_dev &&
                   file.st_ino == there->st_ino);
-    return is_it && !is_same_place(path, p->path) && !is_same_place(path, sorted_file(item));
+    return is_it && !batch_is_same_place(path, p->path) &&
+           !batch_is_same_place(path, sorted_file(item));
 }
 
 // What is there is a link to the picture, or by its size the file that was put there.

@@ -53,6 +53,15 @@ bool batch_hash_file(const char *path, char hash[BATCH_HASH_BYTES])
     return ok;
 }
 
+bool batch_is_same_place(const char *path, const char *other)
+{
+    char *a = app_place(path), *b = app_place(other);
+    bool is_same = !a || !b || strcmp(a, b) == 0;
+    free(a);
+    free(b);
+    return is_same;
+}
+
 int batch_make_parents(const char *path)
 {
     const char *slash = strrchr(path, '/');

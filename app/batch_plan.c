@@ -255,12 +255,24 @@ static bool is_output_there(const picking *k, const batch_picture *p)
            (uint64_t)st.st_size == p->out_size;
 }
 
+// A picture in the output folder that is worked on where it lies. One that is linked there, as
+// --min-blur does, has another place.
+static bool is_itself(const picking *k, const batch_picture *p, const char *name,
+                      const struct stat *st)
+{
+    char *path = batch_join(k->b->folder, name);
+    bool is_it = st->st_dev == p->dev && st->st_ino == p->ino &&
+                 (!path || batch_is_same_place(path, p->path));
+    free(path);
+    return is_it;
+}
+
 // A file that stands where the output goes and is none of ours stays, unless we are told.
 static bool may_write(const picking *k, const batch_picture *p, const char *name, bool is_ours)
 {
     struct stat st;
-    if (!name || k->folder < 0 || is_ours ||
-        fstatat(k->folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    if (!name || k->folder < 0 || fstatat(k->folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+        (is_ours && !is_itself(k, p, name, &st)))
         return true;
     bool is_own = batch_is_input(&k->b->list, &st);
     if (!is_own && k->b->session->values.overwrite)

@@ -243,6 +243,11 @@ check '--dry-run tells what is in the way' test "$status" = 3 -a "$(wc -l <"$out
 run batch deblur --files0-from list -o . --overwrite --json
 did 0 0 2 0 3
 check 'never over an input' cmp one.png in/a.png
+run batch deblur in -o out
+(cd out && "$SOFTLENS" batch deblur a.png -o . --model ../m.safetensors) >"$outside/out" 2>"$outside/err"
+status=$?
+check '  that a batch made, either' test "$status" = 3 -a "$(cmp out/a.png out/b.png)" = ''
+rm -rf out
 rm -rf in .softlens list
 
 # Which pictures
