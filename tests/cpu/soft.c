@@ -298,6 +298,10 @@ static const soft_case cases[] = {
     // More landmarks than one workgroup of a device inverts.
     { 8, 9, 2, 32, 1, 3, 0, SL_INVERSE_NORM, 1, 0, false },
     { 5, 14, 3, 20, 1, 3, 0, SL_INVERSE_NORM, 2, 1, false },
+    // As many of few heads as all workers invert together.
+    { 12, 14, 1, 32, 1, 3, 0, SL_INVERSE_SOFT, 1, 0, false },
+    { 12, 11, 2, 20, 1, 3, 0, SL_INVERSE_NORM, 2, 1, false },
+    { 12, 12, 2, 32, 1, 3, 0, SL_INVERSE_NORM, 1, 0, false },
     // A fixed number of landmarks: maps larger, smaller and as large as their grid.
     { 16, 24, 2, 32, 2, 3, 9, SL_INVERSE_SOFT, 1, 0, false },
     { 6, 6, 2, 32, 2, 3, 9, SL_INVERSE_NORM, 1, 0, false },

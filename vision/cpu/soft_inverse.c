@@ -10,6 +10,7 @@
 #define SOFT_START 1.8
 #define NORM_START 2.0
 #define LARGEST_RESIDUAL 1.01f
+#define TOGETHER_MIN 128 // landmarks: below that, waiting for each other costs what is won
 
 // One head's memory, a slot of job->inverses.
 typedef struct inverse {
@@ -51,15 +52,20 @@ static inverse open_slot(const sl_soft_job *job, size_t head, unsigned worker)
     return v;
 }
 
+// scale * b + diagonal * I as a right-hand side.
+static void pack(const inverse *v, const float *b, float scale, float diagonal)
+{
+    v->job->kernels->pack_rows(b, v->ld, v->m, v->m, scale, diagonal, v->panels);
+}
+
 // c = a (scale * b + diagonal * I), all of them m x m.
 static void multiply(const inverse *v, const float *a, const float *b, float scale, float diagonal,
                      float *c)
 {
-    const sl_kernels *kernels = v->job->kernels;
     sl_packed packed = { v->m, v->m, v->panels };
-    kernels->pack_rows(b, v->ld, v->m, v->m, scale, diagonal, v->panels);
+    pack(v, b, scale, diagonal);
     sl_gemm product = { .a = a, .lda = v->ld, .rows = v->m, .b = &packed, .c = c, .ldc = v->ld };
-    kernels->gemm(&product);
+    v->job->kernels->gemm(&product);
 }
 
 // K2, with the ones of its diagonal exact, and its largest row sum.
@@ -90,18 +96,49 @@ static float make_kernel(const inverse *v)
     return (float)most;
 }
 
-// Z = 2Z - Z P Z, as Z (2I - P Z), from Z = alpha P; P is the kernel. The result is in v->z.
-static void iterate(inverse *v, float alpha)
+// K2 once more, where other heads had its slot since.
+static void restore_kernel(const inverse *v)
 {
+    if (v->job->slots < v->job->heads)
+        make_kernel(v);
+}
+
+static bool is_norm(const sl_soft_job *job)
+{
+    return job->call->node->attr.inverse == SL_INVERSE_NORM;
+}
+
+// P, which is the kernel, and Z = alpha P. SOFT starts every head by itself.
+static void begin(const inverse *v)
+{
+    float alpha = v->job->alpha;
+    if (is_norm(v->job)) {
+        restore_kernel(v);
+    } else {
+        double most = (double)make_kernel(v);
+        for (size_t i = 0; i < v->m; i++)
+            v->kernel[i * v->ld + i] += RIDGE;
+        alpha = (float)(SOFT_START / (most * most));
+    }
     for (size_t i = 0; i < v->m; i++)
         for (size_t j = 0; j < v->m; j++)
             v->z[i * v->ld + j] = alpha * v->kernel[i * v->ld + j];
+}
+
+static void swap(inverse *v)
+{
+    float *before = v->z;
+    v->z = v->other;
+    v->other = before;
+}
+
+// Z = 2Z - Z P Z, as Z (2I - P Z). The result is in v->z.
+static void iterate(inverse *v)
+{
     for (uint32_t i = 0; i < v->job->call->node->attr.iterations; i++) {
         multiply(v, v->kernel, v->z, 1, 0, v->other);
         multiply(v, v->z, v->other, -1, 2, v->other); // packed before it is overwritten
-        float *before = v->z;
-        v->z = v->other;
-        v->other = before;
+        swap(v);
     }
 }
 
@@ -126,36 +163,92 @@ static void add_groups(const inverse *v)
 }
 
 // inverse(K2) K1^T V, packed for the products with K1.
-static void finish(const inverse *v, bool is_norm)
+static void finish(const inverse *v)
 {
     const sl_soft_job *job = v->job;
     const sl_kernels *kernels = job->kernels;
     sl_packed b = { job->d, job->m, v->panels };
     add_groups(v);
-    if (is_norm)
+    if (is_norm(job))
         scale_rows(v, v->sums);
     kernels->pack_rows(v->sums, job->d, job->d, job->m, 1, 0, v->panels);
     sl_gemm product = {
         .a = v->z, .lda = v->ld, .rows = v->m, .b = &b, .c = v->sums, .ldc = job->d
     };
     kernels->gemm(&product);
-    if (is_norm)
+    if (is_norm(job))
         scale_rows(v, v->sums);
     kernels->pack_rows(v->sums, job->d, job->d, job->m, 1, 0,
                        job->products + v->head * job->product_floats);
 }
 
-// ---- SOFT: every head by itself
+// ---- many heads: every one by itself
 
-static void soft_task(void *arg, size_t head, unsigned worker)
+static void whole_task(void *arg, size_t head, unsigned worker)
 {
     const sl_soft_job *job = arg;
     inverse v = open_slot(job, head, worker);
-    double most = (double)make_kernel(&v);
-    for (size_t i = 0; i < v.m; i++)
-        v.kernel[i * v.ld + i] += RIDGE;
-    iterate(&v, (float)(SOFT_START / (most * most)));
-    finish(&v, false);
+    begin(&v);
+    iterate(&v);
+    finish(&v);
+}
+
+// ---- fewer heads than workers, large matrices: all go through one product after the other
+
+typedef struct shared_run {
+    const sl_soft_job *job;
+    sl_gemm_grid grid;    // of one head's product
+    uint32_t done, count; // products: two in an iteration
+} shared_run;
+
+static inverse open_shared(const shared_run *r, size_t head)
+{
+    inverse v = open_slot(r->job, head, 0); // each head has a slot of its own
+    if (r->done / 2 % 2)
+        swap(&v);
+    return v;
+}
+
+static void between_products(void *arg, size_t head, unsigned worker)
+{
+    const shared_run *r = arg;
+    inverse v = open_shared(r, head);
+    (void)worker;
+    if (r->done == 0)
+        begin(&v);
+    if (r->done == r->count)
+        finish(&v);
+    else if (r->done % 2)
+        pack(&v, v.other, -1, 2);
+    else
+        pack(&v, v.z, 1, 0);
+}
+
+static void product_task(void *arg, size_t task, unsigned worker)
+{
+    const shared_run *r = arg;
+    inverse v = open_shared(r, task % r->job->heads);
+    sl_packed packed = { v.m, v.m, v.panels };
+    sl_gemm product = {
+        .a = r->done % 2 ? v.z : v.kernel, .lda = v.ld, .b = &packed, .c = v.other, .ldc = v.ld
+    };
+    (void)worker;
+    sl_cpu_grid_part(&r->grid, task / r->job->heads, &product);
+    r->job->kernels->gemm(&product);
+}
+
+static void invert_together(const sl_soft_job *job, unsigned workers)
+{
+    sl_packed square = { .n = job->m, .k = job->m };
+    shared_run r = { .job = job,
+                     .grid = sl_cpu_grid(job->kernels, &square, job->m, workers),
+                     .count = 2 * job->call->node->attr.iterations };
+    sl_pool_run(job->call->pool, between_products, &r, job->heads);
+    while (r.done < r.count) {
+        sl_pool_run(job->call->pool, product_task, &r, job->heads * sl_cpu_grid_parts(&r.grid));
+        r.done++;
+        sl_pool_run(job->call->pool, between_products, &r, job->heads);
+    }
 }
 
 // ---- SOFT-Norm: all heads start alike
@@ -192,18 +285,9 @@ static void residual_task(void *arg, size_t head, unsigned worker)
 {
     const sl_soft_job *job = arg;
     inverse v = open_slot(job, head, worker);
-    make_kernel(&v);
+    restore_kernel(&v);
     multiply(&v, v.kernel, v.kernel, 1, 0, v.other);
     find_residuals(&v, v.other, v.z, job->residuals + head * SL_SOFT_STARTS);
-}
-
-static void norm_task(void *arg, size_t head, unsigned worker)
-{
-    const sl_soft_job *job = arg;
-    inverse v = open_slot(job, head, worker);
-    make_kernel(&v);
-    iterate(&v, job->alpha);
-    finish(&v, true);
 }
 
 static float largest(const float *x, size_t count, size_t step)
@@ -230,8 +314,11 @@ static void start_norm(sl_soft_job *job)
 
 void sl_soft_invert(sl_soft_job *job)
 {
-    bool is_norm = job->call->node->attr.inverse == SL_INVERSE_NORM;
-    if (is_norm)
+    unsigned workers = sl_pool_size(job->call->pool);
+    if (is_norm(job))
         start_norm(job);
-    sl_pool_run(job->call->pool, is_norm ? norm_task : soft_task, job, job->heads);
+    if (job->heads < workers && job->m >= TOGETHER_MIN)
+        invert_together(job, workers);
+    else
+        sl_pool_run(job->call->pool, whole_task, job, job->heads);
 }
