@@ -345,12 +345,9 @@ sl_status sl_gallery_save(sl_ctx *ctx, const sl_gallery *gallery, const char *pa
                                    .bytes = count * sizeof(float) };
     }
     if (st == SL_OK) {
-        const sl_meta meta[] = { { "format", FORMAT },
-                                 { "version", VERSION },
-                                 { "backbone", gallery->hash },
-                                 { "model", gallery->model_name },
-                                 { "classes", classes },
-                                 { "sight", gallery->sight } };
+        const sl_meta meta[] = { { "format", FORMAT },          { "version", VERSION },
+                                 { "backbone", gallery->hash }, { "model", gallery->model_name },
+                                 { "classes", classes },        { "sight", gallery->sight } };
         const size_t metas = SL_ARRAY_LEN(meta) - (gallery->sight ? 0 : 1);
         gather_rows(gallery, data);
         st = sl_safetensors_write(ctx, place, true, tensors, SL_GALLERY_TENSORS, meta, metas);
