@@ -103,6 +103,23 @@ START_TEST(right_devices_pass)
 }
 END_TEST
 
+static void takes_few_groups(VkPhysicalDeviceProperties2 *p)
+{
+    p->properties.limits.maxComputeWorkGroupCount[0] = 9;
+}
+
+// Every op, with most of its groups along z.
+START_TEST(groups_that_do_not_fit_along_x)
+{
+    char why[SL_VK_WHY_BYTES];
+    spy.change = takes_few_groups;
+    look();
+    ck_assert_uint_eq(info.limits.group_count[0], 9);
+    ck_ok(sl_selftest_run(ctx, &info, why));
+    ck_assert_str_eq(why, "");
+}
+END_TEST
+
 START_TEST(wrong_results_are_found)
 {
     char why[SL_VK_WHY_BYTES];
@@ -346,6 +363,7 @@ int main(void)
     tcase_add_test(tests, the_choice_is_clear);
     tcase_add_test(tests, every_op_takes_part);
     tcase_add_test(tests, right_devices_pass);
+    tcase_add_test(tests, groups_that_do_not_fit_along_x);
     tcase_add_test(tests, wrong_results_are_found);
     tcase_add_test(tests, failing_calls_are_told);
     tcase_add_test(tests, full_devices_are_tested_another_time);

@@ -17,6 +17,7 @@ typedef struct form_case {
 #define SIDE 8
 #define IN 4 // channels before the block's own
 #define MAX_WINDOWS 256
+#define FEW 2 // groups along x
 
 static const form_case cases[] = {
     { 32, 1, 128, 4, 16, 16, 3, true }, // the published network's first level,
@@ -131,39 +132,39 @@ static float *run_rig(sl_vk_device *d, const rig *r, sl_dtype precision)
     return out;
 }
 
-// most: groups of a dispatch of the one kernel.
-static void compare_forms(sl_vk_device *d, const form_case *f, sl_dtype precision, uint32_t most)
+// Both forms also where nearly all of their groups lie along z.
+static void compare_forms(sl_vk_device *d, const form_case *f, sl_dtype precision)
 {
+    static const sl_vk_block_form forms[] = { SL_VK_CHAIN, SL_VK_FUSED };
     rig r;
     const uint32_t groups = d->info.limits.group_count[0];
     double tolerance = precision == SL_F16 ? 2e-2 : 2e-5; // of values up to about 4
-    uint32_t windows = f->rows * f->columns;
     make_rig(f, &r);
     d->block_form = SL_VK_CHAIN;
-    ck_assert_uint_eq(count_fused(d, &r, precision), 0);
     float *chain = run_rig(d, &r, precision);
-    d->block_form = SL_VK_FUSED;
-    d->info.limits.group_count[0] = most;
-    ck_assert_uint_eq(count_fused(d, &r, precision), (windows + most - 1) / most);
-    float *fused = run_rig(d, &r, precision);
+    d->info.limits.group_count[0] = FEW;
+    for (size_t k = 0; k < SL_ARRAY_LEN(forms); k++) {
+        d->block_form = forms[k];
+        ck_assert_uint_eq(count_fused(d, &r, precision), forms[k] == SL_VK_FUSED);
+        float *other = run_rig(d, &r, precision);
+        for (size_t i = 0; i < r.floats; i++)
+            ck_assert_msg(fabs((double)chain[i] - (double)other[i]) <= tolerance,
+                          "%u channels, form %d, element %zu: %.9g and %.9g", f->channels,
+                          (int)forms[k], i, (double)chain[i], (double)other[i]);
+        free(other);
+    }
     d->info.limits.group_count[0] = groups;
-    for (size_t i = 0; i < r.floats; i++)
-        ck_assert_msg(fabs((double)chain[i] - (double)fused[i]) <= tolerance,
-                      "%u channels, element %zu: %.9g and %.9g", f->channels, i, (double)chain[i],
-                      (double)fused[i]);
     free(chain);
-    free(fused);
     free_rig(&r);
 }
 
-// A dispatch of at most 128 groups: the first case's windows are more than that.
 START_TEST(forms_agree)
 {
     sl_vk_device *d;
     ck_ok(sl_vk_open(ctx, "vulkan", &d));
-    compare_forms(d, &cases[_i], SL_F32, 128);
+    compare_forms(d, &cases[_i], SL_F32);
     if (d->info.f16 && _i == 0)
-        compare_forms(d, &cases[_i], SL_F16, 128);
+        compare_forms(d, &cases[_i], SL_F16);
     sl_vk_close(d);
 }
 END_TEST
@@ -206,10 +207,62 @@ START_TEST(chain_where_a_window_does_not_fit)
 }
 END_TEST
 
+// What a tile takes is asked for before anything is measured.
+START_TEST(told_memory_suffices_for_every_way)
+{
+    sl_vk_device *d;
+    sl_vk_program p;
+    rig r;
+    size_t before, told;
+    ck_ok(sl_vk_open(ctx, "vulkan", &d));
+    make_rig(&cases[0], &r);
+    ck_ok(sl_vk_memory(ctx, d, r.graph, SL_F32, &before));
+    ck_ok(sl_vk_program_draft(ctx, d, r.graph, SL_F32, &p));
+    sl_vk_choice answer = { 0 };
+    for (size_t i = 0; i < p.want_count; i++)
+        if (p.wants[i].question.question == SL_VK_WHICH_FORM)
+            answer = p.wants[i].question;
+    ck_assert_uint_eq(answer.question, SL_VK_WHICH_FORM);
+    sl_vk_program_free(&p);
+    for (; answer.answer < 3; answer.answer++) {
+        d->choices.trial = &answer;
+        ck_ok(sl_vk_program_new(ctx, d, r.graph, SL_F32, &p));
+        ck_assert_uint_le(p.memory.total, before);
+        sl_vk_program_free(&p);
+        sl_vk_weights_forget(d);
+        ck_ok(sl_vk_memory(ctx, d, r.graph, SL_F32, &told));
+        ck_assert_uint_eq(told, before);
+    }
+    d->choices.trial = NULL;
+    free_rig(&r);
+    sl_vk_close(d);
+}
+END_TEST
+
+START_TEST(memory_is_told_of_what_compiles)
+{
+    sl_vk_device *d;
+    sl_plan *plan;
+    rig r;
+    size_t told;
+    ck_ok(sl_vk_open(ctx, "vulkan", &d));
+    make_rig(&cases[0], &r);
+    d->info.limits.group_count[0] = FEW;
+    ck_ok(sl_vk_memory(ctx, d, r.graph, SL_F32, &told));
+    d->info.limits.group_count[2] = 1;
+    ck_fails(sl_vk_memory(ctx, d, r.graph, SL_F32, &told), SL_ERR_LIMIT, "allows 2 x ");
+    ck_fails(sl_vk_compile(ctx, d, r.graph, SL_F32, &plan), SL_ERR_LIMIT, "allows 2 x ");
+    free_rig(&r);
+    sl_vk_close(d);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("block");
     tcase_add_loop_test(tests, forms_agree, 0, SL_ARRAY_LEN(cases));
     tcase_add_test(tests, chain_where_a_window_does_not_fit);
+    tcase_add_test(tests, told_memory_suffices_for_every_way);
+    tcase_add_test(tests, memory_is_told_of_what_compiles);
     return run_vulkan("vulkan-block-forms", tests);
 }

@@ -3,8 +3,10 @@
 // maps go through the eight in chunks of windows, which share the scratch memory.
 #include "vulkan/program.h"
 
-#define SCRATCH_BYTES ((uint64_t)64 << 20)       // of a chunk, about
-#define MOST_SCRATCH_BYTES ((uint64_t)512 << 20) // on a card with much memory
+#define SCRATCH_BYTES ((uint64_t)64 << 20) // of a chunk, about
+// On a card with much memory. These are 17,000 rows of 192 channels in f32, 140,000 of 24: they
+// fill a large card, and more would only be taken from the tiles, as --memory bounds both.
+#define MOST_SCRATCH_BYTES ((uint64_t)128 << 20)
 #define USUALLY_FUSED 64u // channels, where nothing was measured and there are no matrix units
 
 typedef struct block {
@@ -72,7 +74,7 @@ static uint32_t slice_of(sl_vk_program *p, const sl_node *node)
 
 static size_t block_scratch(sl_vk_program *p, const sl_node *node)
 {
-    if (slice_of(p, node) && !p->is_draft)
+    if (slice_of(p, node) && !p->is_draft) // a draft is made before it is known
         return 0;
     block b = describe(p, node);
     return 2 * b.rows_bytes + b.wide_bytes + b.hidden_bytes;

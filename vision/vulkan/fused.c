@@ -10,8 +10,8 @@
 #define MOST_HEAD 64u      // channels: a thread keeps a query
 
 typedef struct fused_push {
-    uint32_t windows, first, chunk, shift, height, width, heads, hidden4, channels4, head4, ld_qkv,
-        ld_proj, ld_ff1, ld_ff2;
+    uint32_t windows, shift, height, width, heads, hidden4, channels4, head4, ld_qkv, ld_proj,
+        ld_ff1, ld_ff2;
     float eps;
 } fused_push;
 
@@ -99,7 +99,7 @@ static sl_status find_weights(sl_vk_program *p, const sl_node *node, const shape
     return st == SL_OK ? sl_vk_matrix(p, node, SL_BLOCK_FF2_W, &buffer[7]) : st;
 }
 
-// ---- dispatches
+// ---- the dispatch
 
 // A row of a matrix of that many columns, in fours. One row is kept as 16 are.
 static uint32_t row_fours(uint32_t columns)
@@ -110,10 +110,11 @@ static uint32_t row_fours(uint32_t columns)
 sl_status sl_vk_emit_fused(sl_vk_program *p, const sl_node *node, uint32_t slice)
 {
     shape s = shape_of(p, node);
-    uint32_t windows = s.height / WINDOW * (s.width / WINDOW);
-    uint32_t most = p->device->info.limits.group_count[0];
+    const sl_vk_windows w = { .list = node->in[1],
+                              .chunk = s.height / WINDOW * (s.width / WINDOW) };
     bool has_list = node->in[1] != SL_NO_VALUE;
-    fused_push push = { .shift = node->attr.shift,
+    fused_push push = { .windows = w.chunk,
+                        .shift = node->attr.shift,
                         .height = s.height,
                         .width = s.width,
                         .heads = s.heads,
@@ -133,15 +134,8 @@ sl_status sl_vk_emit_fused(sl_vk_program *p, const sl_node *node, uint32_t slice
                          .writes = 1,
                          .push_bytes = sizeof(push) };
     sl_status st = find_weights(p, node, &s, d.buffer);
-    sl_vk_windows w = { .list = node->in[1] };
-    for (; w.first < windows && st == SL_OK; w.first += w.chunk) {
-        w.chunk = windows - w.first < most ? windows - w.first : most;
-        push.windows = push.chunk = w.chunk;
-        push.first = w.first;
-        memcpy(d.push, &push, sizeof(push));
+    memcpy(d.push, &push, sizeof(push));
+    if (st == SL_OK)
         st = sl_vk_groups(p, &w, 1, 1, 1, &d);
-        if (st == SL_OK)
-            st = sl_vk_emit(p, &d);
-    }
-    return st;
+    return st == SL_OK ? sl_vk_emit(p, &d) : st;
 }

@@ -208,16 +208,16 @@ typedef struct score_push {
 static sl_status emit_score(sl_vk_program *p, const sl_node *node, const predict *s, sl_vk_range x,
                             sl_vk_range last)
 {
+    const sl_vk_windows all = { .chunk = 1 };
     uint32_t w = node->attr.window;
     score_push push = { s->quarter, w, node->attr.shift, s->height, s->width };
     sl_vk_dispatch d = { .key = { .kernel = sl_vk_variant(p, SL_VK_SCORE) },
                          .buffer = { x, last, sl_vk_value(p, node->out[0]) },
                          .writes = 1u << 2,
-                         .push_bytes = sizeof(push),
-                         .groups = { s->height / w * (s->width / w), 1, 1 },
-                         .slot = SL_VK_NO_SLOT };
+                         .push_bytes = sizeof(push) };
     memcpy(d.push, &push, sizeof(push));
-    return sl_vk_emit(p, &d);
+    sl_status st = sl_vk_groups(p, &all, s->height / w * (s->width / w), 1, 1, &d);
+    return st == SL_OK ? sl_vk_emit(p, &d) : st;
 }
 
 static sl_status emit_product(sl_vk_program *p, const predict *s, sl_vk_range a, uint32_t k,

@@ -117,16 +117,6 @@ static sl_status prepare(sl_vk_program *p, sl_dtype precision)
     return st == SL_OK ? plan_memory(p) : st;
 }
 
-sl_status sl_vk_program_memory(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
-                               size_t *out)
-{
-    sl_vk_program p = { .ctx = ctx, .device = d, .graph = g };
-    sl_status st = prepare(&p, precision);
-    *out = p.memory.total;
-    sl_vk_program_free(&p);
-    return st;
-}
-
 // ---- ranges
 
 sl_vk_range sl_vk_value(const sl_vk_program *p, sl_value value)
@@ -214,16 +204,17 @@ static sl_status add_slot(sl_vk_program *p, sl_value list, const sl_vk_slot *slo
 sl_status sl_vk_groups(sl_vk_program *p, const sl_vk_windows *w, uint64_t per_window, uint32_t tile,
                        uint32_t y, sl_vk_dispatch *dispatch)
 {
+    const uint32_t *limit = p->device->info.limits.group_count;
     uint64_t most = (w->chunk * per_window + tile - 1) / tile;
-    const sl_vk_limits *limits = &p->device->info.limits;
-    if (most > limits->group_count[0] || y > limits->group_count[1] || per_window > UINT32_MAX)
+    uint64_t layers = most > limit[0] ? (most + limit[0] - 1) / limit[0] : 1;
+    if (layers > limit[2] || y > limit[1] || per_window > UINT32_MAX)
         return sl_fail(p->ctx, SL_ERR_LIMIT,
-                       "%s takes %llu workgroups; %s allows %u: use smaller tiles",
-                       p->graph->nodes[p->node].label, (unsigned long long)most,
-                       p->device->info.name, limits->group_count[0]);
-    dispatch->groups[0] = (uint32_t)most;
+                       "%s takes %llu x %u workgroups; %s allows %llu x %u: use smaller tiles",
+                       p->graph->nodes[p->node].label, (unsigned long long)most, y,
+                       p->device->info.name, (unsigned long long)limit[0] * limit[2], limit[1]);
+    dispatch->groups[0] = (uint32_t)((most + layers - 1) / layers);
     dispatch->groups[1] = y;
-    dispatch->groups[2] = 1;
+    dispatch->groups[2] = (uint32_t)layers;
     dispatch->slot = SL_VK_NO_SLOT;
     if (w->list == SL_NO_VALUE)
         return SL_OK;
@@ -232,7 +223,7 @@ sl_status sl_vk_groups(sl_vk_program *p, const sl_vk_windows *w, uint64_t per_wi
                               .per_window = (uint32_t)per_window,
                               .tile = tile,
                               .y = y,
-                              .z = 1 };
+                              .most = limit[0] };
     dispatch->slot = (uint32_t)p->slot_count;
     return add_slot(p, w->list, &slot);
 }
@@ -381,6 +372,19 @@ sl_status sl_vk_program_draft(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, s
     if (st != SL_OK)
         sl_vk_program_free(out);
     return st;
+}
+
+sl_status sl_vk_program_memory(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
+                               size_t *out)
+{
+    sl_vk_program draft;
+    *out = 0;
+    sl_status st = sl_vk_program_draft(ctx, d, g, precision, &draft);
+    if (st != SL_OK)
+        return st;
+    *out = draft.memory.total;
+    sl_vk_program_free(&draft);
+    return SL_OK;
 }
 
 void sl_vk_program_free(sl_vk_program *p)

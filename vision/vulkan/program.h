@@ -36,9 +36,10 @@ typedef struct sl_vk_dispatch {
     bool begins_piece; // what is before it is submitted by itself
 } sl_vk_dispatch;
 
-// One set of sizes that follows a window list. x = ceil(windows * per_window / tile).
+// One set of sizes that follows a window list: ceil(windows * per_window / tile) groups, of which
+// at most `most` lie along x.
 typedef struct sl_vk_slot {
-    uint32_t first, chunk, per_window, tile, y, z, pad0, pad1;
+    uint32_t first, chunk, per_window, tile, y, most, pad0, pad1;
 } sl_vk_slot;
 
 typedef struct sl_vk_want sl_vk_want;
@@ -88,12 +89,14 @@ extern const sl_vk_op sl_vk_add_nearest, sl_vk_candidates; // candidates.c
 
 sl_status sl_vk_program_new(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
                             sl_vk_program *out);
-// The same without weights, for what it wants to know.
+// The same without weights, for what it wants to know, with the memory of the ways that take most.
 sl_status sl_vk_program_draft(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
                               sl_vk_program *out);
 void sl_vk_program_free(sl_vk_program *p);
+// The arena's bytes of a draft, which meets every limit that the program does: what is given here
+// can be compiled, and does not depend on what was measured.
 sl_status sl_vk_program_memory(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision,
-                               size_t *out); // only the arena's bytes
+                               size_t *out);
 
 sl_vk_range sl_vk_value(const sl_vk_program *p, sl_value value); // NOWHERE for SL_NO_VALUE
 sl_vk_range sl_vk_part(sl_vk_range whole, uint64_t offset, uint64_t bytes);
@@ -113,7 +116,9 @@ typedef struct sl_vk_windows {
     uint32_t first, chunk;
 } sl_vk_windows;
 
-// Sets groups, or a slot that the list's count will fill: x = ceil(windows * per_window / tile).
+// Sets groups, or a slot that the list's count will fill: ceil(windows * per_window / tile) of them
+// along x and, where the device takes fewer there, along z. So a kernel asks for its group_index()
+// (shaders/common.glsl), and has nothing to do where that is past the end.
 sl_status sl_vk_groups(sl_vk_program *p, const sl_vk_windows *w, uint64_t per_window, uint32_t tile,
                        uint32_t y, sl_vk_dispatch *dispatch);
 

@@ -147,22 +147,23 @@ static sl_status mean_emit(sl_vk_program *p, const sl_node *node, sl_vk_range sc
 // ---- lengths
 
 typedef struct unit_push {
-    uint32_t channels;
+    uint32_t rows, channels;
     float least;
 } unit_push;
 
 static sl_status unit_emit(sl_vk_program *p, const sl_node *node, sl_vk_range scratch)
 {
     uint32_t all = 0;
-    unit_push push = { last_dim(p->graph, node->in[0]), 1e-12f };
+    unit_push push = { .channels = last_dim(p->graph, node->in[0]), .least = 1e-12f };
     sl_vk_dispatch d = { .key = { .kernel = sl_vk_variant(p, SL_VK_UNIT) },
                          .buffer = { sl_vk_value(p, node->in[0]), sl_vk_value(p, node->out[0]) },
                          .writes = 1u << 1,
                          .push_bytes = sizeof(push) };
     (void)scratch;
-    memcpy(d.push, &push, sizeof(push));
     sl_status st = count_numbers(p, node->in[0], &all);
-    return st == SL_OK ? emit_flat(p, &d, all / push.channels, 1) : st;
+    push.rows = all / push.channels;
+    memcpy(d.push, &push, sizeof(push));
+    return st == SL_OK ? emit_flat(p, &d, push.rows, 1) : st;
 }
 
 const sl_vk_op sl_vk_add_position = { .emit = add_position_emit };

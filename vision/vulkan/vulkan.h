@@ -111,7 +111,8 @@ size_t sl_vk_live_objects(void);
 sl_status sl_vk_compile(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph,
                         sl_dtype precision, sl_plan **out);
 
-// The arena bytes that the compiled graph would take.
+// The arena bytes that the compiled graph takes at most, whichever ways are then found to be the
+// fastest. Fails as sl_vk_compile where the graph is beyond the device's limits.
 sl_status sl_vk_memory(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph, sl_dtype precision,
                        size_t *out);
 

@@ -11,7 +11,8 @@ layout(push_constant) uniform Push {
 struct Slot {
     uint first, chunk;      // windows of the list that the dispatch takes
     uint per_window, tile;  // work of a window, work of a group
-    uint y, z, pad0, pad1;
+    uint y, most;           // most: groups along x, beyond which they lie along z
+    uint pad0, pad1;
 };
 
 layout(std430, binding = 0) readonly buffer List { int list[]; };
@@ -25,8 +26,10 @@ void main()
     uint at = first_slot + gl_GlobalInvocationID.x;
     Slot s = slots_of[at];
     uint windows = uint(clamp(list[0] - int(s.first), 0, int(s.chunk)));
-    sizes[4 * at] = (windows * s.per_window + s.tile - 1) / s.tile;
+    uint groups = (windows * s.per_window + s.tile - 1) / s.tile;
+    uint layers = max(groups / s.most + uint(groups % s.most != 0), 1);
+    sizes[4 * at] = groups / layers + uint(groups % layers != 0);
     sizes[4 * at + 1] = s.y;
-    sizes[4 * at + 2] = s.z;
+    sizes[4 * at + 2] = layers;
     sizes[4 * at + 3] = uint(list[0]); // for profiles
 }

@@ -58,7 +58,7 @@ uvec2 edges(uint index)
 
 void main()
 {
-    uint at = gl_WorkGroupID.x, head = gl_WorkGroupID.y, query = gl_LocalInvocationIndex;
+    uint at = group_index(), head = gl_WorkGroupID.y, query = gl_LocalInvocationIndex;
     uint count = HAS_LIST != 0 ? uint(clamp(list[0] - int(first), 0, int(chunk))) : windows;
     if (at >= count) // the same for all threads of the group
         return;

@@ -26,7 +26,7 @@ const uint R_S = S4 <= 4 ? 1 : S4 <= 8 ? 2 : 4;
 const uint LD_X = C4 | 1, LD_Y = (D4 > S4 ? D4 : S4) | 1;
 
 layout(push_constant) uniform Push {
-    uint windows, first, chunk;
+    uint windows;
     uint shift, height, width;
     uint heads, hidden4;
     uint channels4, head4; // C4 and D4, unknown to the compiler: long loops stay loops
@@ -231,11 +231,11 @@ void hide(uint first4, uint fours)
 
 void main()
 {
-    uint at = gl_WorkGroupID.x, t = gl_LocalInvocationIndex;
-    uint count = HAS_LIST != 0 ? uint(clamp(list[0] - int(first), 0, int(chunk))) : windows;
+    uint at = group_index(), t = gl_LocalInvocationIndex;
+    uint count = HAS_LIST != 0 ? uint(clamp(list[0], 0, int(windows))) : windows;
     if (at >= count) // the same for all threads of the group
         return;
-    uint index = HAS_LIST != 0 ? uint(list[4 + first + at]) : first + at;
+    uint index = HAS_LIST != 0 ? uint(list[4 + at]) : at;
     for (uint i = t; i < N * C4; i += 256) {
         uint pixel = window_pixel(index, i / C4, SIDE, shift, height, width);
         x[i / C4 * LD_X + i % C4] = map[pixel * C4 + i % C4];

@@ -2,6 +2,8 @@
 // How sure the predictors are that a pixel is blurred: the chances of the four windows around it,
 // linearly between their middles, and no more than what the predictors before said.
 #version 450
+#extension GL_GOOGLE_include_directive : require
+#include "common.glsl"
 
 layout(local_size_x = 256) in;
 
@@ -28,7 +30,7 @@ float place(uint pixel, uint count)
 
 void main()
 {
-    uint at = gl_GlobalInvocationID.x;
+    uint at = flat_index();
     if (at >= pixels)
         return;
     float y = place(at / width, rows), x = place(at % width, columns);

@@ -12,6 +12,18 @@
 #define NUMBERS vec4
 #endif
 
+// Groups that a device does not take along x lie along z (sl_vk_groups). The last ones may have
+// nothing to do.
+uint group_index()
+{
+    return gl_WorkGroupID.z * gl_NumWorkGroups.x + gl_WorkGroupID.x;
+}
+
+uint flat_index() // in groups of 256
+{
+    return group_index() * 256 + gl_LocalInvocationIndex;
+}
+
 // The values of sl_act.
 
 const uint ACT_NONE = 0, ACT_RELU = 1, ACT_LEAKY_RELU = 2, ACT_GELU = 3, ACT_GELU_TANH = 4;

@@ -47,7 +47,7 @@ vec4 load_vector(bool of_taps, uint at)
 void main()
 {
     uint count = HAS_LIST != 0 ? uint(clamp(list[0] - int(first), 0, int(chunk))) : windows;
-    uint wide = BY_FOUR != 0 ? channels / 4 : channels, at = gl_GlobalInvocationID.x;
+    uint wide = BY_FOUR != 0 ? channels / 4 : channels, at = flat_index();
     if (at >= count * window * wide)
         return;
     uint channel = at % wide, line = at / wide, row = line % window;

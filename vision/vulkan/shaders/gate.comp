@@ -18,7 +18,7 @@ layout(std430, binding = 3) buffer Result { float result[]; };
 
 void main()
 {
-    uint at = gl_GlobalInvocationID.x;
+    uint at = flat_index();
     if (at >= pixels)
         return;
     uint px = at % width, py = at / width, area = factor * factor;

@@ -39,7 +39,7 @@ void store_four(uint row, uint column, vec4 sum)
 void main()
 {
     uint row_count = rows_there();
-    uint row0 = gl_WorkGroupID.x * TM, column0 = gl_WorkGroupID.y * TN;
+    uint row0 = group_index() * TM, column0 = gl_WorkGroupID.y * TN;
     uint t = gl_LocalInvocationIndex;
     uint tx = t % ACROSS, ty = t / ACROSS;
     vec4 sums[RM][RN];

@@ -127,7 +127,7 @@ void finish(uint own, uint row, uint column, uint row_count)
 void main()
 {
     uint row_count = rows_there(), k_padded = (k + 15) / 16 * 16;
-    uint row0 = gl_WorkGroupID.x * TM, column0 = gl_WorkGroupID.y * TN, t = gl_LocalInvocationIndex;
+    uint row0 = group_index() * TM, column0 = gl_WorkGroupID.y * TN, t = gl_LocalInvocationIndex;
     uint sub_row = gl_SubgroupID / GRID_COLUMNS * SUB_ROWS * MM;
     uint sub_column = gl_SubgroupID % GRID_COLUMNS * SUB_COLUMNS * MN;
     bool has_part = gl_SubgroupID < GRID_ROWS * GRID_COLUMNS; // a small tile leaves some idle

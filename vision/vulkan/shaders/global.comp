@@ -45,7 +45,7 @@ vec4 load_kv(uint at, uint depth)
 void main()
 {
     uint lane = gl_LocalInvocationIndex, head_at = gl_WorkGroupID.y * head_dim;
-    uint query = gl_WorkGroupID.x * QUERIES + lane, from = min(query, rows - 1);
+    uint query = group_index() * QUERIES + lane, from = min(query, rows - 1);
     float scale = inversesqrt(float(head_dim));
     vec4 own[DEPTH], sums[DEPTH];
     for (uint i = 0; i < DEPTH; i++) {

@@ -16,7 +16,7 @@ layout(std430, binding = 1) buffer X { NUMBER x[]; };
 
 void main()
 {
-    uint at = gl_GlobalInvocationID.x;
+    uint at = flat_index();
     if (at >= count)
         return;
     uint pixel = at / channels;

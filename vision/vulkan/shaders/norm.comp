@@ -55,7 +55,7 @@ void main()
     if (HAS_LIST != 0)
         row_count = uint(clamp(list[0] - int(first), 0, int(chunk))) * tokens;
     uint lane = gl_LocalInvocationIndex % 16;
-    uint row = gl_WorkGroupID.x * 16 + gl_LocalInvocationIndex / 16;
+    uint row = group_index() * 16 + gl_LocalInvocationIndex / 16;
     bool real = row < row_count;
     uint from = real ? row : 0;
     if (real && FROM_MAP != 0) {

@@ -46,7 +46,7 @@ float position_of(uint token, uint channel)
 
 void main()
 {
-    uint at = gl_GlobalInvocationID.x;
+    uint at = flat_index();
     if (at >= count)
         return;
     uint channel = at % channels, row = at / channels;

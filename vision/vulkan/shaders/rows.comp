@@ -15,7 +15,7 @@ layout(std430, binding = 1) buffer Y { NUMBER y[]; };
 
 void main()
 {
-    uint at = gl_GlobalInvocationID.x;
+    uint at = flat_index();
     if (at < count)
         y[at] = x[from + at];
 }

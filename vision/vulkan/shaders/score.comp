@@ -18,10 +18,12 @@ shared vec2 part[64];
 
 void main()
 {
-    uint t = gl_LocalInvocationIndex, tokens = window * window;
+    uint t = gl_LocalInvocationIndex, tokens = window * window, index = group_index();
+    if (index >= height / window * (width / window)) // the same for all threads of the group
+        return;
     vec2 sum = vec2(0.0);
     for (uint token = t; token < tokens; token += 64) {
-        uint from = window_pixel(gl_WorkGroupID.x, token, window, shift, height, width) * channels;
+        uint from = window_pixel(index, token, window, shift, height, width) * channels;
         for (uint i = 0; i < channels; i++)
             sum += float(x[from + i]) * vec2(weight[i], weight[channels + i]);
     }
@@ -33,7 +35,7 @@ void main()
     }
     if (t == 0) {
         vec2 score = part[0] / float(tokens) + vec2(weight[2 * channels], weight[2 * channels + 1]);
-        scores[2 * gl_WorkGroupID.x] = score.x;
-        scores[2 * gl_WorkGroupID.x + 1] = score.y;
+        scores[2 * index] = score.x;
+        scores[2 * index + 1] = score.y;
     }
 }

@@ -21,7 +21,7 @@ layout(std430, binding = 1) buffer Y { BITS y[]; };
 
 void main()
 {
-    uint at = gl_GlobalInvocationID.x;
+    uint at = flat_index();
     if (at < count)
         y[at / channels * stride + at_channel + at % channels] = x[at];
 }

@@ -17,7 +17,7 @@ layout(std430, binding = 2) buffer Out { NUMBER result[]; };
 
 void main()
 {
-    uint at = gl_GlobalInvocationID.x, channel = at % channels, pixel = at / channels;
+    uint at = flat_index(), channel = at % channels, pixel = at / channels;
     if (pixel >= height * width)
         return;
     int y = int(pixel / width) - int(side / 2), x = int(pixel % width) - int(side / 2);

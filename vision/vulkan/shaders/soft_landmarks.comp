@@ -71,7 +71,7 @@ float sum_of_line(uint i, float mean, bool squares)
 
 void main()
 {
-    uint first_row = gl_WorkGroupID.x * ROWS;
+    uint first_row = group_index() * ROWS;
     uint i = gl_LocalInvocationIndex / DEPTH, four = gl_LocalInvocationIndex % DEPTH;
     float scale = inversesqrt(sqrt(float(DIM))); // of the queries
     multiply(first_row);

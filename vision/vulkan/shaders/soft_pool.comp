@@ -16,7 +16,7 @@ layout(std430, binding = 1) buffer Pooled { float pooled[]; }; // [cells, channe
 
 void main()
 {
-    uint at = gl_GlobalInvocationID.x, channel = at % channels, cell = at / channels;
+    uint at = flat_index(), channel = at % channels, cell = at / channels;
     if (cell >= cell_rows * cell_columns)
         return;
     uint row = cell / cell_columns, column = cell % cell_columns;

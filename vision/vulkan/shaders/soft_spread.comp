@@ -26,7 +26,7 @@ shared vec4 value_slice[MARKS][DEPTH];
 void main()
 {
     uint lane = gl_LocalInvocationIndex, head = gl_WorkGroupID.y;
-    uint token = gl_WorkGroupID.x * LANES + lane;
+    uint token = group_index() * LANES + lane;
     uint at = (min(token, tokens - 1) * heads + head) * head_dim;
     float scale = inversesqrt(sqrt(float(head_dim)));
     vec4 own[DEPTH], sums[DEPTH];

@@ -7,7 +7,7 @@
 layout(local_size_x = 64) in;
 
 layout(push_constant) uniform Push {
-    uint channels;
+    uint rows, channels;
     float least; // a length
 };
 
@@ -18,7 +18,9 @@ shared float part[64];
 
 void main()
 {
-    uint lane = gl_LocalInvocationIndex, first = gl_WorkGroupID.x * channels;
+    uint lane = gl_LocalInvocationIndex, first = group_index() * channels;
+    if (group_index() >= rows) // the same for all threads of the group
+        return;
     float sum = 0.0;
     for (uint i = lane; i < channels; i += 64)
         sum += float(x[first + i]) * float(x[first + i]);

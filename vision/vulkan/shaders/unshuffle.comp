@@ -23,7 +23,7 @@ layout(std430, binding = 1) buffer Y { OUTPUT y[]; };
 
 void main()
 {
-    uint at = gl_GlobalInvocationID.x;
+    uint at = flat_index();
     if (at >= count)
         return;
     uint area = factor * factor, wide = channels * area, row = width / factor;

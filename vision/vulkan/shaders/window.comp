@@ -26,7 +26,7 @@ layout(std430, binding = 2) buffer To { BITS to[]; };
 void main()
 {
     uint count = HAS_LIST != 0 ? uint(clamp(list[0], 0, int(windows))) : windows;
-    uint tokens = window * window, at = gl_GlobalInvocationID.x;
+    uint tokens = window * window, at = flat_index();
     if (at >= count * tokens * channels)
         return;
     uint channel = at % channels, row = at / channels;
