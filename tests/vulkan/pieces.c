@@ -138,6 +138,12 @@ START_TEST(pieces_of_two_runs_overlap)
         ck_assert_mem_eq(want, got, sizeof(want));
         ck_assert(plan->profile[g->node_count - 1].seconds > 0);
     }
+    spy.fails = "vkCreateQueryPool";
+    spy.failure = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    atomic_store(&spy.countdown, 0);
+    sl_plan_profile(plan, true); // which there is none of then
+    ck_assert_ptr_null(plan->profile);
+    ck_ok(use_plan(g, plan, got));
     sl_plan_free(plan);
     sl_vk_close(d);
     sl_graph_free(g);

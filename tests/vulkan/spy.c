@@ -28,50 +28,63 @@ static bool is_due(const char *name)
     return atomic_load(&spy.countdown) >= 0 && atomic_fetch_sub(&spy.countdown, 1) == 0;
 }
 
-// ---- functions that can fail: X(name, parameters, arguments)
+// ---- functions that can fail: X(name, parameters, arguments, what is left in *o)
 
 #define HOST const VkAllocationCallbacks *a
 #define SPIED(X)                                                                                   \
     X(vkCreateCommandPool, (VkDevice d, const VkCommandPoolCreateInfo *i, HOST, VkCommandPool *o), \
-      (d, i, a, o))                                                                                \
-    X(vkCreateFence, (VkDevice d, const VkFenceCreateInfo *i, HOST, VkFence *o), (d, i, a, o))     \
-    X(vkCreateBuffer, (VkDevice d, const VkBufferCreateInfo *i, HOST, VkBuffer *o), (d, i, a, o))  \
+      (d, i, a, o), SPOIL)                                                                         \
+    X(vkCreateFence, (VkDevice d, const VkFenceCreateInfo *i, HOST, VkFence *o), (d, i, a, o),     \
+      SPOIL)                                                                                       \
+    X(vkCreateBuffer, (VkDevice d, const VkBufferCreateInfo *i, HOST, VkBuffer *o), (d, i, a, o),  \
+      SPOIL)                                                                                       \
     X(vkBindBufferMemory, (VkDevice d, VkBuffer b, VkDeviceMemory m, VkDeviceSize s),              \
-      (d, b, m, s))                                                                                \
+      (d, b, m, s), LEAVE)                                                                         \
     X(vkMapMemory,                                                                                 \
       (VkDevice d, VkDeviceMemory m, VkDeviceSize s, VkDeviceSize n, VkMemoryMapFlags f,           \
        void **o),                                                                                  \
-      (d, m, s, n, f, o))                                                                          \
+      (d, m, s, n, f, o), SPOIL)                                                                   \
     X(vkAllocateCommandBuffers,                                                                    \
-      (VkDevice d, const VkCommandBufferAllocateInfo *i, VkCommandBuffer *o), (d, i, o))           \
-    X(vkBeginCommandBuffer, (VkCommandBuffer c, const VkCommandBufferBeginInfo *i), (c, i))        \
-    X(vkEndCommandBuffer, (VkCommandBuffer c), (c))                                                \
-    X(vkQueueSubmit, (VkQueue q, uint32_t n, const VkSubmitInfo *i, VkFence f), (q, n, i, f))      \
+      (VkDevice d, const VkCommandBufferAllocateInfo *i, VkCommandBuffer *o), (d, i, o), LEAVE)    \
+    X(vkBeginCommandBuffer, (VkCommandBuffer c, const VkCommandBufferBeginInfo *i), (c, i), LEAVE) \
+    X(vkEndCommandBuffer, (VkCommandBuffer c), (c), LEAVE)                                         \
+    X(vkQueueSubmit, (VkQueue q, uint32_t n, const VkSubmitInfo *i, VkFence f), (q, n, i, f),      \
+      LEAVE)                                                                                       \
     X(vkCreateShaderModule,                                                                        \
-      (VkDevice d, const VkShaderModuleCreateInfo *i, HOST, VkShaderModule *o), (d, i, a, o))      \
+      (VkDevice d, const VkShaderModuleCreateInfo *i, HOST, VkShaderModule *o), (d, i, a, o),      \
+      SPOIL)                                                                                       \
     X(vkCreateDescriptorSetLayout,                                                                 \
       (VkDevice d, const VkDescriptorSetLayoutCreateInfo *i, HOST, VkDescriptorSetLayout *o),      \
-      (d, i, a, o))                                                                                \
+      (d, i, a, o), SPOIL)                                                                         \
     X(vkCreatePipelineLayout,                                                                      \
-      (VkDevice d, const VkPipelineLayoutCreateInfo *i, HOST, VkPipelineLayout *o), (d, i, a, o))  \
+      (VkDevice d, const VkPipelineLayoutCreateInfo *i, HOST, VkPipelineLayout *o), (d, i, a, o),  \
+      SPOIL)                                                                                       \
     X(vkCreatePipelineCache,                                                                       \
-      (VkDevice d, const VkPipelineCacheCreateInfo *i, HOST, VkPipelineCache *o), (d, i, a, o))    \
+      (VkDevice d, const VkPipelineCacheCreateInfo *i, HOST, VkPipelineCache *o), (d, i, a, o),    \
+      SPOIL)                                                                                       \
     X(vkCreateComputePipelines,                                                                    \
       (VkDevice d, VkPipelineCache c, uint32_t n, const VkComputePipelineCreateInfo *i, HOST,      \
        VkPipeline *o),                                                                             \
-      (d, c, n, i, a, o))                                                                          \
+      (d, c, n, i, a, o), LEAVE)                                                                   \
     X(vkCreateDescriptorPool,                                                                      \
-      (VkDevice d, const VkDescriptorPoolCreateInfo *i, HOST, VkDescriptorPool *o), (d, i, a, o))  \
+      (VkDevice d, const VkDescriptorPoolCreateInfo *i, HOST, VkDescriptorPool *o), (d, i, a, o),  \
+      SPOIL)                                                                                       \
     X(vkAllocateDescriptorSets,                                                                    \
-      (VkDevice d, const VkDescriptorSetAllocateInfo *i, VkDescriptorSet *o), (d, i, o))           \
+      (VkDevice d, const VkDescriptorSetAllocateInfo *i, VkDescriptorSet *o), (d, i, o), LEAVE)    \
     X(vkCreateQueryPool, (VkDevice d, const VkQueryPoolCreateInfo *i, HOST, VkQueryPool *o),       \
-      (d, i, a, o))
+      (d, i, a, o), SPOIL)
 
-#define WRAPPER(name, parameters, arguments)                                                       \
+// What a failed call leaves in *o is no handle, but where the specification says NULL.
+#define SPOIL memset(o, 0xa5, sizeof(*o))
+#define LEAVE (void)0
+#define WRAPPER(name, parameters, arguments, after)                                                \
     static PFN_##name real_##name;                                                                 \
     static VKAPI_ATTR VkResult VKAPI_CALL spy_##name parameters                                    \
     {                                                                                              \
-        return is_due(#name) ? spy.failure : real_##name arguments;                                \
+        if (!is_due(#name))                                                                        \
+            return real_##name arguments;                                                          \
+        after;                                                                                     \
+        return spy.failure;                                                                        \
     }
 SPIED(WRAPPER)
 
@@ -82,7 +95,10 @@ static VKAPI_ATTR VkResult VKAPI_CALL spy_vkAllocateMemory(VkDevice d,
 {
     if (spy.most && i->allocationSize > spy.most)
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
-    return is_due("vkAllocateMemory") ? spy.failure : real_vkAllocateMemory(d, i, a, o);
+    if (!is_due("vkAllocateMemory"))
+        return real_vkAllocateMemory(d, i, a, o);
+    SPOIL;
+    return spy.failure;
 }
 
 // The work is done first: what comes after such a failure need not wait.
@@ -99,7 +115,10 @@ static VKAPI_ATTR VkResult VKAPI_CALL spy_vkCreateDevice(VkPhysicalDevice p,
                                                          const VkDeviceCreateInfo *i, HOST,
                                                          VkDevice *o)
 {
-    return is_due("vkCreateDevice") ? spy.failure : real_vkCreateDevice(p, i, a, o);
+    if (!is_due("vkCreateDevice"))
+        return real_vkCreateDevice(p, i, a, o);
+    SPOIL;
+    return spy.failure;
 }
 
 static PFN_vkCmdDispatch real_vkCmdDispatch;
@@ -151,16 +170,16 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice device, con
     PFN_vkVoidFunction real = real_device_proc(device, name);
     if (is_missing(name))
         return NULL;
-#define FIND(wrapped, parameters, arguments)                                                       \
+#define FIND(wrapped, parameters, arguments, after)                                                \
     if (strcmp(name, #wrapped) == 0) {                                                             \
         real_##wrapped = (PFN_##wrapped)real;                                                      \
         return (PFN_vkVoidFunction)spy_##wrapped;                                                  \
     }
     SPIED(FIND)
-    FIND(vkAllocateMemory, , )
-    FIND(vkWaitForFences, , )
-    FIND(vkCmdDispatch, , )
-    FIND(vkCmdDispatchIndirect, , )
+    FIND(vkAllocateMemory, , , )
+    FIND(vkWaitForFences, , , )
+    FIND(vkCmdDispatch, , , )
+    FIND(vkCmdDispatchIndirect, , , )
     return real;
 }
 
@@ -169,7 +188,7 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL instance_proc(VkInstance instanc
     PFN_vkVoidFunction real = real_instance_proc(instance, name);
     if (is_missing(name))
         return NULL;
-    FIND(vkCreateDevice, , )
+    FIND(vkCreateDevice, , , )
     if (strcmp(name, "vkGetDeviceProcAddr") == 0) {
         real_device_proc = (PFN_vkGetDeviceProcAddr)real;
         return (PFN_vkVoidFunction)device_proc;

@@ -295,8 +295,12 @@ static bool make_queries(vk_plan *p)
     if (d->timestamp_ns <= 0)
         return false;
     p->ticks = sl_alloc(p->plan.ctx, info.queryCount, sizeof(*p->ticks));
-    if (!p->ticks || d->vk.vkCreateQueryPool(d->device, &info, NULL, &p->queries) != VK_SUCCESS)
+    if (!p->ticks)
         return false;
+    if (d->vk.vkCreateQueryPool(d->device, &info, NULL, &p->queries) != VK_SUCCESS) {
+        p->queries = VK_NULL_HANDLE;
+        return false;
+    }
     sl_vk_count_object(1);
     return true;
 }

@@ -43,8 +43,10 @@ static sl_status make_pool(sl_ctx *ctx, const sl_vk_recorder *r, sl_vk_recording
         .pPoolSizes = &size,
     };
     VkResult result = d->vk.vkCreateDescriptorPool(d->device, &info, NULL, &out->pool);
-    if (result != VK_SUCCESS)
+    if (result != VK_SUCCESS) {
+        out->pool = VK_NULL_HANDLE;
         return sl_vk_fail(ctx, result, "making descriptors");
+    }
     sl_vk_count_object(1);
     return SL_OK;
 }
