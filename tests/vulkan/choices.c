@@ -193,6 +193,68 @@ START_TEST(measured_once_and_kept)
 }
 END_TEST
 
+// Opens a device that measures, for a layer of two ways. False: this one cannot.
+static bool open_to_measure(sl_vk_device **d, layer *l)
+{
+    make_layer(l, 64, 16, 128);
+    ck_ok(sl_vk_open(ctx, "vulkan", d));
+    (*d)->choices.is_forced = true;
+    return sl_vk_may_measure(*d);
+}
+
+START_TEST(ways_that_fail_are_left_out)
+{
+    sl_vk_device *d;
+    layer l;
+    if (open_to_measure(&d, &l)) {
+        sl_vk_want want = want_of(d, &l, SL_F32);
+        spy.fails = "vkCreateComputePipelines";
+        spy.failure = VK_ERROR_UNKNOWN;
+        atomic_store(&spy.countdown, 1); // the usual way's is made
+        use_layer(d, &l);
+        ck_assert_int_lt(atomic_load(&spy.countdown), 0);
+        ck_assert_int_eq(warnings, 1);
+        ck_assert_ptr_nonnull(strstr(warning, "left out"));
+        ck_assert_uint_eq(d->choices.count, 1);
+        ck_assert_uint_eq(d->choices.choices[0].answer, want.usual);
+        use_layer(d, &l); // and not tried again
+        ck_assert_int_eq(warnings, 1);
+    }
+    sl_vk_close(d);
+    free_layer(&l);
+}
+END_TEST
+
+// Whichever submission of a trial is lost: where the usual way has been seen to serve, it is kept.
+START_TEST(ways_that_lose_the_device_are_left_out)
+{
+    bool was_kept = false;
+    for (long n = 0; !was_kept; n++) {
+        sl_vk_device *d;
+        sl_vk_choice *stored = NULL;
+        layer l;
+        size_t count = 1;
+        ck_assert_int_lt(n, 100);
+        if (open_to_measure(&d, &l)) {
+            sl_vk_want want = want_of(d, &l, SL_F32);
+            spy.fails = "vkQueueSubmit";
+            spy.failure = VK_ERROR_DEVICE_LOST;
+            atomic_store(&spy.countdown, n);
+            sl_vk_measure(ctx, d, l.graph, SL_F32);
+            ck_assert_int_lt(atomic_exchange(&spy.countdown, -1), 0);
+            ck_assert(d->is_lost);
+            sl_vk_choices_load(ctx, &d->info, &stored, &count);
+            if (count)
+                ck_assert_uint_eq(stored[0].answer, want.usual);
+        }
+        was_kept = count > 0;
+        free(stored);
+        sl_vk_close(d);
+        free_layer(&l);
+    }
+}
+END_TEST
+
 // Spans of the host of that name; of others: of ops.
 static size_t spans(const char *name)
 {
@@ -333,6 +395,8 @@ int main(void)
     tcase_add_test(tests, every_way_computes_the_same_in_f16);
     tcase_add_test(tests, results_that_differ_are_told);
     tcase_add_test(tests, measured_once_and_kept);
+    tcase_add_test(tests, ways_that_fail_are_left_out);
+    tcase_add_test(tests, ways_that_lose_the_device_are_left_out);
     tcase_add_test(tests, trials_are_no_runs);
     tcase_add_test(tests, usual_ways_need_no_trial);
     tcase_add_test(tests, choices_come_back);

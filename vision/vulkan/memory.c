@@ -227,6 +227,7 @@ sl_status sl_vk_start(sl_ctx *ctx, sl_vk_device *d, const VkCommandBuffer *comma
         d->last_fence = fence;
         return SL_OK;
     }
+    d->is_lost = d->is_lost || result == VK_ERROR_DEVICE_LOST;
     if (begun > 0) // which no fence is behind
         d->vk.vkDeviceWaitIdle(d->device);
     return sl_vk_fail(ctx, result, doing);
@@ -238,6 +239,7 @@ sl_status sl_vk_finish(sl_ctx *ctx, sl_vk_device *d, VkFence fence, double secon
         return sl_vk_fail(ctx, VK_TIMEOUT, doing);
     VkResult result = d->vk.vkWaitForFences(d->device, 1, &fence, VK_TRUE, nanoseconds(seconds));
     d->is_hung = result != VK_SUCCESS && result != VK_ERROR_DEVICE_LOST;
+    d->is_lost = d->is_lost || result == VK_ERROR_DEVICE_LOST || result == VK_TIMEOUT;
     return result == VK_SUCCESS ? SL_OK : sl_vk_fail(ctx, result, doing);
 }
 

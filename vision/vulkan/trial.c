@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // vulkan/trial.c: times the ways of which choices.c tells: each want becomes a graph of one op on
 // made-up numbers, compiled with each of its ways and run a few times under the device's own clock.
-// A way whose result is not that of the usual one, which the self-test has seen, is never taken.
+// A way that fails, or whose result is not that of the usual one, which the self-test has seen, is
+// never taken.
 #include "vulkan/program.h"
 
 #include <math.h>
@@ -202,13 +203,22 @@ static sl_status keep_answer(const trial *t, uint32_t answer)
     return st;
 }
 
+// A way that fails is left out, and the answer kept, so that nobody tries it again; but exhausted
+// memory says nothing about it. On a lost device no other can be tried.
 static sl_status try_way(trial *t, uint32_t way, uint32_t *answer, double *best)
 {
     bool is_usual = way == t->want->usual;
     double seconds;
     sl_status st = time_way(t, way, is_usual ? t->first : t->result, &seconds);
-    if (st != SL_OK)
+    if (st != SL_OK && (is_usual || st == SL_ERR_NOMEM))
         return st;
+    if (st != SL_OK) {
+        const char *message = sl_ctx_message(t->ctx);
+        sl_log(t->ctx, SL_LOG_WARNING, "vulkan: %s fails in way %u, which is left out: %.*s",
+               t->device->info.name, way, (int)strcspn(message, ";"), message);
+        *answer = t->device->is_lost ? t->want->usual : *answer;
+        return t->device->is_lost ? st : SL_OK;
+    }
     if (!is_usual && !sl_vk_results_agree(t->first, t->result, t->y_count)) {
         sl_log(t->ctx, SL_LOG_WARNING, "vulkan: %s computes wrongly in way %u; left out",
                t->device->info.name, way);
@@ -227,11 +237,14 @@ static sl_status answer_want(trial *t)
     sl_status st = build(t);
     if (st == SL_OK)
         st = try_way(t, want->usual, &answer, &best);
+    bool is_usual_right = st == SL_OK;
     for (uint32_t way = 0; way < 32 && st == SL_OK; way++)
         if ((want->ways >> way & 1) && way != want->usual)
             st = try_way(t, way, &answer, &best);
-    if (st == SL_OK)
-        st = keep_answer(t, answer);
+    if (is_usual_right && st != SL_ERR_NOMEM) {
+        sl_status kept = keep_answer(t, answer);
+        st = st == SL_OK ? kept : st;
+    }
     sl_log(t->ctx, SL_LOG_DEBUG, "vulkan: measured %u about %u, %u, %u: %u (%.3g ms)",
            want->question.question, want->question.about[2], want->question.about[3],
            want->question.about[4], answer, 1e3 * best);

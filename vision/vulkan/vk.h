@@ -285,6 +285,7 @@ struct sl_vk_device {
     VkFence last_fence;   // of the latest submission
     bool is_hung;         // that submission may still be running
     bool is_given_up;     // and nobody waits for it any more
+    bool is_lost;         // a submission was lost, or outlived its time
     sl_vk_buffer staging; // of uploads; made by the first
     VkCommandBuffer staging_commands;
     sl_vk_block **blocks; // of memory
