@@ -57,6 +57,7 @@ START_TEST(the_choice_is_clear)
     ck_ok(sl_cpu_weights_new(ctx, &weights));
     ck_ok(sl_cpu_compile(ctx, s.graph, weights, &plan));
     ck_ok(sl_plan_write(plan, s.image, s.picture));
+    ck_ok(sl_plan_write(plan, s.extent, s.sides));
     ck_ok(sl_plan_run(plan));
     size_t bytes = s.graph->values[s.output[0].value].bytes;
     ck_assert_uint_le(bytes, sizeof(scores));

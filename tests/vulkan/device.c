@@ -192,6 +192,42 @@ START_TEST(f16_is_refused_where_there_is_none)
 }
 END_TEST
 
+// A kernel reads the extent as f32, which an input that nothing else reads stays.
+START_TEST(extents_are_inputs_in_f16)
+{
+    static const float sizes[4];
+    static const sl_tensor anchor = { "a", SL_F32, { 2, { 1, 2 } }, (void *)sizes, 8 };
+    static const sl_tensor matrix = { "w", SL_F32, { 2, { 2, 2 } }, (void *)sizes, 16 };
+    static const sl_tensor bias = { "b", SL_F32, { 1, { 2 } }, (void *)sizes, 8 };
+    const sl_tensor *layer[] = { &matrix, &bias }, *anchors[] = { &anchor };
+    sl_vk_device *d;
+    ck_ok(sl_vk_open(ctx, "vulkan", &d));
+    for (int made = 0; made < 2 && d->info.f16; made++) {
+        sl_graph *g;
+        size_t bytes;
+        ck_ok(sl_graph_new(ctx, &g));
+        sl_value cls = sl_graph_input(g, "cls", &(sl_shape) { 3, { 2, 2, 1 } });
+        sl_value reg = sl_graph_input(g, "reg", &(sl_shape) { 3, { 2, 2, 4 } });
+        sl_value extent = sl_graph_input(g, "extent", &(sl_shape) { 1, { 2 } });
+        if (made)
+            extent = sl_graph_add(g, SL_OP_LINEAR, "made", NULL,
+                                  (sl_value[SL_MAX_INPUTS]) { extent }, layer, 2);
+        sl_graph_output(g,
+                        sl_graph_add(g, SL_OP_CANDIDATES, "boxes",
+                                     &(sl_attr) { .stride = 4, .threshold = 0.5f, .limit = 4 },
+                                     (sl_value[SL_MAX_INPUTS]) { cls, reg, extent }, anchors, 1),
+                        "rows");
+        ck_ok(g->status);
+        if (made)
+            ck_fails(sl_vk_memory(ctx, d, g, SL_F16, &bytes), SL_ERR_UNSUPPORTED, "extent");
+        else
+            ck_ok(sl_vk_memory(ctx, d, g, SL_F16, &bytes));
+        sl_graph_free(g);
+    }
+    sl_vk_close(d);
+}
+END_TEST
+
 // The atomics of other kernels want it as soon as the memory model of matrix units is enabled.
 // Where the driver has no such units there is nothing to refuse.
 START_TEST(matrix_units_want_device_scope)
@@ -301,6 +337,7 @@ int main(void)
     tcase_add_test(tests, unknown_names_are_refused);
     tcase_add_test(tests, weak_devices_are_refused);
     tcase_add_test(tests, f16_is_refused_where_there_is_none);
+    tcase_add_test(tests, extents_are_inputs_in_f16);
     tcase_add_test(tests, matrix_units_want_device_scope);
     tcase_add_test(tests, no_other_kernel_knows_subgroups);
     tcase_add_test(tests, names_become_printable);

@@ -197,13 +197,10 @@ static sl_value candidates(maker *m, sl_value image)
     const sl_tensor *anchor[] = { weight(m, (sl_shape) { 2, { 1, 2 } }, 24, 8) };
     sl_value cls = simple(m, SL_OP_PIXEL_UNSHUFFLE, &pixels, image);
     sl_value reg = linear(m, cls, PIXELS, 4, SL_ACT_NONE);
-    const sl_tensor *size[] = { weight(m, (sl_shape) { 2, { 2, PIXELS } }, 2, 0.5f),
-                                vector(m, 2, 0) };
-    sl_value extent =
-        sl_graph_add(m->g, SL_OP_LINEAR, "extent", NULL,
-                     (sl_value[SL_MAX_INPUTS]) { simple(m, SL_OP_MEAN, NULL, cls) }, size, 2);
+    const sl_shape extent = { 1, { 2 } };
+    m->s->extent = sl_graph_input(m->g, "extent", &extent);
     return sl_graph_add(m->g, SL_OP_CANDIDATES, "candidates", &some,
-                        (sl_value[SL_MAX_INPUTS]) { cls, reg, extent }, anchor, 1);
+                        (sl_value[SL_MAX_INPUTS]) { cls, reg, m->s->extent }, anchor, 1);
 }
 
 // As SOFT and its detector use them.
@@ -214,6 +211,7 @@ static void build_soft(maker *m, sl_value image, sl_value x)
     tell(m, x, "softmax-free attention");
     sl_value coarse = conv(m, x, WIDE, WIDE, &half, 1);
     tell(m, class_token(m, coarse), "the class token");
+    tell(m, simple(m, SL_OP_MEAN, NULL, coarse), "the mean");
     x = sl_graph_add(m->g, SL_OP_ADD_NEAREST, "sum", NULL,
                      (sl_value[SL_MAX_INPUTS]) { norm(m, x), coarse }, NULL, 0);
     tell(m, x, "the sum of maps");
@@ -262,6 +260,8 @@ static void build(maker *m)
 static void draw(maker *m)
 {
     float *at = m->s->picture;
+    m->s->sides[0] = WIDTH - 3.5f; // where some boxes end
+    m->s->sides[1] = HEIGHT - 2.25f;
     for (uint32_t y = 0; y < HEIGHT; y++)
         for (uint32_t x = 0; x < WIDTH; x++)
             for (uint32_t k = 0; k < 3; k++) {

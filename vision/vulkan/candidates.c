@@ -164,6 +164,9 @@ static sl_status candidates_emit(sl_vk_program *p, const sl_node *node, sl_vk_ra
 {
     layout l = lay_out(p, node);
     places s = find_places(p, node, &l, scratch);
+    if (sl_vk_is_half(p, node->in[2]))
+        return sl_fail(p->ctx, SL_ERR_UNSUPPORTED,
+                       "%s: in f16 a picture's extent must be an input; use f32", node->label);
     sl_status st = emit_pick(p, &l, &s, CLEAR);
     if (st == SL_OK)
         st = emit_scores(p, node, &l, &s);
