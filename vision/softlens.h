@@ -96,13 +96,15 @@ SL_API const char *sl_ctx_message(const sl_ctx *ctx);
 //
 // Before a Vulkan device is used for the first time it computes a small network, which must come
 // out as on the processor. What came of it is kept in the user's cache directory until driver or
-// library change. "auto" and "vulkan" pass over a device that failed, with a warning; one that is
-// named exactly computes all the same, with a warning.
+// library change. "auto" and "vulkan" pass over a device that failed, with a warning, and do
+// without the f16 of one that failed in that alone; one that is named exactly computes all the
+// same, with a warning.
 
 // JSON text (malloc'ed): every device with its name, type, driver, memory, limits and features,
 // whether it is usable, self_test ("passed", "failed", "not yet tested"), and a note why "auto"
-// does not choose it. Graphics cards that were not tested yet are tested now, which takes less than
-// a second each. The processor comes first, and always; no_vulkan says why there is no other.
+// does not choose it, or does without its f16. Graphics cards that were not tested yet are tested
+// now, which takes less than a second each. The processor comes first, and always; no_vulkan says
+// why there is no other.
 SL_API sl_status sl_devices_describe(sl_ctx *ctx, char **out);
 
 // What activations and matrices are kept in while a network runs. Sums, means and scores are f32

@@ -22,10 +22,22 @@ static void look(void)
 
 static const char *verdict(void)
 {
-    static char why[SL_VK_WHY_BYTES];
+    static sl_vk_verdict found;
     look();
-    ck_ok(sl_selftest_verdict(ctx, &info, why));
-    return why;
+    ck_ok(sl_selftest_verdict(ctx, &info, &found));
+    ck_assert_str_eq(found.why_f16, "");
+    return found.why;
+}
+
+// What a test finds now.
+static sl_vk_verdict run_test(void)
+{
+    sl_vk_verdict found;
+    bool was_lost;
+    look();
+    ck_ok(sl_selftest_run(ctx, &info, &found, &was_lost));
+    ck_assert(!was_lost);
+    return found;
 }
 
 static const char *verdict_file(void)
@@ -96,10 +108,9 @@ END_TEST
 
 START_TEST(right_devices_pass)
 {
-    char why[SL_VK_WHY_BYTES];
-    look();
-    ck_ok(sl_selftest_run(ctx, &info, why));
-    ck_assert_str_eq(why, "");
+    sl_vk_verdict found = run_test();
+    ck_assert_str_eq(found.why, "");
+    ck_assert_str_eq(found.why_f16, "");
     ck_assert_int_eq(warnings, 0);
 }
 END_TEST
@@ -112,22 +123,19 @@ static void takes_few_groups(VkPhysicalDeviceProperties2 *p)
 // Every op, with most of its groups along z.
 START_TEST(groups_that_do_not_fit_along_x)
 {
-    char why[SL_VK_WHY_BYTES];
     spy.change = takes_few_groups;
-    look();
+    sl_vk_verdict found = run_test();
     ck_assert_uint_eq(info.limits.group_count[0], 9);
-    ck_ok(sl_selftest_run(ctx, &info, why));
-    ck_assert_str_eq(why, "");
+    ck_assert_str_eq(found.why, "");
+    ck_assert_str_eq(found.why_f16, "");
 }
 END_TEST
 
 START_TEST(wrong_results_are_found)
 {
-    char why[SL_VK_WHY_BYTES];
-    look();
     spy.idle = true;
-    ck_ok(sl_selftest_run(ctx, &info, why));
-    ck_assert_msg(strstr(why, "in F32 the prediction"), "%s", why);
+    sl_vk_verdict found = run_test();
+    ck_assert_msg(strstr(found.why, "in F32 the prediction"), "%s", found.why);
 }
 END_TEST
 
@@ -135,26 +143,29 @@ START_TEST(failing_calls_are_told)
 {
     static const char *const calls[] = { "vkCreateComputePipelines", "vkQueueSubmit",
                                          "vkWaitForFences" };
-    char why[SL_VK_WHY_BYTES];
-    look();
     for (size_t i = 0; i < SL_ARRAY_LEN(calls); i++) {
-        fail_next(calls[i], VK_ERROR_DEVICE_LOST);
-        ck_ok(sl_selftest_run(ctx, &info, why));
-        ck_assert_msg(strstr(why, "VK_ERROR_DEVICE_LOST"), "%s", why);
-        ck_assert_ptr_null(strchr(why, ';'));
+        fail_next(calls[i], VK_ERROR_UNKNOWN);
+        sl_vk_verdict found = run_test();
+        ck_assert_msg(strstr(found.why, "VK_ERROR_UNKNOWN"), "%s", found.why);
+        ck_assert_ptr_null(strchr(found.why, ';'));
     }
 }
 END_TEST
 
-// Exhausted memory says nothing about the device: no verdict.
-START_TEST(full_devices_are_tested_another_time)
+// Exhausted memory says nothing about the device, nor does a submission that others may have lost:
+// no verdict.
+START_TEST(full_and_lost_devices_are_tested_another_time)
 {
-    char why[SL_VK_WHY_BYTES];
+    sl_vk_verdict found;
     look();
     spy.most = 1; // not even a smaller block than the usual one
-    ck_assert_int_eq(sl_selftest_verdict(ctx, &info, why), SL_ERR_NOMEM);
-    ck_assert(!sl_vk_verdict_load(ctx, &info, why));
+    ck_assert_int_eq(sl_selftest_verdict(ctx, &info, &found), SL_ERR_NOMEM);
     spy.most = 0;
+    fail_next("vkQueueSubmit", VK_ERROR_DEVICE_LOST);
+    ck_fails(sl_selftest_verdict(ctx, &info, &found), SL_ERR_DEVICE, "VK_ERROR_DEVICE_LOST");
+    fail_next("vkWaitForFences", VK_TIMEOUT);
+    ck_fails(sl_selftest_verdict(ctx, &info, &found), SL_ERR_DEVICE, "VK_TIMEOUT");
+    ck_assert(!sl_vk_verdict_load(ctx, &info, &found));
     ck_assert_str_eq(verdict(), "");
 }
 END_TEST
@@ -319,6 +330,64 @@ START_TEST(devices_that_do_not_open)
 }
 END_TEST
 
+// ---- f16 alone
+
+// The calls of a function until the test in f32 is over.
+static long calls_in_f32(const char *function)
+{
+    const long many = 1000000;
+    spy.no_f16 = true;
+    spy.fails = function;
+    atomic_store(&spy.countdown, many);
+    sl_vk_verdict found = run_test();
+    ck_assert_str_eq(found.why, "");
+    long calls = many - atomic_load(&spy.countdown);
+    spy_reset();
+    return calls;
+}
+
+static void check_serves_in_f32(const char *flaw)
+{
+    sl_device *device;
+    warnings = 0;
+    ck_ok(sl_device_open(ctx, "vulkan", &device));
+    ck_assert(!sl_device_is_cpu(device));
+    ck_fails(sl_device_set_precision(device, SL_PRECISION_F16), SL_ERR_ARGUMENT, flaw);
+    sl_device_close(device);
+    ck_assert_int_eq(warnings, 0);
+}
+
+START_TEST(devices_that_fail_in_f16_serve_in_f32)
+{
+    sl_vk_verdict found;
+    look();
+    if (!info.f16)
+        return;
+    long pipelines = calls_in_f32("vkCreateComputePipelines");
+    long submissions = calls_in_f32("vkQueueSubmit");
+    spy.fails = "vkQueueSubmit";
+    spy.failure = VK_ERROR_DEVICE_LOST;
+    atomic_store(&spy.countdown, submissions);
+    check_serves_in_f32("VK_ERROR_DEVICE_LOST");
+    ck_assert(!sl_vk_verdict_load(ctx, &info, &found)); // it is tested again
+    spy.fails = "vkCreateComputePipelines";
+    spy.failure = VK_ERROR_UNKNOWN;
+    atomic_store(&spy.countdown, pipelines);
+    check_serves_in_f32("VK_ERROR_UNKNOWN");
+    spy_reset();
+    check_serves_in_f32("VK_ERROR_UNKNOWN"); // which is remembered
+    ck_assert(sl_vk_verdict_load(ctx, &info, &found));
+    ck_assert_str_eq(found.why, "");
+    spy.change = is_discrete;
+    char *text;
+    ck_ok(sl_devices_describe(ctx, &text));
+    ck_assert_ptr_nonnull(strstr(text, "its f16 failed the self-test"));
+    free(text);
+    check_opens("vulkan:0", false); // as it was named
+    ck_assert_int_eq(warnings, 1);
+}
+END_TEST
+
 // ---- what is told
 
 static void check_told(const char *state, const char *note)
@@ -367,7 +436,7 @@ int main(void)
     tcase_add_test(tests, groups_that_do_not_fit_along_x);
     tcase_add_test(tests, wrong_results_are_found);
     tcase_add_test(tests, failing_calls_are_told);
-    tcase_add_test(tests, full_devices_are_tested_another_time);
+    tcase_add_test(tests, full_and_lost_devices_are_tested_another_time);
     tcase_add_test(tests, tests_are_one_span);
     tcase_add_test(tests, verdicts_are_remembered);
     tcase_add_test(tests, damaged_files_are_tested_again);
@@ -377,6 +446,7 @@ int main(void)
     tcase_add_test(tests, without_a_card_no_driver_is_opened);
     tcase_add_test(tests, wrong_devices_are_passed_over);
     tcase_add_test(tests, devices_that_do_not_open);
+    tcase_add_test(tests, devices_that_fail_in_f16_serve_in_f32);
     tcase_add_test(tests, devices_are_described);
     return run_vulkan("selftest", tests);
 }

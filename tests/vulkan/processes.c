@@ -18,10 +18,11 @@ static const sl_vk_pipeline_key keys[] = {
 // Whether all that is kept is what one of the processes wrote.
 static bool is_sound(sl_ctx *own, const sl_vk_device *d, bool must_be_there)
 {
-    char why[SL_VK_WHY_BYTES];
+    sl_vk_verdict verdict;
     sl_vk_choice *choices;
     size_t count;
-    bool has_verdict = sl_vk_verdict_load(own, &d->info, why), ok = strspn(why, "x") == strlen(why);
+    bool has_verdict = sl_vk_verdict_load(own, &d->info, &verdict);
+    bool ok = strspn(verdict.why, "x") == strlen(verdict.why);
     sl_vk_choices_load(own, &d->info, &choices, &count);
     for (size_t i = 0; i < count; i++)
         ok = ok && choices[i].question == SL_VK_WHICH_TILE && choices[i].about[0] < PROCESSES &&
@@ -33,13 +34,13 @@ static bool is_sound(sl_ctx *own, const sl_vk_device *d, bool must_be_there)
 static bool use_round(sl_ctx *own, uint32_t process, uint32_t round)
 {
     sl_vk_device *d;
-    char why[PROCESSES + 1] = "xxxx";
+    sl_vk_verdict verdict = { .why = "xxxx" };
     const sl_vk_choice choice = { SL_VK_WHICH_TILE, { process, round }, process + round };
     if (sl_vk_open(own, "vulkan", &d) != SL_OK)
         return false;
-    why[process] = '\0';
+    verdict.why[process] = '\0';
     bool ok = sl_vk_pipelines_make(own, d, &keys[(process + round) % 3], 2) == SL_OK;
-    sl_vk_verdict_store(own, &d->info, why);
+    sl_vk_verdict_store(own, &d->info, &verdict);
     sl_vk_choices_store(own, &d->info, &choice, 1);
     ok = ok && is_sound(own, d, true);
     sl_vk_close(d); // stores the kernels

@@ -25,7 +25,7 @@ static inline void trust_devices(void)
     size_t count;
     ck_ok(sl_vk_list(ctx, &infos, &count, NULL));
     for (size_t i = 0; i < count; i++)
-        sl_vk_verdict_store(ctx, &infos[i], "");
+        sl_vk_verdict_store(ctx, &infos[i], &(sl_vk_verdict) { 0 });
     free(infos);
 }
 

@@ -2,27 +2,34 @@
 // pipeline/choose.c: see choose.h.
 #include "pipeline/choose.h"
 
-static void refuse(sl_vk_info *info, const char *why)
+// A device that is right in f32 serves without f16.
+static void apply(const sl_vk_verdict *verdict, sl_vk_info *info)
 {
-    if (*why)
-        snprintf(info->refusal, sizeof(info->refusal), "it failed its self-test: %s", why);
+    if (*verdict->why)
+        snprintf(info->refusal, sizeof(info->refusal), "it failed its self-test: %s", verdict->why);
+    if (!*verdict->why_f16)
+        return;
+    snprintf(info->f16_refusal, sizeof(info->f16_refusal), "its f16 failed the self-test: %s",
+             verdict->why_f16);
+    info->f16 = false;
+    info->matrix = (sl_vk_matrix_shape) { 0 };
 }
 
 bool sl_choose_recall(sl_ctx *ctx, sl_vk_info *info)
 {
-    char why[SL_VK_WHY_BYTES];
-    if (!sl_vk_verdict_load(ctx, info, why))
+    sl_vk_verdict verdict;
+    if (!sl_vk_verdict_load(ctx, info, &verdict))
         return false;
-    refuse(info, why);
+    apply(&verdict, info);
     return true;
 }
 
 bool sl_choose_judge(sl_ctx *ctx, sl_vk_info *info)
 {
-    char why[SL_VK_WHY_BYTES];
+    sl_vk_verdict verdict;
     const char *message = sl_ctx_message(ctx);
-    if (sl_selftest_verdict(ctx, info, why) == SL_OK) {
-        refuse(info, why);
+    if (sl_selftest_verdict(ctx, info, &verdict) == SL_OK) {
+        apply(&verdict, info);
         return true;
     }
     // It may be busy, or full: another time it may serve.

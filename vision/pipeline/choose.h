@@ -5,8 +5,8 @@
 
 #include "pipeline/selftest.h"
 
-// Sees to it that the device has a verdict; one that failed gets a refusal. False: it cannot be
-// tested now, and has a refusal that says why.
+// Sees to it that the device has a verdict; one that failed gets a refusal, one that failed in f16
+// alone loses that. False: it cannot be tested now, and has a refusal that says why.
 bool sl_choose_judge(sl_ctx *ctx, sl_vk_info *info);
 // Same, of a verdict that there is already. False: there is none.
 bool sl_choose_recall(sl_ctx *ctx, sl_vk_info *info);

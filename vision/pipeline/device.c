@@ -32,6 +32,9 @@ static sl_status open_exactly(sl_device *device, const char *name)
         sl_log(device->ctx, SL_LOG_WARNING,
                "vulkan:%u %s computes as it was named, but do not trust it: %s", info.index,
                info.name, info.refusal);
+    else if (*info.f16_refusal)
+        sl_log(device->ctx, SL_LOG_WARNING, "vulkan:%u %s: %s; do not ask it for f16", info.index,
+               info.name, info.f16_refusal);
     return SL_OK;
 }
 
@@ -114,11 +117,11 @@ sl_status sl_device_set_precision(sl_device *device, sl_precision precision)
         return sl_fail(
             device->ctx, SL_ERR_ARGUMENT,
             "the cpu computes in f32 only; name a Vulkan device for f16, or ask for f32");
-    if (precision == SL_PRECISION_F16 && !sl_vk_device_info(device->vulkan)->f16)
+    const sl_vk_info *info = device->vulkan ? sl_vk_device_info(device->vulkan) : NULL;
+    if (precision == SL_PRECISION_F16 && !info->f16)
         return sl_fail(device->ctx, SL_ERR_ARGUMENT,
-                       "vulkan:%u %s has no f16; name another device, or ask for f32",
-                       sl_vk_device_info(device->vulkan)->index,
-                       sl_vk_device_info(device->vulkan)->name);
+                       "vulkan:%u %s: %s; name another device, or ask for f32", info->index,
+                       info->name, *info->f16_refusal ? info->f16_refusal : "it has no f16");
     device->precision = precision;
     return SL_OK;
 }

@@ -65,13 +65,15 @@ static finding find_out(sl_ctx *ctx, sl_vk_info *info)
     return f;
 }
 
-// Why "auto" passes a device by; NULL where it does not.
+// Why "auto" passes a device by, or does without its f16; NULL where it does neither.
 static const char *note_of(const sl_vk_info *info, const finding *f)
 {
-    if (f->is_chosen)
-        return NULL;
     if (*info->refusal)
         return info->refusal;
+    if (*info->f16_refusal)
+        return info->f16_refusal;
+    if (f->is_chosen)
+        return NULL;
     if (info->type == SL_VK_SOFTWARE)
         return "computes on the processor, slower than cpu";
     return info->type == SL_VK_OTHER ? "does not say what it is" : "another device is better";

@@ -10,7 +10,7 @@ typedef struct test {
     sl_ctx *ctx;
     sl_specimen specimen;
     void *want[SL_SPECIMEN_OUTPUTS], *got[SL_SPECIMEN_OUTPUTS];
-    char *why;
+    char *why; // SL_VK_WHY_BYTES, of the precision that is tested
 } test;
 
 static const sl_value_info *output(const test *t, size_t i)
@@ -80,7 +80,8 @@ static void compare(test *t, sl_dtype precision)
     }
 }
 
-// A call that fails is what is wrong with the device, unless it is memory that others may hold.
+// A call that fails is what is wrong with the device, unless it is memory that others may hold. Of
+// a lost device it is not kept.
 static sl_status blame(test *t, sl_status st)
 {
     if (st != SL_ERR_DEVICE && st != SL_ERR_UNSUPPORTED && st != SL_ERR_LIMIT)
@@ -90,9 +91,10 @@ static sl_status blame(test *t, sl_status st)
     return SL_OK;
 }
 
-static sl_status test_precision(test *t, sl_vk_device *device, sl_dtype precision)
+static sl_status test_precision(test *t, sl_vk_device *device, sl_dtype precision, char *why)
 {
     sl_plan *plan = NULL;
+    t->why = why;
     // What is left over from another run must not pass for a result.
     for (size_t i = 0; i < SL_SPECIMEN_OUTPUTS; i++)
         memset(t->got[i], 0xff, output(t, i)->bytes);
@@ -117,13 +119,14 @@ static sl_status make(test *t)
     return st;
 }
 
-sl_status sl_selftest_run(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES])
+sl_status sl_selftest_run(sl_ctx *ctx, const sl_vk_info *info, sl_vk_verdict *out, bool *was_lost)
 {
-    test t = { .ctx = ctx, .why = why };
+    test t = { .ctx = ctx };
     char name[32];
     // Opened for this alone: weights are kept by device and tensor, and the specimen's go.
     sl_vk_device *device = NULL;
-    why[0] = '\0';
+    *out = (sl_vk_verdict) { 0 };
+    *was_lost = false;
     snprintf(name, sizeof(name), "vulkan:%u", info->index);
     double start = sl_seconds();
     sl_status st = make(&t);
@@ -133,13 +136,18 @@ sl_status sl_selftest_run(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WH
         st = sl_vk_open(ctx, name, &device);
     if (st == SL_OK) { // a trial holds the other ways to these
         sl_vk_take_usual_ways(device);
-        st = test_precision(&t, device, SL_F32);
+        st = test_precision(&t, device, SL_F32, out->why);
     }
-    if (st == SL_OK && info->f16 && !*why)
-        st = test_precision(&t, device, SL_F16);
+    if (st == SL_OK && sl_vk_was_lost(device))
+        st = SL_ERR_DEVICE; // whose message stands
+    if (st == SL_OK && info->f16 && !*out->why) {
+        st = test_precision(&t, device, SL_F16, out->why_f16);
+        *was_lost = sl_vk_was_lost(device);
+    }
     if (st == SL_OK)
-        sl_log(ctx, SL_LOG_DEBUG, "%s %s: self-test %s%s (%.2f s)", name, info->name,
-               *why ? "failed: " : "passed", why, sl_seconds() - start);
+        sl_log(ctx, SL_LOG_DEBUG, "%s %s: self-test %s%s%s (%.2f s)", name, info->name,
+               *out->why || *out->why_f16 ? "failed: " : "passed", out->why, out->why_f16,
+               sl_seconds() - start);
     sl_vk_close(device);
     for (size_t i = 0; i < SL_SPECIMEN_OUTPUTS; i++) {
         free(t.want[i]);
@@ -149,16 +157,17 @@ sl_status sl_selftest_run(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WH
     return st;
 }
 
-sl_status sl_selftest_verdict(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES])
+sl_status sl_selftest_verdict(sl_ctx *ctx, const sl_vk_info *info, sl_vk_verdict *out)
 {
-    if (sl_vk_verdict_load(ctx, info, why))
+    bool was_lost;
+    if (sl_vk_verdict_load(ctx, info, out))
         return SL_OK;
     double start = sl_trace_start(ctx);
     sl_trace *trace = sl_trace_pause(ctx);
-    sl_status st = sl_selftest_run(ctx, info, why);
+    sl_status st = sl_selftest_run(ctx, info, out, &was_lost);
     sl_trace_resume(ctx, trace);
     sl_trace_end(ctx, "self-test", start);
-    if (st == SL_OK)
-        sl_vk_verdict_store(ctx, info, why);
+    if (st == SL_OK && !was_lost)
+        sl_vk_verdict_store(ctx, info, out);
     return st;
 }

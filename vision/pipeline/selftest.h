@@ -11,12 +11,13 @@
 #define SL_SELFTEST_TOLERANCE 1e-4f
 #define SL_SELFTEST_TOLERANCE_F16 5e-3f
 
-// Computes small networks (specimen.h: all ops that one uses) on both. *why: "" when they agree,
-// else what is wrong, a clause. Anything but SL_OK: no verdict, as the device does not open or
-// memory is exhausted.
-sl_status sl_selftest_run(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES]);
+// Computes small networks (specimen.h: all ops that one uses) on both. *was_lost: the device was,
+// in f16, which says nothing about the next time. Anything but SL_OK: no verdict, as the device
+// does not open, is lost, or memory is exhausted.
+sl_status sl_selftest_run(sl_ctx *ctx, const sl_vk_info *info, sl_vk_verdict *out, bool *was_lost);
 
-// The verdict that was kept (sl_vk_verdict_load), else that of a test now, which is then kept.
-sl_status sl_selftest_verdict(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES]);
+// The verdict that was kept (sl_vk_verdict_load), else that of a test now, which is then kept, but
+// for that of a lost device.
+sl_status sl_selftest_verdict(sl_ctx *ctx, const sl_vk_info *info, sl_vk_verdict *out);
 
 #endif

@@ -39,7 +39,7 @@ typedef struct kind {
 
 static const kind pipelines = { "pipelines", { 'S', 'L', 'V', 'K', 'P', 'C', '0', '1' } };
 static const kind choices = { "choices", { 'S', 'L', 'V', 'K', 'C', 'H', '0', '1' } };
-static const kind verdict = { "verdict", { 'S', 'L', 'V', 'K', 'S', 'T', '0', '1' } };
+static const kind verdict = { "verdict", { 'S', 'L', 'V', 'K', 'S', 'T', '0', '2' } };
 
 static header make_header(const kind *k, const sl_vk_info *info, const uint8_t *data, size_t bytes)
 {
@@ -149,7 +149,7 @@ void sl_vk_cache_store(sl_ctx *ctx, const sl_vk_device *d, const void *data, siz
     store(ctx, &pipelines, &d->info, data, bytes);
 }
 
-// ---- verdicts: the checksum of all kernels, then the sentence
+// ---- verdicts: the checksum of all kernels, then the sentences
 
 static uint64_t checksum_of_kernels(void)
 {
@@ -161,30 +161,32 @@ static uint64_t checksum_of_kernels(void)
     return sum;
 }
 
-bool sl_vk_verdict_load(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES])
+bool sl_vk_verdict_load(sl_ctx *ctx, const sl_vk_info *info, sl_vk_verdict *out)
 {
     sl_blob blob;
     uint64_t kernels;
     load(ctx, &verdict, info, &blob);
-    bool is_ours = blob.size == sizeof(kernels) + SL_VK_WHY_BYTES;
+    bool is_ours = blob.size == sizeof(kernels) + sizeof(*out);
     if (is_ours) {
         memcpy(&kernels, blob.data, sizeof(kernels));
-        memcpy(why, blob.data + sizeof(kernels), SL_VK_WHY_BYTES);
-        is_ours = kernels == checksum_of_kernels() && memchr(why, '\0', SL_VK_WHY_BYTES);
+        memcpy(out, blob.data + sizeof(kernels), sizeof(*out));
+        is_ours = kernels == checksum_of_kernels() && memchr(out->why, '\0', SL_VK_WHY_BYTES) &&
+                  memchr(out->why_f16, '\0', SL_VK_WHY_BYTES);
     }
     sl_blob_free(&blob);
     if (!is_ours)
-        why[0] = '\0';
-    sl_vk_keep_printable(why);
+        *out = (sl_vk_verdict) { 0 };
+    sl_vk_keep_printable(out->why);
+    sl_vk_keep_printable(out->why_f16);
     return is_ours;
 }
 
-void sl_vk_verdict_store(sl_ctx *ctx, const sl_vk_info *info, const char *why)
+void sl_vk_verdict_store(sl_ctx *ctx, const sl_vk_info *info, const sl_vk_verdict *found)
 {
-    uint8_t data[sizeof(uint64_t) + SL_VK_WHY_BYTES] = { 0 };
+    uint8_t data[sizeof(uint64_t) + sizeof(*found)];
     uint64_t kernels = checksum_of_kernels();
     memcpy(data, &kernels, sizeof(kernels));
-    snprintf((char *)data + sizeof(kernels), SL_VK_WHY_BYTES, "%s", why);
+    memcpy(data + sizeof(kernels), found, sizeof(*found));
     store(ctx, &verdict, info, data, sizeof(data));
 }
 

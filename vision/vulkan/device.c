@@ -269,6 +269,11 @@ void sl_vk_close(sl_vk_device *d)
     free(d);
 }
 
+bool sl_vk_was_lost(const sl_vk_device *device)
+{
+    return device->is_lost;
+}
+
 const sl_vk_info *sl_vk_device_info(const sl_vk_device *device)
 {
     return &device->info;

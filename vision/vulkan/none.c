@@ -39,19 +39,25 @@ size_t sl_vk_best(const sl_vk_info *infos, size_t count, bool real)
     return SIZE_MAX;
 }
 
-bool sl_vk_verdict_load(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES])
+bool sl_vk_verdict_load(sl_ctx *ctx, const sl_vk_info *info, sl_vk_verdict *out)
 {
     (void)ctx;
     (void)info;
-    why[0] = '\0';
+    *out = (sl_vk_verdict) { 0 };
     return false;
 }
 
-void sl_vk_verdict_store(sl_ctx *ctx, const sl_vk_info *info, const char *why)
+void sl_vk_verdict_store(sl_ctx *ctx, const sl_vk_info *info, const sl_vk_verdict *verdict)
 {
     (void)ctx;
     (void)info;
-    (void)why;
+    (void)verdict;
+}
+
+bool sl_vk_was_lost(const sl_vk_device *device)
+{
+    (void)device;
+    return false;
 }
 
 static sl_status fail(sl_ctx *ctx)

@@ -46,7 +46,8 @@ typedef struct sl_vk_info {
     sl_vk_matrix_shape matrix;
     bool timestamps;
     sl_vk_limits limits;
-    char refusal[256]; // why it cannot serve, a clause; "" when it can
+    char refusal[256];     // why it cannot serve, a clause; "" when it can
+    char f16_refusal[256]; // why it does not compute in f16 although it has it, likewise
 } sl_vk_info;
 
 // ---- tell.c
@@ -71,11 +72,15 @@ sl_status sl_vk_list(sl_ctx *ctx, sl_vk_info **out, size_t *count, char **reason
 size_t sl_vk_best(const sl_vk_info *infos, size_t count, bool real);
 
 // What a self-test found is kept in the user's cache directory for a device, its driver and this
-// program's version and kernels: "" when all was right, else what was wrong, a clause. False: there
-// is nothing that can be believed, and *why is "". Storing never fails: it is done anew next time.
+// program's version and kernels. False: there is nothing that can be believed, and *out is all
+// zeros. Storing never fails: it is done anew next time.
 #define SL_VK_WHY_BYTES 200
-bool sl_vk_verdict_load(sl_ctx *ctx, const sl_vk_info *info, char why[SL_VK_WHY_BYTES]);
-void sl_vk_verdict_store(sl_ctx *ctx, const sl_vk_info *info, const char *why);
+typedef struct sl_vk_verdict {
+    // What was wrong in f32, and in f16: clauses, "" when all was right. Matrix units are f16's.
+    char why[SL_VK_WHY_BYTES], why_f16[SL_VK_WHY_BYTES];
+} sl_vk_verdict;
+bool sl_vk_verdict_load(sl_ctx *ctx, const sl_vk_info *info, sl_vk_verdict *out);
+void sl_vk_verdict_store(sl_ctx *ctx, const sl_vk_info *info, const sl_vk_verdict *verdict);
 
 typedef struct sl_vk_device sl_vk_device;
 
@@ -96,6 +101,10 @@ sl_status sl_vk_open_found(sl_ctx *ctx, sl_vk_search *search, size_t index, sl_v
 sl_status sl_vk_open(sl_ctx *ctx, const char *name, sl_vk_device **out);
 void sl_vk_close(sl_vk_device *device); // after its plans; takes NULL
 const sl_vk_info *sl_vk_device_info(const sl_vk_device *device);
+
+// Whether a submission was lost or outlived its time: by this device's fault, or by that of another
+// program, or as the system was suspended.
+bool sl_vk_was_lost(const sl_vk_device *device);
 
 // Of a device that has compiled nothing yet: it computes in the usual ways, without measuring which
 // are the fastest.
