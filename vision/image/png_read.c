@@ -78,9 +78,9 @@ static sl_status check_header(sl_ctx *ctx, const sl_coded *c)
 static void find_xmp(reader *r, const uint8_t *at, size_t size)
 {
     static const uint8_t head[] = SL_PNG_XMP "\0\0";
-    const uint8_t *end = at + size;
     if (r->remarks.size > 0 || size < sizeof(head) || memcmp(at, head, sizeof(head)) != 0)
         return;
+    const uint8_t *end = at + size;
     at += sizeof(head);
     for (int i = 0; i < 2 && at; i++) { // the language, the key in it
         at = memchr(at, '\0', (size_t)(end - at));
