@@ -38,6 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sl_exif_set_orientation(copy, size, 1);
     if (sl_exif_orientation(copy, size) != 1)
         abort();
+    sl_exif_turn(copy, size, true);
     free(copy);
     return 0;
 }

@@ -5,6 +5,11 @@
 
 static int written;
 
+static const char text_xmp[] = "XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta tiff:Orientation='3'/>";
+static const char jpeg_xmp[] = "http://ns.adobe.com/xap/1.0/\0<x:xmpmeta tiff:Orientation='3'/>";
+static const made_segment text = { 0, text_xmp, sizeof(text_xmp) - 1 },
+                          segment = { 0xE1, jpeg_xmp, sizeof(jpeg_xmp) - 1 };
+
 static void save(const char *directory, const char *kind, const void *data, size_t size)
 {
     char path[512];
@@ -29,6 +34,7 @@ static void make_pngs(const char *directory, const uint8_t *rows)
                             .transparent = i < 4,
                             .exif_late = i & 1,
                             .gamma = i == 1,
+                            .text = i % 2 ? &text : NULL,
                             .density = { 5, i } };
         s.exif = made_exif(i + 1, i & 1, &s.exif_size);
         if (i == 3) {
@@ -59,6 +65,8 @@ static void make_jpegs(const char *directory, const uint8_t *rows)
                              .rows = rows,
                              .density_unit = 1,
                              .density = { 72, 72 },
+                             .segments = &segment,
+                             .segment_count = i % 2,
                              .h = i == 1 ? 2 : 1,
                              .v = i == 1 ? 2 : 1 };
         s.exif = made_exif(i + 3, i & 1, &s.exif_size);
