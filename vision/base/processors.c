@@ -9,42 +9,32 @@
 
 #define ROOT "/sys/fs/cgroup"
 
-// First line of a small file; false: it cannot be read.
-static bool first_line(const char *path, char *line, int size)
-{
-    FILE *file = fopen(path, "re");
-    bool is_there = file && fgets(line, size, file);
-    if (file)
-        fclose(file);
-    return is_there;
-}
-
 // Of one group: "max 100000" or microseconds of processor time in so many of the clock's.
 static double quota_of(const char *path)
 {
-    char line[64];
     long long quota = 0, period = 0;
-    if (!first_line(path, line, sizeof(line)) || sscanf(line, "%lld %lld", &quota, &period) != 2 ||
-        quota <= 0 || period <= 0)
-        return INFINITY;
-    return (double)quota / (double)period;
+    FILE *file = fopen(path, "re");
+    bool is_limited = file && fscanf(file, "%lld %lld", &quota, &period) == 2;
+    if (file)
+        fclose(file);
+    return is_limited && quota > 0 && period > 0 ? (double)quota / (double)period : INFINITY;
 }
 
 double sl_processor_quota(const char *root, const char *group)
 {
+    static const char name[] = "/cpu.max";
     char path[4096];
     double least = INFINITY;
-    int length = snprintf(path, sizeof(path) - sizeof("/cpu.max"), "%s%s", root, group);
-    if (length < 0 || (size_t)length >= sizeof(path) - sizeof("/cpu.max"))
+    int length = snprintf(path, sizeof(path) - sizeof(name), "%s%s", root, group);
+    if (length < 0 || (size_t)length >= sizeof(path) - sizeof(name))
         return least;
-    for (size_t root_length = strlen(root), at = (size_t)length;; at--) { // the group, its parents
-        if (path[at] != '\0' && path[at] != '/')
-            continue;
-        memcpy(path + at, "/cpu.max", sizeof("/cpu.max"));
+    char *end = path + length, *first = path + strlen(root);
+    for (;; end = strrchr(first, '/')) { // the group, then its parents
+        memcpy(end, name, sizeof(name));
         double quota = quota_of(path);
         least = quota < least ? quota : least;
-        path[at] = '\0';
-        if (at <= root_length)
+        *end = '\0';
+        if (end == first)
             return least;
     }
 }
