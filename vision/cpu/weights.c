@@ -62,14 +62,20 @@ void *sl_cpu_weights_alloc(sl_ctx *ctx, sl_cpu_weights *weights, size_t count, s
     return data;
 }
 
+static bool count_numbers(sl_ctx *ctx, const sl_tensor *tensor, size_t *count)
+{
+    bool fits = sl_shape_elements(&tensor->shape, count);
+    if (!fits)
+        sl_fail(ctx, SL_ERR_NOMEM, "tensor %s is too large", tensor->name);
+    return fits;
+}
+
 float *sl_cpu_weights_f32(sl_ctx *ctx, sl_cpu_weights *weights, const sl_tensor *tensor)
 {
     size_t count = 0;
-    if (!sl_shape_elements(&tensor->shape, &count)) {
-        sl_fail(ctx, SL_ERR_NOMEM, "tensor %s is too large", tensor->name);
-        return NULL;
-    }
-    float *data = sl_cpu_weights_alloc(ctx, weights, count, sizeof *data);
+    float *data = NULL;
+    if (count_numbers(ctx, tensor, &count))
+        data = sl_cpu_weights_alloc(ctx, weights, count, sizeof *data);
     if (data)
         sl_tensor_to_f32(tensor, data);
     return data;
@@ -78,13 +84,11 @@ float *sl_cpu_weights_f32(sl_ctx *ctx, sl_cpu_weights *weights, const sl_tensor 
 const float *sl_cpu_tensor_f32(sl_ctx *ctx, sl_arena *arena, const sl_tensor *tensor)
 {
     size_t count = 0;
+    float *copy = NULL;
     if (tensor->dtype == SL_F32 && (uintptr_t)tensor->data % _Alignof(float) == 0)
         return tensor->data;
-    if (!sl_shape_elements(&tensor->shape, &count)) {
-        sl_fail(ctx, SL_ERR_NOMEM, "tensor %s is too large", tensor->name);
-        return NULL;
-    }
-    float *copy = sl_arena_alloc(ctx, arena, count, sizeof *copy);
+    if (count_numbers(ctx, tensor, &count))
+        copy = sl_arena_alloc(ctx, arena, count, sizeof *copy);
     if (copy)
         sl_tensor_to_f32(tensor, copy);
     return copy;
