@@ -14,6 +14,7 @@ typedef struct sl_coded {
     bool allow_truncated;
 } sl_coded;
 
+#define SL_JPEG_SEGMENT 65533u         // bytes of data in a segment of a JPEG, at most
 #define SL_PNG_XMP "XML:com.adobe.xmp" // key of the text that is XMP
 
 // Pixels and metadata as stored: the orientation is still to be applied.
@@ -48,15 +49,12 @@ typedef struct sl_remark {
     size_t size;
 } sl_remark;
 
-#define SL_REMARK_MOST 65533u // bytes of data
-
 // What a segment of a JPEG is to us. OF_PICTURES: XMP that tells of further pictures behind the end
 // of the JPEG, which nothing here keeps.
 typedef enum sl_remark_kind {
     SL_REMARK_NONE,
     SL_REMARK_OTHER,
     SL_REMARK_XMP,
-    SL_REMARK_XMP_MORE,
     SL_REMARK_XMP_OF_PICTURES,
 } sl_remark_kind;
 

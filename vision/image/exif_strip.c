@@ -3,14 +3,12 @@
 // anew, so that nothing lies hidden between them: of the first one, Exif, GPS and Interop, what is
 // small and no known place for pictures. Every offset is checked.
 #include "image/image.h"
+#include "image/tiff.h"
 
-#define ENTRY_BYTES 12
 #define MOST_DATA 1024 // bytes of a value; a thumbnail takes more
 #define MOST_TEXT 4096
 #define MOST_ENTRIES 256 // of a directory; cameras write some dozens
 #define TYPE_TEXT 2
-#define TYPE_LONG 4
-#define TAG_EXIF 0x8769
 #define TAG_GPS 0x8825
 #define TAG_INTEROP 0xA005
 
@@ -23,17 +21,6 @@ typedef struct rewriter {
     sl_blob out;
     size_t room;
 } rewriter;
-
-static unsigned get16(const rewriter *w, const uint8_t *p)
-{
-    return w->big ? (unsigned)(p[0] << 8 | p[1]) : (unsigned)(p[1] << 8 | p[0]);
-}
-
-static uint32_t get32(const rewriter *w, const uint8_t *p)
-{
-    uint32_t first = get16(w, p), second = get16(w, p + 2);
-    return w->big ? first << 16 | second : second << 16 | first;
-}
 
 static void put16(const rewriter *w, uint8_t *p, unsigned v)
 {
@@ -71,14 +58,14 @@ static bool is_unwanted(const rewriter *w, unsigned tag)
 static size_t value_bytes(const rewriter *w, const uint8_t *entry)
 {
     static const uint8_t sizes[] = { 0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4 };
-    const unsigned type = get16(w, entry + 2);
-    const uint32_t count = get32(w, entry + 4);
+    const unsigned type = sl_tiff_16(entry + 2, w->big);
+    const uint32_t count = sl_tiff_32(entry + 4, w->big);
     const size_t most = type == TYPE_TEXT ? MOST_TEXT : MOST_DATA;
-    if (is_unwanted(w, get16(w, entry)) || type >= SL_ARRAY_LEN(sizes) || sizes[type] == 0 ||
-        count == 0 || count > most / sizes[type])
+    if (is_unwanted(w, sl_tiff_16(entry, w->big)) || type >= SL_ARRAY_LEN(sizes) ||
+        sizes[type] == 0 || count == 0 || count > most / sizes[type])
         return 0;
     const size_t bytes = count * sizes[type];
-    const uint32_t at = get32(w, entry + 8);
+    const uint32_t at = sl_tiff_32(entry + 8, w->big);
     return bytes <= 4 || (at <= w->size && bytes <= w->size - at) ? bytes : 0;
 }
 
@@ -98,15 +85,14 @@ static bool open_directory(const rewriter *w, uint32_t at, size_t *count)
 {
     if (w->size < 2 || at < 8 || at > w->size - 2)
         return false;
-    const size_t stated = get16(w, w->in + at), room = (w->size - 2 - at) / ENTRY_BYTES;
-    *count = stated < room ? stated : room;
+    *count = sl_tiff_entries(w->in, w->size, at, w->big);
     *count = *count < MOST_ENTRIES ? *count : MOST_ENTRIES;
     return true;
 }
 
 static bool is_directory(unsigned tag, unsigned depth)
 {
-    return depth == 0 ? tag == TAG_EXIF || tag == TAG_GPS : depth == 1 && tag == TAG_INTEROP;
+    return depth == 0 ? tag == SL_TIFF_EXIF || tag == TAG_GPS : depth == 1 && tag == TAG_INTEROP;
 }
 
 static sl_status copy_directory(rewriter *w, uint32_t from, unsigned depth, bool *is_there);
@@ -115,30 +101,30 @@ static sl_status copy_directory(rewriter *w, uint32_t from, unsigned depth, bool
 static sl_status copy_entry(rewriter *w, const uint8_t *entry, size_t slot, unsigned depth,
                             bool *kept)
 {
-    const unsigned tag = get16(w, entry);
+    const unsigned tag = sl_tiff_16(entry, w->big);
     const size_t bytes = value_bytes(w, entry), end = w->out.size;
     sl_status st = SL_OK;
-    uint8_t made[ENTRY_BYTES];
+    uint8_t made[SL_TIFF_ENTRY];
     *kept = bytes > 0 && end <= UINT32_MAX;
-    memcpy(made, entry, ENTRY_BYTES);
+    memcpy(made, entry, SL_TIFF_ENTRY);
     if (is_directory(tag, depth)) {
-        put16(w, made + 2, TYPE_LONG);
+        put16(w, made + 2, SL_TIFF_LONG);
         put32(w, made + 4, 1);
         put32(w, made + 8, (uint32_t)end);
         if (*kept && bytes == 4)
-            st = copy_directory(w, get32(w, entry + 8), depth + 1, kept);
+            st = copy_directory(w, sl_tiff_32(entry + 8, w->big), depth + 1, kept);
         else
             *kept = false;
-    } else if (tag == TAG_EXIF || tag == TAG_GPS || tag == TAG_INTEROP) {
+    } else if (tag == SL_TIFF_EXIF || tag == TAG_GPS || tag == TAG_INTEROP) {
         *kept = false; // a pointer where none belongs
     } else if (bytes > 4) {
         put32(w, made + 8, (uint32_t)end);
-        st = append(w, w->in + get32(w, entry + 8), bytes);
+        st = append(w, w->in + sl_tiff_32(entry + 8, w->big), bytes);
     } else if (*kept) {
         memset(made + 8 + bytes, 0, 4 - bytes);
     }
     if (st == SL_OK && *kept)
-        memcpy(w->out.data + slot, made, ENTRY_BYTES);
+        memcpy(w->out.data + slot, made, SL_TIFF_ENTRY);
     return st;
 }
 
@@ -147,7 +133,7 @@ static size_t count_wanted(const rewriter *w, uint32_t directory, size_t count)
 {
     size_t wanted = 0;
     for (size_t i = 0; i < count; i++)
-        wanted += value_bytes(w, w->in + directory + 2 + i * ENTRY_BYTES) > 0;
+        wanted += value_bytes(w, w->in + directory + 2 + i * SL_TIFF_ENTRY) > 0;
     return wanted;
 }
 
@@ -155,7 +141,7 @@ static size_t count_wanted(const rewriter *w, uint32_t directory, size_t count)
 // Room of an entry that is left out after all stays as zeros behind the directory's end.
 static sl_status copy_directory(rewriter *w, uint32_t from, unsigned depth, bool *is_there)
 {
-    static const uint8_t zeros[ENTRY_BYTES] = { 0 };
+    static const uint8_t zeros[SL_TIFF_ENTRY] = { 0 };
     size_t count = 0, kept = 0;
     *is_there = open_directory(w, from, &count);
     if (!*is_there)
@@ -163,12 +149,12 @@ static sl_status copy_directory(rewriter *w, uint32_t from, unsigned depth, bool
     const size_t slots = count_wanted(w, from, count), start = w->out.size;
     sl_status st = append(w, zeros, 2);
     for (size_t i = 0; i < slots && st == SL_OK; i++)
-        st = append(w, zeros, ENTRY_BYTES);
+        st = append(w, zeros, SL_TIFF_ENTRY);
     if (st == SL_OK)
         st = append(w, zeros, 4); // no next directory: the thumbnail's is not copied
     for (size_t i = 0; i < count && kept < slots && st == SL_OK; i++) {
         bool is_kept = false;
-        st = copy_entry(w, w->in + from + 2 + i * ENTRY_BYTES, start + 2 + kept * ENTRY_BYTES,
+        st = copy_entry(w, w->in + from + 2 + i * SL_TIFF_ENTRY, start + 2 + kept * SL_TIFF_ENTRY,
                         depth, &is_kept);
         kept += is_kept;
     }
@@ -181,19 +167,16 @@ sl_status sl_exif_strip(sl_ctx *ctx, const sl_blob *exif, bool is_resized, sl_bl
 {
     rewriter w = { .ctx = ctx, .in = exif->data, .size = exif->size, .is_resized = is_resized };
     bool is_there = false;
+    size_t first = 0;
     *out = (sl_blob) { NULL, 0 };
-    if (exif->size < 8)
-        return SL_OK;
-    w.big = exif->data[0] == 'M' && exif->data[1] == 'M';
-    if ((!w.big && !(exif->data[0] == 'I' && exif->data[1] == 'I')) ||
-        get16(&w, exif->data + 2) != 42)
+    if (!sl_tiff_open(w.in, w.size, &w.big, &first))
         return SL_OK;
     uint8_t header[8];
     memcpy(header, exif->data, 4);
     put32(&w, header + 4, 8);
     sl_status st = append(&w, header, sizeof(header));
     if (st == SL_OK)
-        st = copy_directory(&w, get32(&w, exif->data + 4), 0, &is_there);
+        st = copy_directory(&w, (uint32_t)first, 0, &is_there);
     if (st == SL_OK && is_there) {
         *out = w.out;
         w.out = (sl_blob) { NULL, 0 };

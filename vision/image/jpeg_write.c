@@ -7,8 +7,7 @@
 
 #include <jerror.h>
 
-#define EXIF_HEADER "Exif\0" // and the terminating zero: six bytes
-#define MAX_MARKER 65533u
+#define EXIF_HEADER "Exif\0"    // and the terminating zero: six bytes
 #define MAX_ICC (255u * 65519u) // what APP2 markers can hold
 
 typedef struct writer {
@@ -99,7 +98,7 @@ static sl_status write_exif(writer *w)
     const sl_blob *exif = w->kept ? &w->image->exif : &w->exif;
     if (exif->size == 0)
         return SL_OK;
-    if (exif->size > MAX_MARKER - header) {
+    if (exif->size > SL_JPEG_SEGMENT - header) {
         sl_log(w->ctx, SL_LOG_WARNING, "%s: left out: EXIF of %zu bytes; a JPEG holds 64 KiB of it",
                w->name, exif->size);
         return SL_OK;

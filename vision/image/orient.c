@@ -123,11 +123,3 @@ sl_status sl_image_orient(sl_ctx *ctx, sl_image *image, unsigned orientation)
     sl_image_free(turned);
     return SL_OK;
 }
-
-sl_status sl_exif_upright(sl_ctx *ctx, const sl_image *image, sl_blob *out)
-{
-    sl_status st = sl_blob_copy(ctx, image->exif.data, image->exif.size, out);
-    if (st == SL_OK && image->turned > 1)
-        sl_exif_turn(out->data, out->size, image->turned >= 5);
-    return st;
-}

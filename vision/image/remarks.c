@@ -2,11 +2,10 @@
 // image/remarks.c: what people and their programs wrote about a picture: XMP (ratings, rights,
 // edits), IPTC in Photoshop's resources (captions, keywords), comments. They go along as they are;
 // of XMP the orientation alone is understood.
-#include "image/codec.h"
+#include "image/jpeg.h"
 
-#define COMMENT 0xFE
-#define APP1 0xE1
-#define APP13 0xED
+#define APP1 (JPEG_APP0 + 1)
+#define APP13 (JPEG_APP0 + 13)
 #define HEAD 3 // bytes before a segment's data: its marker, its length
 
 static const char xmp_header[] = "http://ns.adobe.com/xap/1.0/"; // each with the zero that ends it
@@ -39,8 +38,8 @@ sl_remark_kind sl_remark_kind_of(const sl_remark *segment)
     if (is_xmp(segment))
         return tells_of_pictures(segment) ? SL_REMARK_XMP_OF_PICTURES : SL_REMARK_XMP;
     if (begins(segment, APP1, more_xmp_header, sizeof(more_xmp_header)))
-        return SL_REMARK_XMP_MORE;
-    bool is_other = segment->marker == COMMENT ||
+        return SL_REMARK_XMP;
+    bool is_other = segment->marker == JPEG_COM ||
                     begins(segment, APP13, photoshop_header, sizeof(photoshop_header));
     return is_other ? SL_REMARK_OTHER : SL_REMARK_NONE;
 }
@@ -78,7 +77,7 @@ const uint8_t *sl_remarks_xmp(const sl_blob *remarks, size_t *size)
 sl_status sl_remarks_add_xmp(sl_ctx *ctx, sl_blob *remarks, const void *xmp, size_t size,
                              const char *name)
 {
-    if (size > SL_REMARK_MOST - sizeof(xmp_header)) {
+    if (size > SL_JPEG_SEGMENT - sizeof(xmp_header)) {
         sl_log(ctx, SL_LOG_INFO, "%s: left out: XMP of %zu bytes; 64 KiB of it are kept", name,
                size);
         return SL_OK;
