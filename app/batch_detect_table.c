@@ -62,21 +62,39 @@ static char *name_of(const batch *b, const batch_shard *shard, size_t format)
 
 // ---- what stands where they go
 
+typedef struct owned {
+    const batch *b;
+    bool is_known;    // once a place was found taken: journals may be long
+    unsigned formats; // that a run in this folder was asked for: their tables are a batch's own
+} owned;
+
 static void see_run(void *user, const batch_record *r, uint64_t where)
 {
-    unsigned *formats = user;
+    owned *o = user;
     json_t *root = r->state == BATCH_RUN ? json_loads(r->detail, 0, NULL) : NULL;
     (void)where;
-    *formats |= formats_in(json_object_get(root, "notes"));
+    o->formats |= formats_in(json_object_get(root, "notes"));
     json_decref(root);
 }
 
-static app_exit check_place(const batch *b, const batch_shard *shard, size_t format)
+static app_exit find_out(owned *o)
 {
-    char *path = name_of(b, shard, format);
+    batch_history history;
+    if (o->is_known)
+        return APP_DONE;
+    o->is_known = true;
+    app_exit result = batch_history_read(o->b->journals, see_run, o, &history);
+    if (result == APP_DONE)
+        batch_history_free(&history);
+    return result;
+}
+
+static app_exit check_place(owned *o, const batch_shard *shard, size_t format)
+{
+    char *path = name_of(o->b, shard, format);
     bool is_taken = path && access(path, F_OK) == 0;
-    app_exit result = path ? APP_DONE : out_of_memory();
-    if (is_taken) {
+    app_exit result = !path ? out_of_memory() : is_taken ? find_out(o) : APP_DONE;
+    if (is_taken && result == APP_DONE && !(o->formats & BATCH_FORMAT(format))) {
         app_error("%s: exists and was not made by a batch; name another output folder or add "
                   "--overwrite",
                   path);
@@ -86,24 +104,19 @@ static app_exit check_place(const batch *b, const batch_shard *shard, size_t for
     return result;
 }
 
-// Where a shard's tables go and where merge will put those of all. Formats that a run in this
-// folder was asked for are a batch's own.
+// Where a shard's tables go and where merge will put those of all.
 app_exit batch_check_tables(const batch *b)
 {
     const batch_shard all = { 1, 1 };
-    unsigned formats = formats_of_many(b), own = 0;
-    batch_history history;
-    if (!formats || b->session->values.overwrite)
-        return APP_DONE;
-    app_exit result = batch_history_read(b->journals, see_run, &own, &history);
-    if (result == APP_DONE)
-        batch_history_free(&history);
+    owned o = { .b = b };
+    unsigned formats = b->session->values.overwrite ? 0 : formats_of_many(b);
+    app_exit result = APP_DONE;
     for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++) {
-        if (!(formats & ~own & BATCH_FORMAT(f)))
+        if (!(formats & BATCH_FORMAT(f)))
             continue;
-        result = check_place(b, &b->shard, f);
+        result = check_place(&o, &b->shard, f);
         if (result == APP_DONE && b->shard.count > 1)
-            result = check_place(b, &all, f);
+            result = check_place(&o, &all, f);
     }
     return result;
 }
