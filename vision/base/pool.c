@@ -218,7 +218,7 @@ sl_status sl_pool_new(sl_ctx *ctx, unsigned threads, sl_pool **out)
         return SL_ERR_NOMEM;
     }
     pool->size = 1;
-    pool->spins = threads <= sl_processors();
+    pool->spins = threads > 1 && threads <= sl_processors();
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pthread_cond_init(&pool->finished, NULL);
