@@ -304,6 +304,8 @@ void app_put_line(const char *text); // as it is, whatever --quiet says
 void app_put_csv_field(FILE *file, const char *text);
 // Copies `text` with bytes that are not UTF-8 replaced by U+FFFD; malloc'ed, NULL: out of memory.
 char *app_utf8(const char *text);
+// Bytes of a text that is cut after at most `most` of them, and not within a character.
+size_t app_cut(const char *text, size_t most);
 // Keeps the numbers of standard streams that came closed from files that are opened later; first
 // thing in main. False, with an error printed: that cannot be had.
 bool app_hold_streams(void);

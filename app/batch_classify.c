@@ -66,11 +66,7 @@ static sl_status prepare(batch_worker *worker, const sl_model *model, void **sta
 // A label as the name of a folder: one that leads nowhere else and is not hidden.
 static void make_folder_name(char *label)
 {
-    size_t length = strlen(label);
-    if (length > MAX_FOLDER_NAME)
-        for (length = MAX_FOLDER_NAME; length && ((unsigned char)label[length] & 0xC0) == 0x80;)
-            length--;
-    label[length] = '\0';
+    label[app_cut(label, MAX_FOLDER_NAME)] = '\0';
     for (char *at = label; *at; at++)
         if (*at == '/' || (unsigned char)*at < 0x20 || (at == label && *at == '.'))
             *at = '_';

@@ -76,16 +76,7 @@ int batch_make_parents(const char *path)
     return error;
 }
 
-// How much of a name goes into that of its temporary file: 200 bytes, and no half character.
-static size_t kept_bytes(const char *name)
-{
-    size_t keep = strlen(name);
-    if (keep > 200)
-        for (keep = 200; keep > 0 && ((unsigned char)name[keep] & 0xC0) == 0x80;)
-            keep--;
-    return keep;
-}
-
+// Of a long name 200 bytes, which leaves room for the rest.
 char *batch_temporary(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -94,7 +85,7 @@ char *batch_temporary(const char *path)
     if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
         number = (uint64_t)getpid() << 20 ^ (uint64_t)(app_seconds() * 1e9);
     if (asprintf(&out, "%.*s.%.*s.%016" PRIx64 ".part", (int)(name - path), path,
-                 (int)kept_bytes(name), name, number) < 0)
+                 (int)app_cut(name, 200), name, number) < 0)
         return NULL;
     return out;
 }
@@ -272,7 +263,7 @@ void batch_remove_parts(const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     char *folder = slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
-    size_t keep = kept_bytes(name), count = 0;
+    size_t keep = app_cut(name, 200), count = 0;
     char **parts = NULL;
     if (folder && batch_find_files(folder, ".part", &parts, &count)) {
         for (size_t i = 0; i < count; i++) {

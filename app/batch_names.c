@@ -83,8 +83,7 @@ static char *with_ending(const char *name, size_t stem, const char *ending)
     size_t last = slash ? (size_t)(slash + 1 - name) : 0, room = NAME_MAX - strlen(ending);
     char *out = NULL;
     if (stem - last > room)
-        for (stem = last + room; stem > last && ((unsigned char)name[stem] & 0xC0) == 0x80;)
-            stem--;
+        stem = last + app_cut(name + last, room);
     return asprintf(&out, "%.*s%s", (int)stem, name, ending) < 0 ? NULL : out;
 }
 

@@ -168,10 +168,8 @@ sl_status app_detect_out_crop(app_detect_out *out, const char *path, size_t numb
                               const sl_detection *found, const sl_image *crop)
 {
     char label[64], what[96];
-    size_t length = strnlen(found->label, sizeof(label) - 1);
-    while (length > 0 && (found->label[length] & 0xc0) == 0x80) // not in the midst of a character
-        length--;
-    snprintf(label, sizeof(label), "%.*s", (int)length, found->label);
+    snprintf(label, sizeof(label), "%.*s", (int)app_cut(found->label, sizeof(label) - 1),
+             found->label);
     plain(label);
     snprintf(what, sizeof(what), "%zu-%s", number, label);
     char *name = app_detect_crop_name(out, path, what);

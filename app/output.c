@@ -110,6 +110,15 @@ char *app_utf8(const char *text)
     return out;
 }
 
+size_t app_cut(const char *text, size_t most)
+{
+    size_t length = strlen(text);
+    if (length > most)
+        for (length = most; length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80;)
+            length--;
+    return length;
+}
+
 void app_put_csv_field(FILE *file, const char *text)
 {
     char *utf8 = app_utf8(text);
