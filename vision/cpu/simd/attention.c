@@ -9,7 +9,7 @@
 #include <math.h>
 
 // Rows and vectors of a register block: of the scores, and of the product with the values.
-#if defined(SL_SIMD_IS_AVX512)
+#if VECTOR_REGISTERS == 32
 #define SCORE_VECTORS 4
 #define GROUP 8
 #else

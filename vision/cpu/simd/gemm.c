@@ -8,12 +8,17 @@
 #include "cpu/simd/simd.h"
 
 // Rows of a tile for a panel of 1, 2, 3 vectors: what fits the registers beside the panel's
-// vectors and one broadcast.
+// vectors and one broadcast. On aarch64 more would be spilled: a row's number takes a register of
+// its own there, for it is multiplied from a lane.
 #if defined(SL_SIMD_IS_AVX512)
 #define ROWS_1 14
 #define ROWS_2 14
 #define ROWS_3 8
-#else // sixteen registers
+#elif VECTOR_REGISTERS == 32
+#define ROWS_1 14
+#define ROWS_2 10
+#define ROWS_3 7
+#else
 #define ROWS_1 8
 #define ROWS_2 6
 #define ROWS_3 4
@@ -183,7 +188,7 @@ TILE(6, 1)
 TILE(6, 2)
 TILE(7, 1)
 TILE(8, 1)
-#if defined(SL_SIMD_IS_AVX512)
+#if VECTOR_REGISTERS == 32
 TILE(5, 3)
 TILE(6, 3)
 TILE(7, 2)
@@ -202,21 +207,19 @@ TILE(13, 1)
 TILE(13, 2)
 TILE(14, 1)
 TILE(14, 2)
-static const tile_fn tiles_1[ROWS_1] = { tile_1x1,  tile_2x1,  tile_3x1,  tile_4x1, tile_5x1,
-                                         tile_6x1,  tile_7x1,  tile_8x1,  tile_9x1, tile_10x1,
-                                         tile_11x1, tile_12x1, tile_13x1, tile_14x1 };
-static const tile_fn tiles_2[ROWS_2] = { tile_1x2,  tile_2x2,  tile_3x2,  tile_4x2, tile_5x2,
-                                         tile_6x2,  tile_7x2,  tile_8x2,  tile_9x2, tile_10x2,
-                                         tile_11x2, tile_12x2, tile_13x2, tile_14x2 };
-static const tile_fn tiles_3[ROWS_3] = { tile_1x3, tile_2x3, tile_3x3, tile_4x3,
-                                         tile_5x3, tile_6x3, tile_7x3, tile_8x3 };
+static const tile_fn tiles_1[] = { tile_1x1,  tile_2x1,  tile_3x1,  tile_4x1, tile_5x1,
+                                   tile_6x1,  tile_7x1,  tile_8x1,  tile_9x1, tile_10x1,
+                                   tile_11x1, tile_12x1, tile_13x1, tile_14x1 };
+static const tile_fn tiles_2[] = { tile_1x2,  tile_2x2,  tile_3x2,  tile_4x2, tile_5x2,
+                                   tile_6x2,  tile_7x2,  tile_8x2,  tile_9x2, tile_10x2,
+                                   tile_11x2, tile_12x2, tile_13x2, tile_14x2 };
+static const tile_fn tiles_3[] = { tile_1x3, tile_2x3, tile_3x3, tile_4x3,
+                                   tile_5x3, tile_6x3, tile_7x3, tile_8x3 };
 #else
-static const tile_fn tiles_1[ROWS_1] = { tile_1x1, tile_2x1, tile_3x1, tile_4x1,
-                                         tile_5x1, tile_6x1, tile_7x1, tile_8x1 };
-static const tile_fn tiles_2[ROWS_2] = {
-    tile_1x2, tile_2x2, tile_3x2, tile_4x2, tile_5x2, tile_6x2
-};
-static const tile_fn tiles_3[ROWS_3] = { tile_1x3, tile_2x3, tile_3x3, tile_4x3 };
+static const tile_fn tiles_1[] = { tile_1x1, tile_2x1, tile_3x1, tile_4x1,
+                                   tile_5x1, tile_6x1, tile_7x1, tile_8x1 };
+static const tile_fn tiles_2[] = { tile_1x2, tile_2x2, tile_3x2, tile_4x2, tile_5x2, tile_6x2 };
+static const tile_fn tiles_3[] = { tile_1x3, tile_2x3, tile_3x3, tile_4x3 };
 #endif
 
 static const size_t tile_rows[MAX_VECTORS + 1] = { 0, ROWS_1, ROWS_2, ROWS_3 };

@@ -4,7 +4,7 @@
 #include "cpu/simd/simd.h"
 
 // Pixels and vectors of a block: sums enough to hide a multiply-add's latency.
-#if defined(SL_SIMD_IS_AVX512)
+#if VECTOR_REGISTERS == 32
 #define PIXELS 8
 #else
 #define PIXELS 4

@@ -23,6 +23,12 @@
 #endif
 #endif
 
+#if defined(SL_SIMD_IS_AVX512) || defined(__aarch64__)
+#define VECTOR_REGISTERS 32
+#else
+#define VECTOR_REGISTERS 16
+#endif
+
 #define SL_INLINE static inline __attribute__((always_inline, unused))
 
 // Loops over registers have to disappear: an array of vectors lives in registers only then.
