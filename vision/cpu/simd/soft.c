@@ -22,6 +22,13 @@ void SL_LEVEL(sl_squares_run)(const float *x, size_t ld, size_t rows, size_t cha
     }
 }
 
+// e^(-|q - k|^2 / 2) from their product and half of each one's square. Of long rows that are alike
+// only the rounding of these is left, which must not pass for a distance below 0.
+SL_INLINE vf gaussian(vf product, vf scale, vf row, vf column)
+{
+    return vf_exp(vf_min(vf_set(0.0f), product * scale - row - column)); // NaN passes
+}
+
 void SL_LEVEL(sl_gaussian_run)(const sl_gaussian *g)
 {
     size_t whole = g->columns / VL * VL, rest = g->columns - whole;
@@ -30,10 +37,10 @@ void SL_LEVEL(sl_gaussian_run)(const sl_gaussian *g)
         float *x = g->x + r * g->ld;
         vf row = vf_set(g->row[r]);
         for (size_t c = 0; c < whole; c += VL)
-            vf_store(x + c, vf_exp(vf_load(x + c) * scale - row - vf_load(g->column + c)));
+            vf_store(x + c, gaussian(vf_load(x + c), scale, row, vf_load(g->column + c)));
         if (rest) {
             vf column = vf_load_part(g->column + whole, rest);
-            vf last = vf_exp(vf_load_part(x + whole, rest) * scale - row - column);
+            vf last = gaussian(vf_load_part(x + whole, rest), scale, row, column);
             vf_store_part(x + whole, last, rest);
         }
     }
