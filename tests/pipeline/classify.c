@@ -153,12 +153,12 @@ START_TEST(the_mirror_image_is_seen_too)
         expect(model, image, side, "embedding", want[side]);
         make_unit(want[side], found->dimension);
     }
-    double apart = 0;
+    float apart = 0;
     for (size_t i = 0; i < found->dimension; i++) {
-        apart = fmax(apart, fabs((double)want[0][i] - (double)want[1][i]));
+        apart = fmaxf(apart, fabsf(want[0][i] - want[1][i]));
         want[0][i] += want[1][i];
     }
-    ck_assert_double_gt(apart, 1e-3);
+    ck_assert_float_gt(apart, 1e-3f);
     make_unit(want[0], found->dimension);
     for (size_t i = 0; i < found->dimension; i++)
         ck_assert_float_eq_tol(found->embedding[i], want[0][i], 1e-6f);
