@@ -6,6 +6,8 @@
 #define TAG_WIDTH 0x0100
 #define TAG_HEIGHT 0x0101
 #define TAG_ORIENTATION 0x0112
+#define TAG_SUBJECT_AREA 0x9214
+#define TAG_SUBJECT_LOCATION 0xA214
 #define TAG_EXIF_WIDTH 0xA002
 #define TAG_EXIF_HEIGHT 0xA003
 
@@ -90,6 +92,24 @@ static void swap_numbers(uint8_t *a, uint8_t *b)
     memcpy(b + 2, kept, sizeof(kept));
 }
 
+// Takes the tag out of a directory that lies in `tiff` whole.
+static void drop(uint8_t *tiff, size_t size, size_t directory, bool big, unsigned tag)
+{
+    const size_t count = sl_tiff_entries(tiff, size, directory, big);
+    if (count == 0 || count != sl_tiff_16(tiff + directory, big))
+        return;
+    const size_t end = directory + 2 + count * SL_TIFF_ENTRY; // where the next one's place is told
+    const size_t rest = size - end < 4 ? size - end : 4;
+    for (size_t at = directory + 2; at < end; at += SL_TIFF_ENTRY) {
+        if (sl_tiff_16(tiff + at, big) != tag)
+            continue;
+        memmove(tiff + at, tiff + at + SL_TIFF_ENTRY, end + rest - at - SL_TIFF_ENTRY);
+        tiff[directory + big] = (uint8_t)(count - 1);
+        tiff[directory + !big] = (uint8_t)((count - 1) >> 8);
+        return;
+    }
+}
+
 void sl_exif_turn(uint8_t *tiff, size_t size, bool is_transposed)
 {
     bool big = false;
@@ -99,15 +119,18 @@ void sl_exif_turn(uint8_t *tiff, size_t size, bool is_transposed)
     size_t count = sl_tiff_16(tiff + first, big), end = first + 2 + count * SL_TIFF_ENTRY;
     if (end <= size && size - end >= 4)
         memset(tiff + end, 0, 4); // no next directory, which is the thumbnail's
-    if (!is_transposed)
-        return;
-    swap_numbers(find(tiff, size, first, big, TAG_WIDTH), find(tiff, size, first, big, TAG_HEIGHT));
+    if (is_transposed)
+        swap_numbers(find(tiff, size, first, big, TAG_WIDTH),
+                     find(tiff, size, first, big, TAG_HEIGHT));
     const uint8_t *exif = find(tiff, size, first, big, SL_TIFF_EXIF);
     if (!exif || sl_tiff_16(exif + 2, big) != SL_TIFF_LONG)
         return;
     size_t second = sl_tiff_32(exif + 8, big);
-    swap_numbers(find(tiff, size, second, big, TAG_EXIF_WIDTH),
-                 find(tiff, size, second, big, TAG_EXIF_HEIGHT));
+    if (is_transposed)
+        swap_numbers(find(tiff, size, second, big, TAG_EXIF_WIDTH),
+                     find(tiff, size, second, big, TAG_EXIF_HEIGHT));
+    drop(tiff, size, second, big, TAG_SUBJECT_AREA);
+    drop(tiff, size, second, big, TAG_SUBJECT_LOCATION);
 }
 
 sl_status sl_exif_upright(sl_ctx *ctx, const sl_image *image, sl_blob *out)
