@@ -268,8 +268,7 @@ app_exit batch_close_log(batch *b, app_exit result)
 static void share_processors(batch *b)
 {
     app_values *values = &b->session->values;
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t jobs = online > 1 ? (uint64_t)online : 1;
+    uint64_t jobs = sl_processors();
     if (b->writes_pictures)
         jobs /= 4;
     if (!values->jobs)

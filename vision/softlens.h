@@ -114,6 +114,10 @@ typedef enum sl_precision {
     SL_PRECISION_F16, // half the memory; Vulkan devices that have it
 } sl_precision;
 
+// Processors that this process may use at once, by its affinity and its control group's quota; at
+// least 1. What a context takes whose options say 0 threads.
+SL_API unsigned sl_processors(void);
+
 // ---- images -------------------------------------------------------------------------------------
 
 typedef enum sl_image_format { SL_IMAGE_SAME = 0, SL_IMAGE_PNG, SL_IMAGE_JPEG } sl_image_format;
@@ -142,6 +146,10 @@ SL_API sl_status sl_image_load(sl_ctx *ctx, const char *path, const sl_load_opti
 SL_API sl_status sl_image_load_fd(sl_ctx *ctx, int fd, const char *name,
                                   const sl_load_options *options, sl_image **out);
 
+// Same, from a file's bytes in memory, which stay the caller's.
+SL_API sl_status sl_image_load_memory(sl_ctx *ctx, const void *data, size_t size, const char *name,
+                                      const sl_load_options *options, sl_image **out);
+
 // A black picture. channels: 1 grey, 2 grey+alpha, 3 RGB, 4 RGBA; depth: 8 or 16 bits a sample.
 // SL_ERR_ARGUMENT: others, or a side of 0. SL_ERR_LIMIT: larger than memory can be.
 SL_API sl_status sl_image_new(sl_ctx *ctx, uint32_t width, uint32_t height, unsigned channels,
@@ -150,7 +158,8 @@ SL_API sl_status sl_image_new(sl_ctx *ctx, uint32_t width, uint32_t height, unsi
 // Writes beside `path` and renames into place. Depth, alpha, ICC profile, EXIF, XMP and resolution
 // go along as far as the format has them, from JPEG to JPEG also IPTC and comments; not XMP of over
 // 64 KiB in a PNG, nor what tells of further pictures in the file (films, gain maps), which are not
-// kept. Of a picture that was turned upright the EXIF's thumbnail goes. Of a JPEG that was loaded
+// kept (a warning says so). Of a picture that was turned upright the EXIF's thumbnail and subject
+// area go, and what XMP says of regions stays as it was. Of a JPEG that was loaded
 // and is saved as one with quality 0, every MCU (8 x 8 to 32 x 32 pixels, as the file has them)
 // whose pixels are still as they were read keeps the values of its coefficients, in a file of finer
 // quantisation where that was coarser than quality 92, and EXIF keeps its orientation. Other
@@ -159,6 +168,10 @@ SL_API sl_status sl_image_new(sl_ctx *ctx, uint32_t width, uint32_t height, unsi
 // beyond the 65500 pixels of a JPEG. SL_ERR_EXISTS, SL_ERR_IO.
 SL_API sl_status sl_image_save(sl_ctx *ctx, const sl_image *image, const char *path,
                                const sl_save_options *options);
+// Same, into malloc'ed memory: the bytes that the file would have. SL_IMAGE_SAME: that of the image
+// loaded; `overwrite` is not looked at. Messages say `name`.
+SL_API sl_status sl_image_save_memory(sl_ctx *ctx, const sl_image *image, const char *name,
+                                      const sl_save_options *options, void **data, size_t *size);
 SL_API void sl_image_free(sl_image *image);
 
 SL_API uint32_t sl_image_width(const sl_image *image);
@@ -190,9 +203,10 @@ SL_API sl_status sl_model_open(sl_ctx *ctx, const char *path, sl_model **out);
 SL_API void sl_model_free(sl_model *model);
 
 // Where the default model of `architecture` lies: $SOFTLENS_MODELS, a folder, or a file, which is
-// then taken whatever it holds; ../models and ../../models from the program's own folder, for one
-// in the build tree also the source tree's; the install prefix; XDG data directories. *out is
-// malloc'ed. SL_ERR_ARGUMENT: no such architecture. SL_ERR_IO lists every place tried.
+// then taken whatever it holds; ../models, ../../models, models and ../share/softlens/models from
+// the program's own folder; the install prefix; XDG data directories. *out is malloc'ed.
+// SL_ERR_ARGUMENT: no such architecture. SL_ERR_IO: lists every place tried, or $SOFTLENS_MODELS
+// names nothing that is there.
 SL_API sl_status sl_model_find(sl_ctx *ctx, const char *architecture, char **out);
 
 // JSON text (malloc'ed): architecture, config, parameters, file, metadata and, for a picture of

@@ -268,6 +268,33 @@ START_TEST(endless_scans_are_stopped)
 }
 END_TEST
 
+// libjpeg takes the square of their number to keep them.
+START_TEST(endless_segments_are_stopped)
+{
+    static const uint8_t comment[] = { 0xFF, 0xFE, 0, 2 };
+    const size_t counts[] = { 4000, 200000 };
+    sl_blob plain = some_jpeg(false);
+    for (size_t i = 0; i < SL_ARRAY_LEN(counts); i++) {
+        sl_blob file = { malloc(plain.size + sizeof(comment) * counts[i]), 2 };
+        sl_image *image;
+        ck_assert_ptr_nonnull(file.data);
+        memcpy(file.data, plain.data, 2);
+        for (size_t k = 0; k < counts[i]; k++, file.size += sizeof(comment))
+            memcpy(file.data + file.size, comment, sizeof(comment));
+        memcpy(file.data + file.size, plain.data + 2, plain.size - 2);
+        file.size += plain.size - 2;
+        if (i == 0)
+            ck_ok(sl_image_decode(ctx, file.data, file.size, "many", NULL, &image));
+        else
+            ck_fails(sl_image_decode(ctx, file.data, file.size, "many", NULL, &image), SL_ERR_LIMIT,
+                     "more than 4096 segments");
+        sl_image_free(image);
+        sl_blob_free(&file);
+    }
+    sl_blob_free(&plain);
+}
+END_TEST
+
 START_TEST(bytes_after_the_end_are_ignored)
 {
     for (int jpeg = 0; jpeg < 2; jpeg++) {
@@ -436,6 +463,7 @@ int main(void)
     tcase_add_test(tests, the_limit_is_exact);
     tcase_add_test(tests, odd_jpeg_headers_are_told);
     tcase_add_test(tests, endless_scans_are_stopped);
+    tcase_add_test(tests, endless_segments_are_stopped);
     tcase_add_test(tests, bytes_after_the_end_are_ignored);
     tcase_add_test(tests, bytes_between_scans_are_damage);
     tcase_add_loop_test(tests, bytes_in_the_header_are_harmless, 0, 2);

@@ -149,6 +149,7 @@ START_TEST(some_are_not_kept)
     sl_blob file = jpeg_of(segments, SL_ARRAY_LEN(segments), 0);
     sl_image *image = decode_ok(&file, NULL);
     check_remarks(image, &segments[2], 1);
+    ck_assert(image->had_more);
     sl_image_free(image);
     sl_blob_free(&file);
 }

@@ -30,6 +30,40 @@ static int files_in_dir(void)
     return count;
 }
 
+// To memory and from there as through a file.
+START_TEST(memory_holds_what_a_file_would)
+{
+    sl_image *image = some_image(), *again;
+    for (int i = 0; i < 2; i++) {
+        void *data;
+        size_t size;
+        sl_blob file;
+        image->format = i ? SL_IMAGE_JPEG : SL_IMAGE_PNG;
+        ck_ok(sl_image_save_memory(ctx, image, "memory", NULL, &data, &size));
+        ck_ok(sl_image_save(ctx, image, in_dir("noending"),
+                            &(sl_save_options) { .overwrite = true }));
+        ck_ok(sl_file_read(ctx, in_dir("noending"), SIZE_MAX, &file));
+        ck_assert_uint_eq(size, file.size);
+        ck_assert_mem_eq(data, file.data, size);
+        ck_ok(sl_image_load_memory(ctx, data, size, "memory", NULL, &again));
+        ck_assert_int_eq(sl_image_kind(again), image->format);
+        sl_image_free(again);
+        sl_blob_free(&file);
+        free(data);
+    }
+    ck_fails(sl_image_load_memory(ctx, NULL, 0, "memory", NULL, &again), SL_ERR_FORMAT,
+             "memory: empty");
+    ck_assert_ptr_null(again);
+    void *data;
+    size_t size;
+    ck_fails(sl_image_save_memory(ctx, image, "memory", &(sl_save_options) { .quality = 101 },
+                                  &data, &size),
+             SL_ERR_ARGUMENT, "memory: JPEG quality");
+    ck_assert_ptr_null(data);
+    sl_image_free(image);
+}
+END_TEST
+
 START_TEST(format_follows_name_then_picture)
 {
     static const struct {
@@ -216,6 +250,7 @@ END_TEST
 int main(void)
 {
     TCase *tests = tcase_create("save");
+    tcase_add_test(tests, memory_holds_what_a_file_would);
     tcase_add_test(tests, format_follows_name_then_picture);
     tcase_add_test(tests, contradictions_are_refused);
     tcase_add_test(tests, endings_are_told_in_turkish_too);

@@ -138,7 +138,6 @@ bool sl_file_exists(const char *path);
 
 // ---- processors.c
 
-unsigned sl_processors(void); // that this process may use at once; at least 1
 // How many a control group (its path from `root` on, such as "/a/b") may keep busy, by the least
 // quota of it and its parents; INFINITY where there is none.
 double sl_processor_quota(const char *root, const char *group);

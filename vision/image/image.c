@@ -58,6 +58,7 @@ void sl_image_copy_notes(const sl_image *from, sl_image *to)
     to->density_unit = from->density_unit;
     to->chroma_h = from->chroma_h;
     to->chroma_v = from->chroma_v;
+    to->had_more = from->had_more;
 }
 
 sl_status sl_image_new_like(sl_ctx *ctx, const sl_image *image, sl_image **out)

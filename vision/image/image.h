@@ -35,6 +35,7 @@ struct sl_image {
     sl_png_colour png_colour;
     sl_blob exif;    // the TIFF structure, without "Exif\0\0"; orientation reset to 1
     sl_blob remarks; // XMP, IPTC and comments, as segments of a JPEG (remarks.c)
+    bool had_more;   // pictures behind it in the file (a film, a gain map), which are not kept
     uint32_t density_x, density_y;
     sl_density_unit density_unit;
     int chroma_h, chroma_v; // JPEG luma sampling factors as read (2,2: 4:2:0); 0 when unknown

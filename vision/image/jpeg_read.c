@@ -9,6 +9,9 @@
 
 #define EXIF_HEADER "Exif\0" // and the terminating zero: six bytes
 #define MAX_SCANS 100        // each costs a pass over the picture, however few bytes it has
+#define MAX_SEGMENTS 4096    // before the picture; extended XMP of 100 megabytes takes 1,600
+#define MARKER_FIRST_SEGMENT 0xC0
+#define MARKER_SCAN 0xDA
 
 typedef struct reader {
     struct jpeg_decompress_struct jpeg;
@@ -181,11 +184,7 @@ static sl_status note_remarks(reader *r)
     const bool without_xmp = tells_of_pictures(r);
     size_t room = 0;
     sl_status st = SL_OK;
-    if (without_xmp)
-        sl_log(r->ctx, SL_LOG_INFO,
-               "%s: further pictures in it (a film, a gain map) and its XMP, "
-               "which tells of them, are not kept",
-               r->coded->name);
+    r->image->had_more = without_xmp;
     for (jpeg_saved_marker_ptr m = r->jpeg.marker_list; m && st == SL_OK; m = m->next) {
         const sl_remark segment = { m->marker, m->data, m->data_length };
         const sl_remark_kind kind = sl_remark_kind_of(&segment);
@@ -232,18 +231,46 @@ static sl_status read_cmyk_rows(reader *r)
     return SL_OK;
 }
 
+// Whether so many segments stand before the picture that libjpeg, which looks for the end of its
+// list whenever it keeps another one, would not come to an end.
+static bool has_too_many_segments(const sl_coded *coded)
+{
+    const uint8_t *p = coded->data, *end = p + coded->size;
+    size_t count = 0;
+    p += coded->size < 2 ? coded->size : 2;
+    while (count <= MAX_SEGMENTS && (p = memchr(p, 0xFF, (size_t)(end - p)))) {
+        while (p < end && *p == 0xFF)
+            p++;
+        if (end - p < 3 || *p == MARKER_SCAN)
+            break;
+        const bool is_bare = *p < MARKER_FIRST_SEGMENT || (*p >= 0xD0 && *p <= 0xD9);
+        const size_t length = is_bare ? 0 : (size_t)(p[1] << 8 | p[2]);
+        p += 1 + (length < (size_t)(end - p) - 1 ? length : (size_t)(end - p) - 1);
+        count += !is_bare;
+    }
+    return count > MAX_SEGMENTS;
+}
+
+static void save_markers(reader *r, unsigned most)
+{
+    static const int markers[] = { JPEG_APP0 + 1, JPEG_APP0 + 2, JPEG_APP0 + 13, JPEG_COM };
+    for (size_t i = 0; i < SL_ARRAY_LEN(markers); i++)
+        jpeg_save_markers(&r->jpeg, markers[i], most);
+}
+
 static sl_status steps(reader *r)
 {
     unsigned channels = 0;
+    if (has_too_many_segments(r->coded))
+        return sl_fail(r->ctx, SL_ERR_LIMIT, "%s: more than %d segments before the picture",
+                       r->coded->name, MAX_SEGMENTS);
     jpeg_create_decompress(&r->jpeg);
     r->progress.progress_monitor = count_scans;
     r->jpeg.progress = &r->progress;
     jpeg_mem_src(&r->jpeg, r->coded->data, r->coded->size);
-    jpeg_save_markers(&r->jpeg, JPEG_APP0 + 1, 0xFFFF);
-    jpeg_save_markers(&r->jpeg, JPEG_APP0 + 2, 0xFFFF);
-    jpeg_save_markers(&r->jpeg, JPEG_APP0 + 13, 0xFFFF);
-    jpeg_save_markers(&r->jpeg, JPEG_COM, 0xFFFF);
+    save_markers(r, 0xFFFF);
     jpeg_read_header(&r->jpeg, TRUE);
+    save_markers(r, 0); // between scans nothing is looked for
     sl_status st = sl_coded_check_size(r->ctx, r->coded, r->jpeg.image_width, r->jpeg.image_height);
     if (st == SL_OK)
         st = choose_colours(r, &channels);

@@ -162,6 +162,17 @@ sl_status sl_image_load(sl_ctx *ctx, const char *path, const sl_load_options *op
     return st;
 }
 
+sl_status sl_image_load_memory(sl_ctx *ctx, const void *data, size_t size, const char *name,
+                               const sl_load_options *options, sl_image **out)
+{
+    double start = sl_trace_start(ctx);
+    *out = NULL;
+    sl_status st = size > 0 ? sl_image_decode(ctx, data, size, name, options, out)
+                            : sl_fail(ctx, SL_ERR_FORMAT, "%s: empty file", name);
+    sl_trace_end(ctx, "decode", start);
+    return st;
+}
+
 sl_status sl_image_load_fd(sl_ctx *ctx, int fd, const char *name, const sl_load_options *options,
                            sl_image **out)
 {

@@ -71,6 +71,11 @@ sl_status sl_image_encode(sl_ctx *ctx, const sl_image *image, const char *name,
     if (o.quality < 0 || o.quality > 100)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: JPEG quality %d; it is 1 to 100", name,
                        o.quality);
+    if (image->had_more && !o.strip_metadata)
+        sl_log(ctx, SL_LOG_WARNING,
+               "%s: without the film or gain map that lay in the file behind the picture, and "
+               "without its XMP, which tells of that",
+               name);
     switch (o.format) {
     case SL_IMAGE_PNG:
         return sl_png_encode(ctx, image, name, &o, out);
@@ -79,6 +84,21 @@ sl_status sl_image_encode(sl_ctx *ctx, const sl_image *image, const char *name,
     default:
         return sl_fail(ctx, SL_ERR_ARGUMENT, "%s: no format to encode to", name);
     }
+}
+
+sl_status sl_image_save_memory(sl_ctx *ctx, const sl_image *image, const char *name,
+                               const sl_save_options *options, void **data, size_t *size)
+{
+    sl_save_options o = options ? *options : (sl_save_options) { 0 };
+    double start = sl_trace_start(ctx);
+    sl_blob coded;
+    if (o.format == SL_IMAGE_SAME)
+        o.format = image->format;
+    sl_status st = sl_image_encode(ctx, image, name, &o, &coded);
+    *data = coded.data;
+    *size = coded.size;
+    sl_trace_end(ctx, "encode", start);
+    return st;
 }
 
 sl_status sl_image_save(sl_ctx *ctx, const sl_image *image, const char *path,
