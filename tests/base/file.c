@@ -93,6 +93,11 @@ START_TEST(waiting_for_a_pipe_is_cancelled)
     }
     close(ends[0]);
     close(ends[1]);
+
+    calls = 0;
+    ck_assert_int_eq(mkfifo(in_dir("silent"), 0600), 0); // that nobody writes to
+    ck_assert_int_eq(sl_file_read(own, in_dir("silent"), 5, &blob), SL_ERR_CANCELLED);
+    ck_assert_uint_eq(calls, 2);
     sl_ctx_free(own);
 }
 END_TEST

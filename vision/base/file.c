@@ -11,11 +11,24 @@
 
 #define TICK_MS 50
 
-static sl_status open_input(sl_ctx *ctx, const char *path, int flags, int *fd, struct stat *info)
+// A named pipe opens at once, though nobody writes to it yet: wait_for_more() can be interrupted,
+// open() cannot. A file that another program holds a lease of is waited for.
+static int open_to_read(const char *path)
 {
-    do
-        *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | flags);
-    while (*fd < 0 && errno == EINTR);
+    int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, fd;
+    do {
+        fd = open(path, flags);
+        if (fd < 0 && errno == EWOULDBLOCK)
+            flags &= ~O_NONBLOCK;
+    } while (fd < 0 && (errno == EINTR || errno == EWOULDBLOCK));
+    if (fd >= 0 && (flags & O_NONBLOCK))
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    return fd;
+}
+
+static sl_status open_input(sl_ctx *ctx, const char *path, int *fd, struct stat *info)
+{
+    *fd = open_to_read(path);
     if (*fd < 0)
         return sl_fail(ctx, SL_ERR_IO, "%s: cannot open: %s", path, strerror(errno));
     sl_status st = SL_OK;
@@ -104,7 +117,7 @@ sl_status sl_file_read(sl_ctx *ctx, const char *path, size_t max_bytes, sl_blob 
     int fd;
     struct stat info;
     *out = (sl_blob) { NULL, 0 };
-    sl_status st = open_input(ctx, path, 0, &fd, &info);
+    sl_status st = open_input(ctx, path, &fd, &info);
     if (st != SL_OK)
         return st;
     st = read_open(ctx, path, fd, &info, max_bytes, out);
@@ -128,7 +141,7 @@ sl_status sl_file_map(sl_ctx *ctx, const char *path, sl_mapping *out)
     int fd;
     struct stat info;
     *out = (sl_mapping) { NULL, 0 };
-    sl_status st = open_input(ctx, path, O_NONBLOCK, &fd, &info);
+    sl_status st = open_input(ctx, path, &fd, &info);
     if (st != SL_OK)
         return st;
     if (!S_ISREG(info.st_mode)) {
