@@ -300,6 +300,7 @@ void app_say(const app_session *session, const char *format, ...) APP_PRINTF(2, 
 int app_columns(const char *text); // what UTF-8 takes on a terminal: wide characters take two
 const char *app_plural(size_t count, const char *one, const char *several);
 void app_put_line(const char *text); // as it is, whatever --quiet says
+void app_put_bytes(const void *data, size_t size);
 // A field of CSV as of RFC 4180, with bytes that are not UTF-8 replaced; nothing: out of memory.
 void app_put_csv_field(FILE *file, const char *text);
 // Copies `text` with bytes that are not UTF-8 replaced by U+FFFD; malloc'ed, NULL: out of memory.

@@ -12,8 +12,9 @@ static const app_option rows[] = {
       .kind = APP_FILE,
       .at = APP_AT(output),
       .value = "FILE|DIR",
-      .help = "Write to FILE, or into DIR when it is a directory or ends in / (default: "
-              "NAME.deblurred.EXT beside the image)" },
+      .help =
+          "Write to FILE, or into DIR when it is a directory or ends in /, or to standard output "
+          "when it is - (default: NAME.deblurred.EXT beside the image)" },
     { .name = "format",
       .kind = APP_CHOICE,
       .at = APP_AT(format),
@@ -138,6 +139,19 @@ static sl_status compute(const work *w, const app_job *job, pictures *p, sl_debl
     return status == SL_OK && app_interrupted() ? SL_ERR_CANCELLED : status;
 }
 
+// A disk that is full, or a reader that left, is met at the end as for all that is printed.
+static sl_status put_picture(const work *w, const sl_image *image, const sl_save_options *options)
+{
+    void *data = NULL;
+    size_t size = 0;
+    sl_status status =
+        sl_image_save_memory(w->session->ctx, image, "standard output", options, &data, &size);
+    if (status == SL_OK)
+        app_put_bytes(data, size);
+    free(data);
+    return status;
+}
+
 // The picture itself is written last: when it is there, everything is. When it fails, what was
 // written beside it goes again.
 static sl_status save(const work *w, const app_job *job, const pictures *p)
@@ -156,7 +170,9 @@ static sl_status save(const work *w, const app_job *job, const pictures *p)
             options.quality = (int)values->quality;
             options.strip_metadata = values->strip_metadata;
         }
-        status = sl_image_save(w->session->ctx, p->output[t], job->output[t], &options);
+        status = app_is_stdout(job->output[t])
+                     ? put_picture(w, p->output[t], &options)
+                     : sl_image_save(w->session->ctx, p->output[t], job->output[t], &options);
         written[t] = status == SL_OK;
     }
     for (int t = 0; t < APP_TARGETS && status != SL_OK; t++)
@@ -316,6 +332,7 @@ const app_command app_deblur = {
                 "softlens deblur photo.jpg -o sharp.png --heat heat.png\n"
                 "softlens deblur *.jpg -o sharp/ --quality 95\n"
                 "softlens deblur large.jpg --shrink 4\n"
+                "curl -s https://example.org/photo.jpg | softlens deblur - -o - >sharp.jpg\n"
                 "softlens deblur --json --memory 2G -- -odd-name.png\n",
     .options = rows,
     .run = deblur,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const char *const infixes[APP_TARGETS] = { "deblurred", "heat", "compare" };
 static const char *const option_names[APP_TARGETS] = { "--output", "--heat", "--compare" };
@@ -46,7 +47,9 @@ static void look_at_input(app_job *job)
 // The option's value when it names a file, not a directory; NULL otherwise.
 static const char *file_named(const char *value)
 {
-    return value && !app_ends_in_slash(value) && !app_is_directory(value) ? value : NULL;
+    if (!value || app_is_stdout(value))
+        return value;
+    return !app_ends_in_slash(value) && !app_is_directory(value) ? value : NULL;
 }
 
 // What an option's value can be refused for without looking at any image.
@@ -57,8 +60,12 @@ static app_exit check_value(const app_session *session, int target, const char *
     if (!file)
         return APP_DONE;
     const char *option = option_names[target];
-    if (app_is_stdin(file))
+    if (app_is_stdout(file) && target != APP_PICTURE)
         return app_usage(session->command, APP_NO_STDOUT, option);
+    if (app_is_stdout(file) && session->values.json)
+        return app_usage(session->command, "--json and -o - both want standard output");
+    if (app_is_stdout(file) && isatty(STDOUT_FILENO))
+        return app_usage(session->command, "-o -: standard output is a terminal; redirect it");
     if (count > 1)
         return app_usage(session->command,
                          "%s %s: several images need a directory; make it, or end it in /", option,
@@ -143,6 +150,8 @@ static void check_output(const app_session *session, app_job *job, int target, c
                          const app_identities *inputs, app_exit *result)
 {
     const char *path = job->output[target];
+    if (app_is_stdout(path))
+        return;
     bool is_made = value && app_ends_in_slash(value) && !app_is_directory(value);
     struct stat st = { 0 };
     job->existed[target] = lstat(path, &st) == 0;

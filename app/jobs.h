@@ -40,7 +40,8 @@ void app_jobs_free(app_jobs *jobs);
 // Of an option, %s, whose value is "-".
 #define APP_NO_STDOUT                                                                              \
     "%s -: results are not written to standard output; name a file (./- for one of that name)"
-bool app_is_stdin(const char *path); // "-"
+bool app_is_stdin(const char *path);  // "-"
+bool app_is_stdout(const char *path); // the same of an output; NULL: no
 // Standard input is one picture: refuses it named twice. Prints why.
 app_exit app_check_stdin(const app_session *session, int count, char **operands);
 // A picture from a file or standard input. On failure the context has the message.

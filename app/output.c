@@ -25,11 +25,19 @@ void app_put_line(const char *text)
     flush_stdout(); // whoever reads along sees each picture as it is done
 }
 
+void app_put_bytes(const void *data, size_t size)
+{
+    if (fwrite(data, 1, size, stdout) < size && !stdout_error)
+        stdout_error = errno; // of which flushing what is left says nothing
+    flush_stdout();
+}
+
 void app_say(const app_session *session, const char *format, ...)
 {
     char text[4096];
     va_list args;
-    if (session->values.quiet)
+    const char *output = session->values.output;
+    if (session->values.quiet || (output && strcmp(output, "-") == 0)) // a picture goes there
         return;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);

@@ -103,6 +103,14 @@ static char *parent_refusal(const char *path)
     return length < 0 ? NULL : why;
 }
 
+// Whether it is /dev/stdout or its like, a link which a file under its name would replace.
+static bool stands_for_open_file(const char *path)
+{
+    char lead[6];
+    return readlink(path, lead, sizeof(lead)) == sizeof(lead) &&
+           memcmp(lead, "/proc/", sizeof(lead)) == 0;
+}
+
 char *app_output_refusal(const char *path, bool overwrite, bool parent_is_made)
 {
     struct stat st;
@@ -111,7 +119,7 @@ char *app_output_refusal(const char *path, bool overwrite, bool parent_is_made)
     if (lstat(path, &st) != 0) {
         if (errno != ENOENT && errno != ENOTDIR)
             length = asprintf(&why, "%s: cannot be written: %s", path, strerror(errno));
-    } else if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+    } else if (stands_for_open_file(path) || (stat(path, &st) == 0 && !S_ISREG(st.st_mode))) {
         length = asprintf(&why, "%s: is not a regular file; name another output", path);
     } else if (!overwrite) {
         length = asprintf(&why, "%s: exists; name another output or add --overwrite", path);
@@ -124,6 +132,11 @@ char *app_output_refusal(const char *path, bool overwrite, bool parent_is_made)
 bool app_is_stdin(const char *path)
 {
     return strcmp(path, "-") == 0;
+}
+
+bool app_is_stdout(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
 }
 
 app_exit app_check_stdin(const app_session *session, int count, char **operands)

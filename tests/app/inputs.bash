@@ -74,7 +74,20 @@ check '  as the file' cmp piped.png good.deblurred.png
 check '  with its heat map' "$MAKER" is-picture heat.png 120x90
 refused 2 'name the result with -o' deblur - --model m.safetensors
 refused 2 'named twice' deblur - - --model m.safetensors -o out.png
-refused 2 'not written to standard output' deblur good.png --model m.safetensors -o -
+"$SOFTLENS" deblur - --model m.safetensors -o - <good.png >"$outside/through" 2>"$outside/err"
+check 'from pipe to pipe' test $? = 0
+check '  as the file' cmp "$outside/through" good.deblurred.png
+check '  and nothing else' test ! -s "$outside/err"
+"$SOFTLENS" deblur - --model m.safetensors -o - <good.png 2>"$outside/err" | head -c 9 >"$outside/out"
+check 'a reader that leaves' test "${PIPESTATUS[0]}" = 0 -a ! -s "$outside/err"
+if [ -w /dev/full ]; then
+    "$SOFTLENS" deblur good.png --model m.safetensors -o - >/dev/full 2>"$outside/err"
+    check 'standard output is full: status 1' test $? = 1
+    check '  a line' one_line
+fi
+refused 2 'both want standard output' deblur good.png --model m.safetensors -o - --json
+refused 2 'several images' deblur good.png good.png --model m.safetensors -o -
+refused 2 'not written to standard output' deblur good.png --model m.safetensors --heat -
 refused 1 'standard input: empty file' deblur - --model m.safetensors -o out.png
 
 # Tensors

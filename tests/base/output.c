@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -145,7 +146,16 @@ START_TEST(odd_targets_are_refused)
     ck_fails(sl_output_open(ctx, "", true, &output), SL_ERR_ARGUMENT, "empty");
     ck_assert_int_eq(symlink("/dev/null", in_dir("null")), 0);
     ck_fails(sl_output_open(ctx, in_dir("null"), true, &output), SL_ERR_IO, "not a regular file");
-    ck_assert_int_eq(files_in_dir(), 1);
+
+    // What /dev/stdout is while it is redirected to a file.
+    char lead[40];
+    int fd = open(in_dir("f"), O_WRONLY | O_CREAT, 0666);
+    ck_assert_int_ge(fd, 0);
+    snprintf(lead, sizeof(lead), "/proc/self/fd/%d", fd);
+    ck_assert_int_eq(symlink(lead, in_dir("open")), 0);
+    ck_fails(sl_output_open(ctx, in_dir("open"), true, &output), SL_ERR_IO, "an open file");
+    close(fd);
+    ck_assert_int_eq(files_in_dir(), 3);
 }
 END_TEST
 

@@ -31,6 +31,11 @@ static sl_status check_target(sl_ctx *ctx, const char *path, bool overwrite)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "the name of the output file is empty");
     if (path[length - 1] == '/')
         return sl_fail(ctx, SL_ERR_IO, "%s: names a directory; name a file in it", path);
+    // /dev/stdout: regular where it leads may be, but the link is what would be replaced.
+    char lead[6];
+    if (readlink(path, lead, sizeof(lead)) == sizeof(lead) &&
+        memcmp(lead, "/proc/", sizeof(lead)) == 0)
+        return sl_fail(ctx, SL_ERR_IO, "%s: stands for an open file; name a file of its own", path);
     if (stat(path, &info) == 0) {
         if (S_ISDIR(info.st_mode))
             return sl_fail(ctx, SL_ERR_IO, "%s: is a directory; name a file in it", path);
