@@ -2,7 +2,7 @@
 // graph/ops.c: the op table: names, shape rules, costs. A new op begins with a row here.
 #include "graph/rules.h"
 
-sl_status sl_rule_refuse(sl_graph *g, const sl_node *node, const char *why)
+static sl_status refuse(sl_graph *g, const sl_node *node, sl_status status, const char *why)
 {
     char text[256] = "";
     for (unsigned i = 0; i < SL_MAX_INPUTS; i++) {
@@ -13,8 +13,18 @@ sl_status sl_rule_refuse(sl_graph *g, const sl_node *node, const char *why)
         sl_shape_text(&g->values[node->in[i]].shape, shape, sizeof shape);
         snprintf(text + used, sizeof text - used, "%s%s", used ? ", " : "", shape);
     }
-    return sl_fail(g->ctx, SL_ERR_FORMAT, "%s %s: %s (inputs %s)", sl_op_get(node->op)->name,
-                   node->label, why, text);
+    return sl_fail(g->ctx, status, "%s %s: %s (inputs %s)", sl_op_get(node->op)->name, node->label,
+                   why, text);
+}
+
+sl_status sl_rule_refuse(sl_graph *g, const sl_node *node, const char *why)
+{
+    return refuse(g, node, SL_ERR_FORMAT, why);
+}
+
+sl_status sl_rule_limit(sl_graph *g, const sl_node *node, const char *why)
+{
+    return refuse(g, node, SL_ERR_LIMIT, why);
 }
 
 static bool is_list(const sl_graph *g, const sl_node *node, unsigned i, uint64_t windows)
@@ -147,7 +157,7 @@ static sl_status shape_select(sl_graph *g, sl_node *node, sl_shape out[], sl_dty
         return sl_rule_refuse(g, node, "wants scores [rows,columns,2]");
     uint64_t windows = s->shape.dim[0] * s->shape.dim[1];
     if (windows > INT32_MAX - 4)
-        return sl_rule_refuse(g, node, "too many windows");
+        return sl_rule_limit(g, node, "too many windows; give a smaller picture");
     out[0] = (sl_shape) { .rank = 1, .dim = { windows + 4 } };
     out[1] = (sl_shape) { .rank = 2, .dim = { s->shape.dim[0], s->shape.dim[1] } };
     dtype[0] = SL_I32;

@@ -37,7 +37,7 @@ sl_status sl_shape_candidates(sl_graph *g, sl_node *node, sl_shape out[], sl_dty
                               "wants a stride, a threshold from 0 to below 1 and a limit of 1 to "
                               "4096 rows");
     if (elements(&cls->shape) > UINT32_MAX || elements(&reg->shape) > UINT32_MAX)
-        return sl_rule_refuse(g, node, "more than 2^32 logits; use smaller pictures");
+        return sl_rule_limit(g, node, "more than 2^32 logits; use smaller pictures");
     out[0] = (sl_shape) { .rank = 2, .dim = { a->limit, SL_CANDIDATE_COLUMNS } };
     out[1] = (sl_shape) { .rank = 1, .dim = { 4 } };
     dtype[1] = SL_I32;

@@ -116,7 +116,7 @@ sl_status sl_shape_soft_attention(sl_graph *g, sl_node *node, sl_shape out[], sl
                               "the map is too small for a landmark, or their number is no "
                               "square");
     if (grid[0] > MAX_LANDMARKS / grid[1])
-        return sl_rule_refuse(g, node, "more than 16384 landmarks; give a smaller picture");
+        return sl_rule_limit(g, node, "more than 16384 landmarks; give a smaller picture");
     if (a->inverse == SL_INVERSE_NORM && grid[0] * grid[1] < SL_NORM_LEAST_LANDMARKS)
         return sl_rule_refuse(g, node, "SOFT-Norm is not defined for one or two landmarks");
     out[0] = q->shape;

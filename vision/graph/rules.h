@@ -7,6 +7,8 @@
 
 // A shape rule that fails says which op, where, and the shapes that it saw.
 sl_status sl_rule_refuse(sl_graph *g, const sl_node *node, const char *why);
+// The same where the picture is to blame, not the network: SL_ERR_LIMIT.
+sl_status sl_rule_limit(sl_graph *g, const sl_node *node, const char *why);
 
 static inline const sl_value_info *input(const sl_graph *g, const sl_node *node, unsigned i)
 {

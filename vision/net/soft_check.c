@@ -231,9 +231,10 @@ static bool has_too_few(const sl_soft_config *c, uint32_t height, uint32_t width
 sl_status sl_soft_check_size(sl_ctx *ctx, const sl_soft_config *config, uint32_t height,
                              uint32_t width)
 {
-    if (height < 1 || width < 1 || height > MAX_SIDE || width > MAX_SIDE)
-        return sl_fail(ctx, SL_ERR_ARGUMENT, "a picture of %u x %u; sides of 1 to %u pixels", width,
-                       height, MAX_SIDE);
+    const bool is_empty = height < 1 || width < 1;
+    if (is_empty || height > MAX_SIDE || width > MAX_SIDE)
+        return sl_fail(ctx, is_empty ? SL_ERR_ARGUMENT : SL_ERR_LIMIT,
+                       "a picture of %u x %u; sides of 1 to %u pixels", width, height, MAX_SIDE);
     if (config->landmarks > 0)
         return SL_OK;
     if (least_landmarks(config, height) < 1 || least_landmarks(config, width) < 1)
