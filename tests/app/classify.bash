@@ -170,6 +170,7 @@ refused 1 'nowhere\.safetensors' classify a.png --model nowhere.safetensors
 refused 1 'nowhere\.gallery' classify a.png --gallery nowhere.gallery
 refused 1 'a\.png' classify a.png --gallery a.png
 refused 2 'unknown device' classify a.png --device abacus
+mkdir empty
 (
     export SOFTLENS_MODELS=$work/empty HOME=$work/empty XDG_DATA_HOME=$work/empty
     export XDG_DATA_DIRS=$work/empty

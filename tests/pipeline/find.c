@@ -54,9 +54,13 @@ START_TEST(places_are_tried_in_order)
 {
     add_copy();
     // From the last to the first, so that each new one must win over all before.
-    static const char *const places[] = { "second/softlens/models", "first/softlens/models",
-                                          "home/softlens/models",   "a/b/models",
-                                          "a/b/../../models",       "a/b/../models" };
+    static const char *const places[] = { "second/softlens/models",
+                                          "first/softlens/models",
+                                          "home/softlens/models",
+                                          "a/b/../share/softlens/models",
+                                          "a/b/models",
+                                          "a/b/../../models",
+                                          "a/b/../models" };
     bool is_installed = sl_file_exists(SL_INSTALLED_MODELS "/" FILE_NAME);
     for (size_t i = 0; i < SL_ARRAY_LEN(places); i++) {
         char *file = place(places[i]);
@@ -78,14 +82,24 @@ START_TEST(the_message_lists_the_places)
     add_copy();
     if (sl_file_exists(SL_INSTALLED_MODELS "/" FILE_NAME))
         return;
-    static const char *const places[] = { "/nowhere",         "a/b/../models",  "a/b/../../models",
-                                          "home/softlens",    "first/softlens", "second/softlens",
-                                          SL_INSTALLED_MODELS };
-    setenv("SOFTLENS_MODELS", "/nowhere", 1);
+    static const char *const places[] = { "/named/",         "a/b/../models",    "a/b/../../models",
+                                          "a/b/../share",    "home/softlens",    "first/softlens",
+                                          "second/softlens", SL_INSTALLED_MODELS };
+    ck_ok(sl_make_dir(ctx, in_dir("named")));
+    setenv("SOFTLENS_MODELS", in_dir("named"), 1);
     char *message = find_from_copy();
     for (size_t i = 0; i < SL_ARRAY_LEN(places); i++)
         ck_assert_msg(strstr(message, places[i]) != NULL, "%s is not in: %s", places[i], message);
     free(message);
+}
+END_TEST
+
+START_TEST(a_place_that_is_none_is_refused)
+{
+    char *found;
+    setenv("SOFTLENS_MODELS", in_dir("nowhere"), 1);
+    ck_fails(sl_model_find(ctx, "soft", &found), SL_ERR_IO, "SOFTLENS_MODELS names ");
+    ck_assert_ptr_null(found);
 }
 END_TEST
 

@@ -3,6 +3,7 @@
 #include "pipeline/pipeline.h"
 #include "pipeline/places.h" // from Meson: SL_INSTALLED_MODELS
 
+#include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -58,15 +59,20 @@ static void try_environment(search *s)
     const char *place = getenv("SOFTLENS_MODELS");
     if (!place || !*place)
         return;
-    if (is_file(place))
+    // Whoever names a model does not want another one for a slip of the pen.
+    if (access(place, F_OK) != 0)
+        s->status =
+            sl_fail(s->ctx, SL_ERR_IO, "SOFTLENS_MODELS names %s: %s", place, strerror(errno));
+    else if (is_file(place))
         try_file(s, sl_strdup(s->ctx, place));
     else
         try_dir(s, place, "");
 }
 
 // A program that runs from its build tree finds the models of the source tree, or in a build tree
-// that lies elsewhere the links to them. The trees' own names stay out of what gets installed.
-static void try_build_tree(search *s)
+// that lies elsewhere the links to them; an installed one those beside it, wherever the tree was
+// moved. The trees' own names stay out of what gets installed.
+static void try_beside_program(search *s)
 {
     char program[4096];
     ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
@@ -80,6 +86,7 @@ static void try_build_tree(search *s)
     try_dir(s, program, "/../models");
     try_dir(s, program, "/../../models");
     try_dir(s, program, "/models");
+    try_dir(s, program, "/../share/softlens/models");
 }
 
 static void try_data_dirs(search *s)
@@ -128,7 +135,7 @@ sl_status sl_model_find(sl_ctx *ctx, const char *architecture, char **out)
             "soft-retinanet",
             architecture ? architecture : "");
     try_environment(&s);
-    try_build_tree(&s);
+    try_beside_program(&s);
     try_dir(&s, SL_INSTALLED_MODELS, "");
     try_data_dirs(&s);
     if (s.found)
