@@ -17,6 +17,11 @@ if command -v parallel >/dev/null; then
     check 'GNU parallel: status 0 though a picture failed' test "$status" = 0
     run batch merge 'out of all'
     says '8 pictures done, 1 failed, 3 shards: complete'
+    for shards in 0 all; do
+        "$tools/parallel.sh" : "$shards" deblur in -o none >"$outside/out" 2>"$outside/err"
+        status=$?
+        check "$shards slices: refused" test "$status" = 2
+    done
 else
     echo '# no GNU parallel here'
 fi
@@ -64,7 +69,50 @@ if python3 -c 'import yaml, jsonschema' 2>/dev/null; then
     python3 "$tools/check_manifest.py" wrong.yaml >"$outside/out" 2>"$outside/err"
     status=$?
     check 'a misspelt one is refused' test "$status" = 1
+
+    # The pod's command, which bash runs as its first process
+    ln -s "$SOFTLENS" bin/softlens
+    python3 - "$tools/kubernetes.yaml" >pod.sh <<'END'
+import sys, yaml
+with open(sys.argv[1]) as file:
+    pod = yaml.safe_load(file)["spec"]["template"]["spec"]
+print(pod["containers"][0]["command"][2].replace("/pictures", "in").replace("/16", "/$SLICES"))
+END
+    pod() # SLICES OUTPUT
+    {
+        SLICES=$1 JOB_COMPLETION_INDEX=0 PATH=$work/bin:$PATH bash -c "$(sed "s#/output#$2#" pod.sh)" \
+            >"$outside/out" 2>"$outside/err" </dev/null
+    }
+    pod 9 pods
+    status=$?
+    check "a pod: status $status, 0" test "$status" = 0
+    pod 0 pods
+    status=$?
+    check "wrong use: status $status, 2" test "$status" = 2
+    pod 1 'late-pods --dense --tile 64' &
+    pid=$!
+    for ((wait = 0; wait < 500; wait++)); do
+        [ -z "$(find late-pods -name '*.png' 2>/dev/null)" ] || break
+        sleep 0.01
+    done
+    pkill -TERM -P "$pid" bash
+    wait "$pid"
+    status=$?
+    check "evicted: status $status, 130 unless it was done" test "$status" = 130 -o "$status" = 0
+    check '  no half file' test -z "$(find late-pods -name '*.part')"
 else
     echo '# no python3-yaml and python3-jsonschema here'
+fi
+
+# The image has every library that the program asks for
+if command -v readelf >/dev/null && dpkg -S /bin/bash >/dev/null 2>&1; then
+    for library in $(readelf -d "$SOFTLENS" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+        grep -Ev '^lib(c|m|asan|ubsan|softlens)\.'); do
+        package=$(dpkg -S "*/$library" 2>/dev/null | sed 's/:.*//' | sort -u)
+        check "the image has ${package:-$library}" grep -qw -- "${package:-$library}" \
+            "$tools/Containerfile"
+    done
+else
+    echo '# no readelf, or not Debian'
 fi
 finish

@@ -13,6 +13,10 @@ if [ $# -lt 4 ]; then
 fi
 hosts=$1 shards=$2
 shift 2
+if [[ ! $shards =~ ^[1-9][0-9]{0,4}$ ]]; then
+    echo "$0: $shards: not a number of slices; give one from 1 to 99999" >&2
+    exit 2
+fi
 login=(--sshloginfile "$hosts")
 [ "$hosts" != : ] || login=(--sshlogin :)
 
