@@ -126,10 +126,19 @@ static ssize_t read_names(void *cookie, char *data, size_t size)
     return 0;
 }
 
+// A named pipe opens at once, though nobody writes to it yet: reading can be interrupted.
+static int open_names(const char *from)
+{
+    int fd = open(from, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0)
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    return fd;
+}
+
 static app_exit add_named(batch_walk *walk)
 {
     const char *from = walk->session->values.files0_from;
-    int fd = app_is_stdin(from) ? STDIN_FILENO : open(from, O_RDONLY | O_CLOEXEC);
+    int fd = app_is_stdin(from) ? STDIN_FILENO : open_names(from);
     FILE *file = NULL;
     if (fd >= 0)
         file = fopencookie(&fd, "r", (cookie_io_functions_t) { .read = read_names });

@@ -187,7 +187,8 @@ static app_exit check_label(const app_session *session, int count, char **operan
     struct stat st;
     const char *label = operands[0];
     bool is_there = stat(label, &st) == 0, is_folder = is_there && S_ISDIR(st.st_mode);
-    for (int i = 1; i < count && is_folder && !app_ends_in_slash(label); i++)
+    const bool is_name = !strchr(label, '/') && strcmp(label, ".") != 0 && strcmp(label, "..") != 0;
+    for (int i = 1; i < count && is_folder && is_name; i++)
         if (is_from(operands[i], &st))
             return APP_DONE;
     if (is_folder || (is_there && app_format_of_name(label) != SL_IMAGE_SAME))

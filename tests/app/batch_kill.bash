@@ -114,6 +114,12 @@ check '  tells so as JSON' grep -qE '"done":0,.*"interrupted":true' "$outside/ou
 run batch "${steps[@]}" -o soft --json
 check '  and what is not, too' grep -q '"interrupted":false' "$outside/out"
 
+mkfifo silent # which nobody opens
+timeout -s KILL 60 timeout --preserve-status 1 "$SOFTLENS" batch "${steps[@]}" --files0-from silent \
+    -o soft >"$outside/out" 2>"$outside/err" </dev/null
+status=$?
+check 'interrupted before the first name: status 130' test "$status" = 130
+
 # Two at once
 mkdir -p twice/.softlens
 exec 9>twice/.softlens/1-of-1.journal

@@ -38,6 +38,7 @@ says '^my\.gallery: adds to raccoon: 5 \+ 0 pictures$'
 refused 2 '"d\.png" is a file, not a label; give GALLERY LABEL' enroll cat d.png e.png
 refused 2 '"pics" is a folder, not a label' enroll cat pics e.png
 refused 2 '"pics/" is a folder, not a label' enroll my.gallery pics/ pics
+refused 2 '"." is a folder, not a label' enroll my.gallery . e.png
 for pictures in pics/ ./pics pics/1.png; do
     accepted enroll named.gallery pics $pictures
     says 'pics'
