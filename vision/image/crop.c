@@ -5,6 +5,7 @@
 sl_status sl_image_forget_pictures(sl_ctx *ctx, sl_image *image, bool is_resized)
 {
     sl_blob_free(&image->coded);   // it shows all that is to be hidden
+    image->had_more = false;
     sl_blob_free(&image->remarks); // XMP and Photoshop's resources may hold pictures, too
     sl_blob exif = { NULL, 0 };
     sl_status st = sl_exif_strip(ctx, &image->exif, is_resized, &exif);
@@ -34,6 +35,7 @@ sl_status sl_image_cut(sl_ctx *ctx, const sl_image *image, uint32_t left, uint32
         return st;
     }
     sl_image_copy_notes(image, part);
+    part->had_more = false; // nobody looks for a film behind a part
     const size_t pixel = image->row_bytes / image->width;
     for (uint32_t y = 0; y < height; y++)
         memcpy(sl_image_row(part, y),
