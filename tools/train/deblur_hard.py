@@ -36,7 +36,7 @@ def changes(binary, model, source, side, folder):
 
 
 def candidates(photo, change):
-    """[(mean square of change, block)] of the cells that change most."""
+    """[(mean square of change, block)] of the cells that change most, as far as any change."""
     h, w = change.shape
     if min(h, w) < SIDE:
         return []
@@ -44,6 +44,8 @@ def candidates(photo, change):
     found = []
     for k in np.argsort(cells, None)[::-1][:OF_ONE]:
         y, x = (int(v) * CELL + CELL // 2 for v in np.unravel_index(k, cells.shape))
+        if cells.flat[k] == 0:
+            break
         top, left = (int(np.clip(v - SIDE // 2, 0, n - SIDE)) for v, n in ((y, h), (x, w)))
         found.append((float(cells.flat[k]), photo[top:top + SIDE, left:left + SIDE].copy()))
     return found
@@ -63,7 +65,6 @@ def main():
         source = deblur_synth.Source(args.data)
         for photo, change in changes(args.binary, args.model, source, args.side, folder):
             found += candidates(photo, change)
-            print(f"{10 * np.log10(1 / (change.mean() + 1e-12)):.1f}")
     found = sorted(found, key=lambda f: -f[0])[:args.count]
     os.makedirs(args.out, exist_ok=True)
     rng, end = np.random.default_rng(1), 0
