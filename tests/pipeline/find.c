@@ -144,6 +144,7 @@ int main(int argc, char **argv)
     TCase *tests = tcase_create("find");
     tcase_add_test(tests, places_are_tried_in_order);
     tcase_add_test(tests, the_message_lists_the_places);
+    tcase_add_test(tests, a_place_that_is_none_is_refused);
     tcase_add_test(tests, architectures_have_their_own);
     tcase_add_test(tests, other_architectures_have_none);
     return run_case("pipeline/find", tests);
