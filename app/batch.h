@@ -59,16 +59,18 @@ typedef struct batch_picture {
     uint64_t out_size; // of the file that was written then; UINT64_MAX: none was
     int64_t when_ms;   // of that word
     int64_t gone_ms;   // of the last that says that it is gone
+    int64_t made_ms;   // of the last that says that something was written to the target
     batch_known known;
     // What stands at the target was written by a batch: the picture is done, or was begun by the
     // journals' last word.
     bool is_ours, is_data_ours;
     bool is_begun, is_data_begun;
-    bool is_of_another; // likewise, but for another picture
+    bool is_of_another; // likewise, but for another picture that was found, too
+    bool is_of_others;  // this one falls to another shard
 } batch_picture;
 
 typedef struct batch_list {
-    batch_picture *picture; // by name
+    batch_picture *picture; // by name; behind this shard's, those of others, by name, too
     app_identities inputs;  // all pictures, those of other shards too
     size_t count, capacity;
     size_t failed;              // folders and names that cannot be read; printed
@@ -124,7 +126,7 @@ app_exit batch_read_shard(const app_session *session, batch_shard *out);
 app_exit batch_name_targets(const app_session *session, bool ignore_case, batch_list *list);
 // Likewise the files of what was found, NAME.json.
 app_exit batch_name_data(bool ignore_case, batch_list *list);
-// Keeps the pictures whose names fall to this shard.
+// Keeps the pictures whose names fall to this shard in list->count, and the others behind them.
 void batch_keep_shard(const batch_shard *shard, batch_list *list);
 
 // ---- batch_journal.c: what was done, in a log that survives what we do not
@@ -343,6 +345,8 @@ struct batch {
     uint64_t *sorting; // settings of earlier runs that had the same --sort-into
     size_t sorting_count;
     batch_list list;
+    size_t *by_target; // indices of the list's pictures that have one
+    size_t target_count;
     batch_list absent;     // pictures of this shard that the journals know and no scan found
     batch_history history; // what the lists' records refer to
     batch_journal *journal;

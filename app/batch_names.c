@@ -301,16 +301,27 @@ app_exit batch_read_shard(const app_session *session, batch_shard *out)
                      BATCH_MAX_SHARDS, BATCH_MAX_SHARDS);
 }
 
+static int own_first(const void *a, const void *b)
+{
+    const batch_picture *x = a, *y = b;
+    if (x->is_of_others != y->is_of_others)
+        return x->is_of_others ? 1 : -1;
+    return strcmp(x->name, y->name);
+}
+
 void batch_keep_shard(const batch_shard *shard, batch_list *list)
 {
     size_t kept = 0;
     list->total = list->count;
     list->sum = 0;
     for (size_t i = 0; i < list->count; i++) {
-        uint64_t hash = batch_hash_text(list->picture[i].name);
+        batch_picture *p = &list->picture[i];
+        uint64_t hash = batch_hash_text(p->name);
         list->sum += hash;
-        if (hash % shard->count == shard->index - 1)
-            list->picture[kept++] = list->picture[i];
+        p->is_of_others = hash % shard->count != shard->index - 1;
+        kept += !p->is_of_others;
     }
+    if (kept < list->count)
+        qsort(list->picture, list->count, sizeof(*list->picture), own_first);
     list->count = kept;
 }

@@ -63,12 +63,24 @@ static int compare_name(const void *key, const void *item)
     return strcmp(key, ((const batch_picture *)item)->name);
 }
 
+static batch_picture *find_among(batch_picture *pictures, size_t count, const char *name)
+{
+    if (!count) // an empty list has no array
+        return NULL;
+    return bsearch(name, pictures, count, sizeof(*pictures), compare_name);
+}
+
 static batch_picture *find_picture(const batch *b, const char *name)
 {
+    return find_among(b->list.picture, b->list.count, name);
+}
+
+// Also those of other shards.
+static bool was_found(const batch *b, const char *name)
+{
     const batch_list *list = &b->list;
-    if (!list->count) // an empty one has no array
-        return NULL;
-    return bsearch(name, list->picture, list->count, sizeof(*list->picture), compare_name);
+    return find_picture(b, name) ||
+           find_among(list->picture + list->count, list->total - list->count, name);
 }
 
 static batch_known judge(const batch *b, const batch_picture *p, const batch_record *r)
@@ -133,12 +145,53 @@ static void see_run(batch *b, const batch_record *r)
     free(text);
 }
 
-// The a.png that was made of a.jpg stands where the output of a later a.png goes.
-static void note_output(const batch *b, const char *output)
+static int by_target(const void *a, const void *b, void *pictures)
 {
-    batch_picture *p = find_picture(b, output);
-    if (p && p->target)
-        p->is_of_another = strcmp(p->target, output) == 0;
+    const batch_picture *all = pictures;
+    return strcmp(all[*(const size_t *)a].target, all[*(const size_t *)b].target);
+}
+
+static bool sort_targets(batch *b)
+{
+    const batch_list *list = &b->list;
+    free(b->by_target);
+    b->target_count = 0;
+    b->by_target = calloc(list->count + 1, sizeof(*b->by_target));
+    for (size_t i = 0; i < list->count && b->by_target; i++)
+        if (list->picture[i].target)
+            b->by_target[b->target_count++] = i;
+    if (b->target_count)
+        qsort_r(b->by_target, b->target_count, sizeof(*b->by_target), by_target, list->picture);
+    return b->by_target != NULL;
+}
+
+static batch_picture *find_target(const batch *b, const char *target)
+{
+    size_t first = 0, end = b->target_count;
+    while (first < end) {
+        size_t middle = first + (end - first) / 2;
+        batch_picture *p = &b->list.picture[b->by_target[middle]];
+        int order = strcmp(target, p->target);
+        if (order == 0)
+            return p;
+        if (order < 0)
+            end = middle;
+        else
+            first = middle + 1;
+    }
+    return NULL;
+}
+
+// The a.png that was made of a.jpg stands where the output of a later a.png goes. It may be
+// replaced where a.jpg was found, too, and is given another place: else its result would be lost.
+static void note_output(const batch *b, const batch_record *r)
+{
+    batch_picture *p = find_target(b, r->output);
+    if (!p || r->when_ms < p->made_ms)
+        return;
+    p->made_ms = r->when_ms;
+    p->is_ours = strcmp(r->name, p->name) == 0;
+    p->is_of_another = !p->is_ours && was_found(b, r->name);
 }
 
 static void see(void *user, const batch_record *r, uint64_t where)
@@ -151,8 +204,8 @@ static void see(void *user, const batch_record *r, uint64_t where)
     if (r->state != BATCH_START && r->state != BATCH_GOOD && r->state != BATCH_BROKEN &&
         r->state != BATCH_GONE)
         return;
-    if (r->state == BATCH_GOOD && strcmp(r->output, r->name) != 0)
-        note_output(b, r->output);
+    if (r->state == BATCH_GOOD)
+        note_output(b, r);
     batch_picture *p = find_picture(b, r->name);
     if (!p) {
         batch_note_absent(b, r, where);
@@ -166,7 +219,6 @@ static void see(void *user, const batch_record *r, uint64_t where)
         b->last_ms = r->when_ms;
     bool is_target = p->target && strcmp(r->output, p->target) == 0;
     bool is_data = p->data && strcmp(r->data, p->data) == 0;
-    p->is_ours = p->is_ours || (is_target && r->state == BATCH_GOOD);
     p->is_data_ours = p->is_data_ours || (is_data && r->state == BATCH_GOOD);
     if (r->state == BATCH_GOOD && r->when_ms >= p->done_ms) {
         p->done = where + 1;
@@ -187,7 +239,7 @@ app_exit batch_read_history(batch *b)
     for (size_t i = 0; i < b->list.count; i++) {
         batch_picture *p = &b->list.picture[i];
         p->known = BATCH_NEW;
-        p->when_ms = p->done_ms = p->gone_ms = INT64_MIN;
+        p->when_ms = p->done_ms = p->gone_ms = p->made_ms = INT64_MIN;
         p->record = p->done = 0;
         p->is_ours = p->is_data_ours = p->is_begun = p->is_data_begun = p->is_of_another = false;
     }
@@ -196,6 +248,10 @@ app_exit batch_read_history(batch *b)
     b->sorting_count = 0;
     batch_list_free(&b->absent);
     batch_history_free(&b->history);
+    if (!sort_targets(b)) {
+        app_error("out of memory");
+        return APP_FAILED;
+    }
     app_exit result = batch_history_read(b->journals, see, b, &b->history);
     for (size_t i = 0; i < b->list.count; i++) {
         batch_picture *p = &b->list.picture[i];

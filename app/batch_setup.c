@@ -306,6 +306,7 @@ void batch_setup_free(batch *b)
     free(b->refine);
     json_decref(b->notes);
     free(b->todo);
+    free(b->by_target);
     if (b->watch >= 0)
         close(b->watch);
 }

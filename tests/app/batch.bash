@@ -161,7 +161,33 @@ holds 'its own place' out a.png a.jpg.png
 check '  and its own picture' "$MAKER" is-picture out/a.png 64x64
 run batch deblur in -o out --format png --json
 did 0 2 0 0 0
+# That is not left to a run that finds only one of the two
+run batch deblur in -o out --format png --include '*.jpg' --json
+did 0 0 1 0 3
+check 'what became of the other stays' "$MAKER" is-picture out/a.png 64x64
 rm -rf out in
+plant in/a.jpg
+run batch deblur in -o out --format png --json
+plant in/a.png
+run batch deblur in -o out --format png --include '*.png' --json
+did 0 0 1 0 3
+check 'likewise the other way round' "$MAKER" is-picture out/a.png 80x60
+for shard in 1 2; do
+    run batch deblur in -o out --format png --shard $shard/2 --json
+done
+holds 'slices know of each other' out a.png a.jpg.png
+check '  and part them' "$MAKER" is-picture out/a.png 64x64
+rm -rf out in
+plant B/x.png
+mkdir A
+make picture A/x.png 70x50
+mv A/x.png A/x.jpg
+run batch deblur A -o out --json
+cp out/x.png first.png
+run batch deblur B -o out --json
+did 0 0 1 0 3
+check 'another batch takes nothing over' cmp out/x.png first.png
+rm -rf out A B first.png
 plant in/Tree.jpg in/tree.jpg in/TREE.jpg in/leaf.jpg $'in/\303\204.jpg' $'in/\303\244.jpg'
 run batch deblur in -o out --ignore-case --json
 did 6 0 0 0 0
