@@ -307,6 +307,9 @@ app_exit batch_write_tables(const batch *b); // of all steps
 // Whether tables, report and log may be written where they are to be, by what was scanned and by
 // the journals. APP_FAILED: printed.
 app_exit batch_check_places(const batch *b);
+// Tells the journal of the tables that merge is about to write and no run was asked for, so that
+// they are known as a batch's own. APP_FAILED: printed.
+app_exit batch_note_tables(batch *b);
 
 // Parts --format into the pictures' kind, which stays in the values, and the data that detect
 // writes; looks for options of steps that are not there. Needs the steps. APP_USAGE: printed.

@@ -37,6 +37,9 @@ bool batch_found_labels(const batch *b, const char ***labels, size_t *count);
 struct json_t *batch_table_notes(const batch *b);
 // Refuses to take the place of files that no batch made. APP_FAILED: printed.
 app_exit batch_check_tables(const batch *b);
+// Names of the formats that are asked for now and were not by any run before: as the notes keep
+// them. APP_FAILED: printed.
+app_exit batch_new_tables(const batch *b, struct json_t **formats);
 app_exit batch_write_detections(const batch *b);
 
 #endif

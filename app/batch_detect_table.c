@@ -22,13 +22,18 @@ static app_exit out_of_memory(void)
     return APP_FAILED;
 }
 
-json_t *batch_table_notes(const batch *b)
+static json_t *names_of(unsigned formats)
 {
     json_t *list = json_array();
     for (size_t f = 0; f < APP_DETECT_FORMATS; f++)
-        if (b->data_formats & BATCH_FORMAT(f))
+        if (formats & BATCH_FORMAT(f))
             json_array_append_new(list, json_string(app_detect_kinds[f].name));
     return list;
+}
+
+json_t *batch_table_notes(const batch *b)
+{
+    return names_of(b->data_formats);
 }
 
 // Those that the notes of a run name.
@@ -65,7 +70,8 @@ static char *name_of(const batch *b, const batch_shard *shard, size_t format)
 typedef struct owned {
     const batch *b;
     bool is_known;    // once a place was found taken: journals may be long
-    unsigned formats; // that a run in this folder was asked for: their tables are a batch's own
+    unsigned formats; // that a run in this folder, or merge, was asked for: their tables are a
+                      // batch's own
 } owned;
 
 static void see_run(void *user, const batch_record *r, uint64_t where)
@@ -118,6 +124,14 @@ app_exit batch_check_tables(const batch *b)
         if (result == APP_DONE && b->shard.count > 1)
             result = check_place(&o, &all, f);
     }
+    return result;
+}
+
+app_exit batch_new_tables(const batch *b, json_t **formats)
+{
+    owned o = { .b = b };
+    app_exit result = find_out(&o);
+    *formats = result == APP_DONE ? names_of(formats_of_many(b) & ~o.formats) : NULL;
     return result;
 }
 

@@ -213,6 +213,8 @@ static app_exit write_all(batch *b)
 {
     app_exit result = batch_check_places(b);
     if (result == APP_DONE)
+        result = batch_note_tables(b);
+    if (result == APP_DONE)
         result = batch_write_tables(b);
     return result == APP_DONE ? batch_write_report(b) : result;
 }

@@ -180,3 +180,45 @@ app_exit batch_check_places(const batch *b)
         result = refuse_place("--report ", values->report, is_input);
     return result;
 }
+
+// As a run of no shard, which has formats and a table but no steps: whoever looks for shards or
+// settings passes over it.
+static app_exit journal_tables(batch *b, const char *table, json_t *formats)
+{
+    json_t *root = json_pack("{s:{s:{s:O}}}", "notes", batch_step_detect.name, "formats", formats);
+    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    const batch_record record = { .state = BATCH_RUN,
+                                  .settings = b->settings,
+                                  .name = "merge",
+                                  .output = table,
+                                  .detail = text };
+    app_exit result = text ? batch_journal_open(b->journals, &b->shard, &b->journal) : APP_FAILED;
+    if (!text)
+        app_error("out of memory");
+    if (result == APP_DONE && !batch_journal_add(b->journal, &record)) {
+        app_error("%s: cannot be written: %s", b->journals,
+                  strerror(batch_journal_error(b->journal)));
+        result = APP_FAILED;
+    }
+    free(text);
+    json_decref(root);
+    return result;
+}
+
+app_exit batch_note_tables(batch *b)
+{
+    const char *table = NULL;
+    json_t *formats = NULL;
+    app_exit result = APP_DONE;
+    for (size_t i = 0; i < b->step_count; i++)
+        if (b->table[i] && !is_own_table(b, b->table[i]))
+            table = b->table[i];
+    if (batch_has_step(b, &batch_step_detect))
+        result = batch_new_tables(b, &formats);
+    else
+        formats = json_array();
+    if (result == APP_DONE && (table || json_array_size(formats)))
+        result = journal_tables(b, table, formats);
+    json_decref(formats);
+    return result;
+}

@@ -210,6 +210,22 @@ check 'merged: as one run' diff out.sums <(digest parts | grep -v -e '[12]-of-2'
 rm parts/cvat.xml
 accepted batch merge parts --format cvat
 check 'merged into what is asked for' cmp out/cvat.xml parts/cvat.xml
+# What no shard was asked for is ours as well, once merge wrote it; what the user made is not
+for shard in 1 2; do
+    accepted batch detect in -o joined --format json --shard $shard/2
+done
+for again in 1 2; do
+    accepted batch merge joined --format coco,yolo
+    check "merge makes another table, time $again" cmp out/coco.json joined/coco.json
+done
+check '  and says so once' test "$(wc -l <joined/.softlens/1-of-1.journal)" = 2
+accepted batch detect in -o joined --format coco
+says '4 pictures done'
+echo mine >joined/cvat.xml
+for again in 1 2; do
+    run batch merge joined --format coco,cvat
+    check "  but takes none, time $again" test "$status" = 1 -a "$(cat joined/cvat.xml)" = mine
+done
 
 # Killed at any moment
 RANDOM=${SEED:-7}

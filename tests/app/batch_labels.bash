@@ -212,4 +212,9 @@ for output in lines.txt lines/; do
 done
 check '  or were by the shards' "$MAKER" is-json lines.txt 4
 check '  in a folder, too' "$MAKER" is-json lines/labels.jsonl 4
+accepted batch classify in -o rows/ --model s.safetensors
+for again in 1 2; do
+    accepted batch merge rows --jsonl
+    check "  where no run wrote them, time $again" "$MAKER" is-json rows/labels.jsonl 4
+done
 finish
