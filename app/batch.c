@@ -251,7 +251,8 @@ static app_exit check_journal(const batch *b, bool is_written)
 
 static app_exit journal_run(batch *b, batch_state state)
 {
-    char shard[64];
+    char shard[64], operands[17];
+    snprintf(operands, sizeof(operands), "%016" PRIx64, b->list.operands);
     snprintf(shard, sizeof(shard), "%" PRIu64 "/%" PRIu64, b->shard.index, b->shard.count);
     const char *table = NULL;
     for (size_t i = 0; i < b->step_count; i++)
@@ -262,6 +263,7 @@ static app_exit journal_run(batch *b, batch_state state)
                             .settings = b->settings,
                             .out_size = b->list.count,
                             .seconds = b->seconds,
+                            .hash = operands,
                             .name = shard,
                             .output = table,
                             .detail = b->settings_text };

@@ -67,6 +67,7 @@ typedef struct batch_picture {
     bool is_begun, is_data_begun;
     bool is_of_another; // likewise, but for another picture that was found, too
     bool is_of_others;  // this one falls to another shard
+    bool is_elsewhere;  // the run that told of it was given other folders
 } batch_picture;
 
 typedef struct batch_list {
@@ -78,6 +79,8 @@ typedef struct batch_list {
     size_t links;               // to folders, not followed
     size_t dangling;            // of those skipped: links called as pictures are, to no file
     const char *first_dangling; // path
+    uint64_t operands;          // hash of what was named; 0: pictures may have come otherwise
+    size_t empty;               // folders named that have nothing in them
     uint64_t total;             // pictures before this shard's were picked
     uint64_t sum;               // of all their names' hashes: shards of one tree agree on it
     batch_texts texts;
@@ -148,7 +151,8 @@ typedef struct batch_record {
     uint64_t settings; // hash of the settings, the models' included
     uint64_t out_size; // of the file that was written; UINT64_MAX: none
     double seconds;
-    const char *hash;   // of the content, BATCH_HASH_BYTES - 1 digits, or ""
+    const char *hash;   // of the content, BATCH_HASH_BYTES - 1 digits, or ""; of BATCH_RUN: of
+                        // what was named
     const char *name;   // of the picture; of BATCH_RUN and _END: the shard
     const char *output; // the target, or ""
     const char *data;   // the file of what was found, or ""
@@ -350,6 +354,7 @@ struct batch {
     batch_list list;
     size_t *by_target; // indices of the list's pictures that have one
     size_t target_count;
+    uint64_t operands;     // batch_list's, of the run whose records are being read
     batch_list absent;     // pictures of this shard that the journals know and no scan found
     batch_history history; // what the lists' records refer to
     batch_journal *journal;
@@ -397,8 +402,8 @@ app_exit batch_find_settings(batch *b); // needs steps and models
 void batch_keep_last_words(batch_list *list);
 // A record of a picture that is not in the list: into b->absent, if it falls to this shard.
 void batch_note_absent(batch *b, const batch_record *record, uint64_t where);
-// Tells the journal which pictures are gone by now, and which are there again. False: it could not
-// be written.
+// Tells the journal which pictures are gone by now, and which are there again. What was only not
+// looked at is not gone. False: it could not be written.
 bool batch_journal_absent(batch *b);
 
 // ---- batch_merge.c, batch_report.c, batch_thumb.c

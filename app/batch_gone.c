@@ -31,8 +31,21 @@ void batch_keep_last_words(batch_list *list)
 void batch_note_absent(batch *b, const batch_record *r, uint64_t where)
 {
     bool is_own = batch_hash_text(r->name) % b->shard.count == b->shard.index - 1;
-    if (is_own && r->state != BATCH_START)           // no table tells of what was only begun
-        batch_list_add_record(&b->absent, r, where); // where memory is short, it stays in there
+    if (!is_own || r->state == BATCH_START) // no table tells of what was only begun
+        return;
+    if (!batch_list_add_record(&b->absent, r, where)) // where memory is short, it stays in there
+        return;
+    b->absent.picture[b->absent.count - 1].is_elsewhere =
+        !b->list.operands || b->operands != b->list.operands;
+}
+
+// A folder that cannot be read, a disk that is not there and leaves its folder empty, and options
+// that narrow the search hide pictures that still are.
+static bool saw_all(const batch *b)
+{
+    const app_values *values = &b->session->values;
+    return b->list.failed == 0 && b->list.empty == 0 && !values->newer && !values->files0_from &&
+           !values->include.count && !values->exclude.count;
 }
 
 // What was gone and is there again says its last word once more.
@@ -52,13 +65,13 @@ bool batch_journal_absent(batch *b)
 {
     bool ok = true;
     batch_keep_last_words(&b->absent);
-    for (size_t i = 0; i < b->absent.count && ok; i++) {
-        const batch_record record = { .state = BATCH_GONE,
-                                      .settings = b->settings,
-                                      .out_size = UINT64_MAX,
-                                      .name = b->absent.picture[i].name };
-        bool is_told = b->absent.picture[i].known == BATCH_NEW;
-        ok = is_told || batch_journal_add(b->journal, &record);
+    for (size_t i = 0; i < b->absent.count && ok && saw_all(b); i++) {
+        const batch_picture *p = &b->absent.picture[i];
+        const batch_record record = {
+            .state = BATCH_GONE, .settings = b->settings, .out_size = UINT64_MAX, .name = p->name
+        };
+        bool is_told = p->known == BATCH_NEW;
+        ok = is_told || p->is_elsewhere || batch_journal_add(b->journal, &record);
     }
     for (size_t i = 0; i < b->list.count && ok; i++)
         ok = tell_again(b, &b->list.picture[i]);

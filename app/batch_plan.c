@@ -197,8 +197,10 @@ static void note_output(const batch *b, const batch_record *r)
 static void see(void *user, const batch_record *r, uint64_t where)
 {
     batch *b = user;
-    if (r->state == BATCH_RUN)
+    if (r->state == BATCH_RUN) {
+        b->operands = strtoull(r->hash, NULL, 16);
         see_run(b, r);
+    }
     if (r->state == BATCH_END)
         see_end(b, r);
     if (r->state != BATCH_START && r->state != BATCH_GOOD && r->state != BATCH_BROKEN &&
@@ -245,6 +247,7 @@ app_exit batch_read_history(batch *b)
     }
     b->ended = (batch_record) { .when_ms = INT64_MIN };
     b->last_ms = INT64_MIN;
+    b->operands = 0;
     b->sorting_count = 0;
     batch_list_free(&b->absent);
     batch_history_free(&b->history);

@@ -104,6 +104,19 @@ static bool add_file(batch_walk *walk, const char *path)
     return ok;
 }
 
+// The same folders and pictures, in whatever order and however they are spelt, have one hash. By
+// --include, pictures are found that a run without it does not look for.
+static uint64_t hash_operands(const app_values *values, int count, char **operands)
+{
+    uint64_t hash = 0;
+    for (int i = 0; i < count; i++) {
+        char *real = realpath(operands[i], NULL);
+        hash += batch_hash_text(real ? real : operands[i]);
+        free(real);
+    }
+    return values->files0_from || values->include.count ? 0 : hash;
+}
+
 static bool add_operand(batch_walk *walk, const char *path, bool is_one_of_several)
 {
     if (!app_is_directory(path))
@@ -221,6 +234,7 @@ app_exit batch_scan(const app_session *session, int count, char **operands, cons
     app_exit result = read_newer(session, &walk.newer_ns);
     leave_out(&walk, output);
     leave_out(&walk, session->values.sort_into);
+    out->operands = hash_operands(&session->values, count, operands);
     int folders = 0;
     for (int i = 0; i < count; i++)
         folders += app_is_directory(operands[i]);

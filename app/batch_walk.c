@@ -176,17 +176,20 @@ static bool walk_folder(const folder *f)
         f->walk->is_unwatched = true;
     DIR *open_folder = fdopendir(f->fd);
     struct dirent *entry = NULL;
-    bool ok = true;
+    bool ok = true, is_empty = true;
     if (!open_folder) {
         close(f->fd);
         refuse(f->walk, f->path, strerror(errno));
         return true;
     }
     while (ok && !app_interrupted() && (errno = 0, entry = readdir(open_folder)))
-        if (entry->d_name[0] != '.')
+        if (entry->d_name[0] != '.') {
+            is_empty = false;
             ok = see(f, entry->d_name);
+        }
     if (ok && !entry && errno)
         refuse(f->walk, f->path, strerror(errno));
+    f->walk->list->empty += is_empty && f->depth == 0;
     closedir(open_folder);
     return ok;
 }

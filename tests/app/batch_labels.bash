@@ -202,6 +202,41 @@ for shard in 1 2; do
 done
 accepted batch merge parts.csv
 check 'and is again' cmp parts.csv first.csv
+# What was only not looked at is not gone
+for shard in 1 2; do
+    accepted batch classify in -o parts.csv --model s.safetensors --shard $shard/2 --newer in/a.png
+    accepted batch classify in -o parts.csv --model s.safetensors --shard $shard/2 --exclude sub
+    accepted batch classify in -o parts.csv --model s.safetensors --shard $shard/2 --include '*.png'
+done
+accepted batch merge parts.csv
+check 'by --newer, --exclude, --include' cmp parts.csv first.csv
+mv in/b.jpg away.jpg
+mkdir -p "in/sub$(printf '/d%.0s' {1..130})" # too deep to be read
+for shard in 1 2; do
+    run batch classify in -o parts.csv --model s.safetensors --shard $shard/2
+    check "beside a folder that cannot be read, slice $shard" test "$status" = 3
+done
+accepted batch merge parts.csv
+check '  it stays' cmp parts.csv first.csv
+rm -r in/sub/d
+mkdir -p disk other
+mv away.jpg disk/b.jpg
+cp in/a.png other/z.png
+accepted batch classify disk other -o disks.csv --model s.safetensors
+cp disks.csv disks.sums
+mv disk/b.jpg in
+accepted batch classify disk other -o disks.csv --model s.safetensors
+accepted batch merge disks.csv
+check '  nor what was on a disk that is not there' cmp disks.csv disks.sums
+# Batches that share a folder do not call each other's pictures gone
+mkdir shared
+for round in 1 2 3; do
+    for from in in other; do
+        accepted batch classify $from -o shared/ --model s.safetensors
+    done
+    grep -vc $'^[0-9a-f]*\t[SE]\t' shared/.softlens/1-of-1.journal >>told
+done
+check 'nor tell them again' test "$(uniq told | wc -l)" = 1
 accepted batch merge parts.csv --jsonl
 check 'as JSON lines where they are asked for' "$MAKER" is-json parts.csv 4
 for output in lines.txt lines/; do
