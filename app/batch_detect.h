@@ -40,6 +40,8 @@ app_exit batch_check_tables(const batch *b);
 // Names of the formats that are asked for now and were not by any run before: as the notes keep
 // them. APP_FAILED: printed.
 app_exit batch_new_tables(const batch *b, struct json_t **formats);
+// Whether one of them is called so, or a file in one that is a folder.
+bool batch_is_of_tables(const batch *b, const char *name);
 app_exit batch_write_detections(const batch *b);
 
 #endif

@@ -65,6 +65,20 @@ static char *name_of(const batch *b, const batch_shard *shard, size_t format)
     return own;
 }
 
+bool batch_is_of_tables(const batch *b, const char *name)
+{
+    unsigned formats = formats_of_many(b);
+    const char *ending = strrchr(name, '.');
+    bool is_one = (formats & BATCH_FORMAT(SL_DETECT_YOLO)) && // of which there is one a picture
+                  (strcmp(name, "data.yaml") == 0 || (ending && strcmp(ending, ".txt") == 0));
+    for (size_t f = 0; f < APP_DETECT_FORMATS && !is_one; f++) {
+        char *path = formats & BATCH_FORMAT(f) ? name_of(b, &b->shard, f) : NULL;
+        is_one = path && strcmp(strrchr(path, '/') + 1, name) == 0;
+        free(path);
+    }
+    return is_one;
+}
+
 // ---- what stands where they go
 
 typedef struct owned {

@@ -4,11 +4,12 @@
 // What inotify tells is only that it is time to look again: a pass scans everything and the journal
 // knows what is new. So nothing is missed when the kernel's queue runs over or files arrive while
 // folders are being listed: every folder is watched before it is read.
-#include "batch.h"
+#include "batch_detect.h"
 
 #include "jobs.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -41,21 +42,37 @@ static bool is_called(const char *path, const char *name)
     return path && strcmp(slash ? slash + 1 : path, name) == 0;
 }
 
-// Whether it may be a picture or a folder. Tables and reports are none: where one picture cannot be
-// done, every pass writes them, and would call for the next one by that.
-static bool is_news(const batch *b, const struct inotify_event *event)
+// Tables and the report, which every pass writes where one picture cannot be done: it would call
+// for the next pass by that.
+static bool is_own(const batch *b, const char *name)
 {
-    const app_values *values = &b->session->values;
-    const char *name = event->len ? event->name : "";
-    bool is_own = is_called(values->report, name);
-    if (!*name) // of a folder itself, or some were lost
-        return true;
+    bool is_own = is_called(b->session->values.report, name);
     for (size_t i = 0; i < b->step_count; i++)
         is_own = is_own || is_called(b->table[i], name);
-    if (*name == '.' || is_own)
+    return is_own || (batch_has_step(b, &batch_step_detect) && batch_is_of_tables(b, name));
+}
+
+// The folder's own name is not known here, so that the last part of a pattern has to do: at worst
+// there is a pass too many.
+static bool is_included(const app_values_list *patterns, const char *name)
+{
+    for (size_t i = 0; i < patterns->count; i++) {
+        const char *slash = strrchr(patterns->item[i], '/');
+        if (fnmatch(slash ? slash + 1 : patterns->item[i], name, 0) == 0)
+            return true;
+    }
+    return patterns->count == 0 && app_format_of_name(name) != SL_IMAGE_SAME;
+}
+
+// Whether it may be a picture or a folder.
+static bool is_news(const batch *b, const struct inotify_event *event)
+{
+    const char *name = event->len ? event->name : "";
+    if (!*name) // of a folder itself, or some were lost
+        return true;
+    if (*name == '.' || is_own(b, name))
         return false;
-    return event->mask & IN_ISDIR || values->include.count ||
-           app_format_of_name(name) != SL_IMAGE_SAME;
+    return event->mask & IN_ISDIR || is_included(&b->session->values.include, name);
 }
 
 // Whether anything happened since.

@@ -137,5 +137,21 @@ kill -INT "$pid"
 wait "$pid"
 status=$?
 check '  until interrupted: status 3' test "$status" = 3
+# Nor do files of many pictures, also where any name may be that of a picture
+mkdir found
+cp p.png found
+printf 'no picture' >found/bad.png
+touch -d '1 hour ago' found/*
+env --default-signal=INT,TERM "$SOFTLENS" batch detect found -o found --format coco,csv,yolo --watch \
+    --retry-failed --include '*' --model "$ROOT/tests/data/golden/retina-plain.safetensors" \
+    >"$outside/out" 2>"$outside/err" </dev/null &
+pid=$!
+check 'what was there' watching test -e found/yolo/data.yaml
+sleep 3
+check '  in one pass or two' test "$(grep -c 'found/bad.png: ' "$outside/err")" -le 2
+cp -p p.png found/arrived
+check '  and what arrives' watching grep -q '"arrived"' found/coco.json
+kill -INT "$pid"
+wait "$pid"
 refused 2 'go(es)? with it' batch deblur hot -o seen --watch --dry-run
 finish
