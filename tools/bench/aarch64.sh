@@ -21,9 +21,9 @@ DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
     debootstrap gcc-aarch64-linux-gnu qemu-user >/dev/null
 if [ ! -e "$dir/unpacked" ]; then
     debootstrap --foreign --arch arm64 --variant=minbase --include=check,libc6-dev,libfontconfig-dev,libfreetype-dev,libharfbuzz-dev,libjansson-dev,libjpeg62-turbo-dev,liblcms2-dev,libpng-dev,libraqm-dev,libzip-dev,nettle-dev,zlib1g-dev \
-        bookworm "$dir/root" >"$dir/debootstrap.log"
-    for package in "$dir"/root/var/cache/apt/archives/*.deb; do
-        dpkg -x "$package" "$dir/root"
+        bookworm "$dir/tree" >"$dir/debootstrap.log"
+    for package in "$dir"/tree/var/cache/apt/archives/*.deb; do
+        dpkg -x "$package" "$dir/tree"
     done
     touch "$dir/unpacked"
 fi
@@ -33,13 +33,13 @@ c = 'aarch64-linux-gnu-gcc'
 ar = 'aarch64-linux-gnu-ar'
 strip = 'aarch64-linux-gnu-strip'
 pkgconfig = 'pkg-config'
-exe_wrapper = ['qemu-aarch64', '-L', '$dir/root']
+exe_wrapper = ['qemu-aarch64', '-L', '$dir/tree']
 [properties]
-sys_root = '$dir/root'
-pkg_config_libdir = '$dir/root/usr/lib/aarch64-linux-gnu/pkgconfig'
+sys_root = '$dir/tree'
+pkg_config_libdir = '$dir/tree/usr/lib/aarch64-linux-gnu/pkgconfig'
 [built-in options]
-c_args = ['--sysroot=$dir/root']
-c_link_args = ['--sysroot=$dir/root']
+c_args = ['--sysroot=$dir/tree']
+c_link_args = ['--sysroot=$dir/tree']
 [host_machine]
 system = 'linux'
 cpu_family = 'aarch64'
@@ -50,5 +50,5 @@ END
     meson setup "$dir/build" "$root" --cross-file "$dir/cross.ini" -Dwerror=true -Dvulkan=disabled
 ninja -C "$dir/build"
 meson test -C "$dir/build" --no-rebuild --timeout-multiplier 40 "${suites[@]}"
-qemu-aarch64 -L "$dir/root" "$dir/build/softlens" deblur "$root/data/sample.jpg" --overwrite \
+qemu-aarch64 -L "$dir/tree" "$dir/build/softlens" deblur "$root/data/sample.jpg" --overwrite \
     --model "$root/models/lmd-vit-small.safetensors" -o "$dir/sample.png"
