@@ -3,11 +3,12 @@
 # Trains the small deblurring model from start to end; the same command again resumes. Each run goes
 # on from the weights of the one before. In the second the change fades where a predictor is not
 # sure, and one crop in five is a place of a sharp photograph that the model before changed most
-# (build/softlens finds those). The third has three blocks more and new pairs.
-# Usage: train_deblur.sh DATA WORK [MINUTES [MORE_MINUTES [LAST_MINUTES]]]
+# (build/softlens finds those). The third has three blocks more and new pairs; the fourth new pairs
+# again, and rates that fall from the start.
+# Usage: train_deblur.sh DATA WORK [MINUTES [MORE_MINUTES [BLOCKS_MINUTES [LAST_MINUTES]]]]
 set -eu
 here=$(dirname "$0")
-data=$1 work=$2 minutes=${3:-116} more=${4:-100} last=${5:-92}
+data=$1 work=$2 minutes=${3:-116} more=${4:-100} blocks=${5:-92} last=${6:-62}
 binary=$here/../../build/softlens
 if [ ! -x "$binary" ]; then
     echo "$binary is missing; build it first: tools/build.sh" >&2
@@ -34,12 +35,20 @@ run train_deblur.py --pairs "$work/pairs" --hard "$work/hard" --init "$work/firs
     --lenient 0.01 --ema 0.998 --threshold 0.3 --seed 7
 run calibrate_deblur.py --model "$work/run-fade/checkpoint.pt" --pairs "$work/pairs" \
     --threshold 0.22 --out "$work/second.safetensors"
-run deblur_pairs.py --data "$data" --pairs "$work/pairs-last" --count 7000 --seed 11
-hard "$work/second.safetensors" "$work/hard-last"
-run train_deblur.py --pairs "$work/pairs-last" --hard "$work/hard-last" \
-    --init "$work/second.safetensors" --depths 1 2 4 2 2 --fade 0.1 0.7 --out "$work/run-last" \
-    --minutes "$last" --lr 1.5e-3 --muon-lr 1.5e-3 --fall-from 0.33 --gate-from 0 --lenient 0.01 \
+run deblur_pairs.py --data "$data" --pairs "$work/pairs-blocks" --count 7000 --seed 11
+hard "$work/second.safetensors" "$work/hard-blocks"
+run train_deblur.py --pairs "$work/pairs-blocks" --hard "$work/hard-blocks" \
+    --init "$work/second.safetensors" --depths 1 2 4 2 2 --fade 0.1 0.7 --out "$work/run-blocks" \
+    --minutes "$blocks" --lr 1.5e-3 --muon-lr 1.5e-3 --fall-from 0.33 --gate-from 0 --lenient 0.01 \
     --ema 0.998 --threshold 0.3 --seed 12
+run calibrate_deblur.py --model "$work/run-blocks/checkpoint.pt" --pairs "$work/pairs-blocks" \
+    --threshold 0.25 --fade 0.25 0.83 --half --out "$work/third.safetensors"
+run deblur_pairs.py --data "$data" --pairs "$work/pairs-last" --count 7000 --seed 21
+hard "$work/third.safetensors" "$work/hard-last"
+run train_deblur.py --pairs "$work/pairs-last" --hard "$work/hard-last" --hard-share 0.15 \
+    --init "$work/third.safetensors" --depths 1 2 4 2 2 --fade 0.1 0.7 --out "$work/run-last" \
+    --minutes "$last" --lr 7e-4 --muon-lr 7e-4 --fall-from 0.05 --gate-from 0 --lenient 0.01 \
+    --ema 0.998 --threshold 0.3 --seed 31
 run calibrate_deblur.py --model "$work/run-last/checkpoint.pt" --pairs "$work/pairs-last" \
     --threshold 0.25 --fade 0.25 0.83 --half --out "$work/lmd-vit-small.safetensors"
 run eval_deblur.py --model "$work/lmd-vit-small.safetensors" --data "$data"
