@@ -313,7 +313,7 @@ app_exit batch_write_tables(const batch *b); // of all steps
 app_exit batch_check_places(const batch *b);
 // Tells the journal of the tables that merge is about to write and no run was asked for, so that
 // they are known as a batch's own. APP_FAILED: printed.
-app_exit batch_note_tables(batch *b);
+app_exit batch_note_tables(const batch *b);
 
 // Parts --format into the pictures' kind, which stays in the values, and the data that detect
 // writes; looks for options of steps that are not there. Needs the steps. APP_USAGE: printed.

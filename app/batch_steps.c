@@ -183,8 +183,9 @@ app_exit batch_check_places(const batch *b)
 
 // As a run of no shard, which has formats and a table but no steps: whoever looks for shards or
 // settings passes over it.
-static app_exit journal_tables(batch *b, const char *table, json_t *formats)
+static app_exit journal_tables(const batch *b, const char *table, json_t *formats)
 {
+    batch_journal *journal = NULL;
     json_t *root = json_pack("{s:{s:{s:O}}}", "notes", batch_step_detect.name, "formats", formats);
     char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     const batch_record record = { .state = BATCH_RUN,
@@ -192,20 +193,20 @@ static app_exit journal_tables(batch *b, const char *table, json_t *formats)
                                   .name = "merge",
                                   .output = table,
                                   .detail = text };
-    app_exit result = text ? batch_journal_open(b->journals, &b->shard, &b->journal) : APP_FAILED;
+    app_exit result = text ? batch_journal_open(b->journals, &b->shard, &journal) : APP_FAILED;
     if (!text)
         app_error("out of memory");
-    if (result == APP_DONE && !batch_journal_add(b->journal, &record)) {
-        app_error("%s: cannot be written: %s", b->journals,
-                  strerror(batch_journal_error(b->journal)));
+    if (result == APP_DONE && !batch_journal_add(journal, &record)) {
+        app_error("%s: cannot be written: %s", b->journals, strerror(batch_journal_error(journal)));
         result = APP_FAILED;
     }
+    batch_journal_close(journal);
     free(text);
     json_decref(root);
     return result;
 }
 
-app_exit batch_note_tables(batch *b)
+app_exit batch_note_tables(const batch *b)
 {
     const char *table = NULL;
     json_t *formats = NULL;

@@ -230,7 +230,7 @@ accepted batch merge disks.csv
 check '  nor what was on a disk that is not there' cmp disks.csv disks.sums
 # Batches that share a folder do not call each other's pictures gone
 mkdir shared
-for round in 1 2 3; do
+for _ in 1 2 3; do
     for from in in other; do
         accepted batch classify $from -o shared/ --model s.safetensors
     done

@@ -4,7 +4,7 @@
 
 sl_status sl_image_forget_pictures(sl_ctx *ctx, sl_image *image, bool is_resized)
 {
-    sl_blob_free(&image->coded);   // it shows all that is to be hidden
+    sl_blob_free(&image->coded); // it shows all that is to be hidden
     image->had_more = false;
     sl_blob_free(&image->remarks); // XMP and Photoshop's resources may hold pictures, too
     sl_blob exif = { NULL, 0 };
