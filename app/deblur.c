@@ -112,6 +112,8 @@ static void print_done(const work *w, const app_job *job, const sl_deblur_report
         print_json(job, report, NULL);
         return;
     }
+    if (app_is_stdout(job->output[APP_PICTURE])) // where nothing else belongs
+        return;
     double percent = 100 * report->kept_share;
     app_say(w->session, "%s: %ux%u, %.*f %% of windows computed, %.2f s, %s",
             job->output[APP_PICTURE], report->width, report->height,
@@ -217,7 +219,7 @@ static void suggest_shrinking(const work *w)
 {
     unsigned times = w->longest / 1000;
     const app_values *values = &w->session->values;
-    if (times >= 2 && !values->shrink && !values->json)
+    if (times >= 2 && !values->shrink && !values->json && !app_is_stdout(values->output))
         app_say(
             w->session,
             "a large picture, in which blur may be too long to be seen; try --shrink %u as well",

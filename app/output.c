@@ -36,8 +36,7 @@ void app_say(const app_session *session, const char *format, ...)
 {
     char text[4096];
     va_list args;
-    const char *output = session->values.output;
-    if (session->values.quiet || (output && strcmp(output, "-") == 0)) // a picture goes there
+    if (session->values.quiet)
         return;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);

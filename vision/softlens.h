@@ -159,11 +159,11 @@ SL_API sl_status sl_image_new(sl_ctx *ctx, uint32_t width, uint32_t height, unsi
 // go along as far as the format has them, from JPEG to JPEG also IPTC and comments; not XMP of over
 // 64 KiB in a PNG, nor what tells of further pictures in the file (films, gain maps), which are not
 // kept (a warning says so). Of a picture that was turned upright the EXIF's thumbnail and subject
-// area go, and what XMP says of regions stays as it was. Of a JPEG that was loaded
-// and is saved as one with quality 0, every MCU (8 x 8 to 32 x 32 pixels, as the file has them)
-// whose pixels are still as they were read keeps the values of its coefficients, in a file of finer
-// quantisation where that was coarser than quality 92, and EXIF keeps its orientation. Other
-// pictures get quality 92. SL_ERR_ARGUMENT: a quality outside its range, a format that is not that
+// area go, and what XMP says of regions stays as it was. Of a JPEG that was loaded and is saved as
+// one with quality 0, every MCU (8 x 8 to 32 x 32 pixels, as the file has them) whose pixels are
+// still as they were read keeps the values of its coefficients, in a file of finer quantisation
+// where that was coarser than quality 92, and EXIF keeps its orientation. Other pictures get
+// quality 92. SL_ERR_ARGUMENT: a quality outside its range, a format that is not that
 // of the path's ending. SL_ERR_UNSUPPORTED: an ending of neither format. SL_ERR_LIMIT: a side
 // beyond the 65500 pixels of a JPEG. SL_ERR_EXISTS, SL_ERR_IO.
 SL_API sl_status sl_image_save(sl_ctx *ctx, const sl_image *image, const char *path,

@@ -214,6 +214,9 @@ accepted info m.safetensors --size 640x480 --graph
 says 'input'
 accepted info m.safetensors --json
 check 'info in JSON' grep -q '"architecture": *"lmd-vit"' "$outside/out"
+accepted convert m.safetensors -o -
+says '^-: written'
+rm ./-
 accepted convert m.safetensors -o copy.safetensors
 refused 1 'exist' convert m.safetensors -o copy.safetensors
 accepted convert m.safetensors -o copy.safetensors --overwrite --half
