@@ -22,12 +22,25 @@ static inline void keep_warning(void *user, sl_log_level level, const char *sent
     snprintf(warning, sizeof(warning), "%s", sentence);
 }
 
-static inline void set_up(void)
+static inline void new_ctx(void)
 {
     sl_ctx_options options = { .threads = 2, .log = keep_warning };
+    ck_assert_int_eq(sl_ctx_new(&options, &ctx), SL_OK);
+}
+
+// Before a fork: a thread that just starts may hold a lock of the C library or of a sanitizer,
+// which nobody opens in the child. new_ctx() afterwards.
+static inline void end_ctx(void)
+{
+    sl_ctx_free(ctx);
+    ctx = NULL;
+}
+
+static inline void set_up(void)
+{
     warnings = 0;
     warning[0] = '\0';
-    ck_assert_int_eq(sl_ctx_new(&options, &ctx), SL_OK);
+    new_ctx();
     snprintf(dir, sizeof(dir), "/tmp/softlens-test-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(dir));
 }
@@ -35,7 +48,7 @@ static inline void set_up(void)
 static inline void tear_down(void)
 {
     char command[128];
-    sl_ctx_free(ctx);
+    end_ctx();
     snprintf(command, sizeof(command), "rm -rf '%s'", dir);
     ck_assert_int_eq(system(command), 0);
 }

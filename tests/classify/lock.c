@@ -63,16 +63,14 @@ START_TEST(both_writers_survive)
     sl_gallery *g = new_gallery();
     ck_ok(sl_gallery_save(ctx, g, in_dir("a.gallery")));
     sl_gallery_free(g);
+    end_ctx();
     pid_t writers[WRITERS];
     for (size_t w = 0; w < WRITERS; w++) {
         writers[w] = fork();
         if (writers[w] == 0) {
-            sl_ctx *parent = ctx; // its threads stayed behind
-            sl_ctx_options options = { .threads = 1 };
-            ck_ok(sl_ctx_new(&options, &ctx));
+            new_ctx();
             enroll_under_lock(labels[w], 10 + w, PICTURES);
-            sl_ctx_free(ctx);
-            ctx = parent;
+            end_ctx();
             _exit(0);
         }
     }
@@ -81,6 +79,7 @@ START_TEST(both_writers_survive)
         ck_assert_int_eq(waitpid(writers[w], &status, 0), writers[w]);
         ck_assert_int_eq(status, 0);
     }
+    new_ctx();
     ck_ok(sl_gallery_open_for(ctx, in_dir("a.gallery"), set, &g));
     for (size_t w = 0; w < WRITERS; w++) {
         size_t i = 0;

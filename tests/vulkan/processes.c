@@ -64,6 +64,7 @@ START_TEST(share_the_files)
 {
     pid_t pids[PROCESSES];
     int status;
+    end_ctx();
     for (uint32_t i = 0; i < PROCESSES; i++) {
         pids[i] = start(i);
         ck_assert_int_gt(pids[i], 0);
@@ -72,6 +73,7 @@ START_TEST(share_the_files)
         ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
         ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "process %d: %d", i, status);
     }
+    new_ctx();
     sl_vk_device *d;
     sl_blob blob;
     ck_ok(sl_vk_open(ctx, "vulkan", &d));
