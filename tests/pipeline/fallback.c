@@ -2,6 +2,7 @@
 // tests/pipeline/fallback.c: pictures come out whole and right from devices that are full, or that
 // fail before, in or between runs.
 #include "../vulkan/run.h"
+#include "pipeline/network.h"
 #include "scene.h"
 
 static sl_model *model;
@@ -172,6 +173,37 @@ START_TEST(lost_at_the_start)
 }
 END_TEST
 
+static void reaches_the_minimum(VkPhysicalDeviceProperties2 *p)
+{
+    has_no_timestamps(p);
+    p->properties.limits.maxStorageBufferRange = 1 << 27;
+}
+
+// What is too large for the network itself is no reason to leave a device; what is too large for
+// the device alone is one.
+START_TEST(limits_of_the_network_are_not_those_of_the_device)
+{
+    sl_device *device;
+    sl_network n;
+    spy.change = reaches_the_minimum;
+    ck_ok(sl_device_open(ctx, "vulkan:0", &device));
+    for (int turn = 0; turn < 2; turn++) {
+        const sl_lmd_build endless = { .height = UINT32_C(1) << 31, .width = UINT32_C(1) << 31 };
+        const sl_lmd_build large = { .height = 4096, .width = 4096 };
+        ck_assert_int_eq(sl_network_new(ctx, model, device, &endless, &n), SL_ERR_LIMIT);
+        ck_assert(!sl_device_may_fall_back(device, SL_ERR_LIMIT));
+        if (turn > 0)
+            break;
+        ck_assert_int_eq(sl_network_new(ctx, model, device, &large, &n), SL_ERR_LIMIT);
+        ck_assert(sl_device_may_fall_back(device, SL_ERR_LIMIT));
+        const sl_lmd_build small = { .height = 32, .width = 32 };
+        ck_ok(sl_network_new(ctx, model, device, &small, &n));
+        sl_network_free(&n);
+    }
+    sl_device_close(device);
+}
+END_TEST
+
 START_TEST(nothing_falls_back_without_need)
 {
     sl_deblur_report report;
@@ -266,6 +298,7 @@ int main(void)
     tcase_add_test(tests, no_room_from_the_start);
     tcase_add_loop_test(tests, lost_devices_are_left, 0, SL_ARRAY_LEN(losses));
     tcase_add_test(tests, lost_at_the_start);
+    tcase_add_test(tests, limits_of_the_network_are_not_those_of_the_device);
     tcase_add_test(tests, nothing_falls_back_without_need);
     tcase_add_test(tests, overlapped_tiles_are_those_of_single_runs);
     tcase_add_loop_test(tests, tensors_come_from_the_cpu_then, 0, 2);

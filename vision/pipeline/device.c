@@ -8,6 +8,7 @@ struct sl_device {
     sl_cpu_weights *weights; // of the CPU, shared by its plans
     sl_vk_device *vulkan;    // NULL: the CPU computes
     bool is_auto;            // nobody named it
+    bool has_no_room;        // for the graph that was compiled last
     char after[40];          // "vulkan:0 failed": what the CPU stands in for; "" for nothing
     sl_precision precision;
 };
@@ -84,7 +85,8 @@ bool sl_device_is_cpu(const sl_device *device)
 
 bool sl_device_may_fall_back(const sl_device *device, sl_status failure)
 {
-    bool is_full = failure == SL_ERR_NOMEM || failure == SL_ERR_LIMIT;
+    // A picture that is too large for the network itself is so on the CPU as well.
+    bool is_full = failure == SL_ERR_NOMEM || (failure == SL_ERR_LIMIT && device->has_no_room);
     bool is_unable = failure == SL_ERR_UNSUPPORTED && device->is_auto;
     return device->vulkan && (is_full || is_unable || failure == SL_ERR_DEVICE);
 }
@@ -151,8 +153,11 @@ sl_status sl_device_memory(const sl_device *device, const sl_graph *graph, size_
 sl_status sl_device_compile(sl_device *device, const sl_graph *graph, sl_plan **out)
 {
     *out = NULL;
-    if (device->vulkan)
-        return sl_vk_compile(device->ctx, device->vulkan, graph, dtype_of(device), out);
+    if (device->vulkan) {
+        sl_status st = sl_vk_compile(device->ctx, device->vulkan, graph, dtype_of(device), out);
+        device->has_no_room = st == SL_ERR_LIMIT;
+        return st;
+    }
     sl_status st = sl_cpu_compile(device->ctx, graph, device->weights, out);
     if (st == SL_OK && *device->after) {
         char *name = (*out)->device;
