@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Fast pieces of a training step: kernels.c, compiled at first use; else PyTorch's own.
 
-In bf16 where the processor multiplies it, else in f32.
+In bf16 where the processor has matrix tiles for it, else in f32: with dot products of pairs alone
+bf16 is no faster.
 """
+
+import functools
 
 import torch
 from torch.nn import functional as F
@@ -12,7 +15,7 @@ import compiled
 import lmd_vit
 
 
-PRODUCTS = torch.bfloat16 if "avx512_bf16" in blas.flags() else torch.float32
+PRODUCTS = torch.bfloat16 if "amx_bf16" in blas.flags() else torch.float32
 
 
 _library = compiled.library(["attention.c", "kernels.c", "block.c", "predictor.c"],
@@ -155,10 +158,72 @@ def run_block(block, x, keep):
         taps.weight.flatten(1).t(), taps.bias, mlp.linear2[0].weight, mlp.linear2[0].bias)
 
 
+@functools.lru_cache(64)
+def _window_tokens(h, w, shift, size):
+    """[windows, size*size]: where in a map the tokens of each window of the rolled map lie."""
+    places = torch.arange(h * w).view(1, h, w, 1)
+    if shift:
+        places = torch.roll(places, (-shift, -shift), (1, 2))
+    return lmd_vit.to_windows(places, size)[:, :, 0].contiguous()
+
+
+class _Take(torch.autograd.Function):
+    """Rows of x, none of them twice."""
+
+    @staticmethod
+    def forward(ctx, x, rows):
+        ctx.save_for_backward(rows)
+        ctx.shape = x.shape
+        return x.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx, dy):
+        rows, = ctx.saved_tensors
+        return dy.new_zeros(ctx.shape).index_copy_(0, rows, dy), None
+
+
+class _Put(torch.autograd.Function):
+    """x with y in place of some of its rows."""
+
+    @staticmethod
+    def forward(ctx, x, rows, y):
+        ctx.save_for_backward(rows)
+        return x.index_copy(0, rows, y)
+
+    @staticmethod
+    def backward(ctx, dy):
+        rows, = ctx.saved_tensors
+        return dy.clone().index_fill_(0, rows, 0), None, dy.index_select(0, rows)
+
+
+def run_kept(net, block, x, keep):
+    """A block in PyTorch that computes the windows which are kept and no other, and rolls nothing:
+    they are taken from where they lie."""
+    b, h, w, c = x.shape
+    tokens = _window_tokens(h, w, block.shift, block.w)
+    count = len(tokens)
+    active = torch.arange(b * count) if keep is None else keep.flatten().nonzero()[:, 0]
+    if not len(active):
+        return x
+    rows = (tokens[active % count] + (active // count * (h * w))[:, None]).flatten()
+    mask = None
+    if block.shift:
+        windows, values = lmd_vit.shift_mask(h, w, block.w, x.dtype)
+        which = torch.full((count,), -1)
+        which[windows] = torch.arange(len(windows))
+        which = which[active % count]
+        hit = (which >= 0).nonzero()[:, 0]
+        mask = (hit, values[which[hit]]) if len(hit) else None
+    flat = x.reshape(-1, c)
+    y = block.windows(net, _Take.apply(flat, rows).view(len(active), -1, c), mask)
+    return _Put.apply(flat, rows, y.reshape(-1, c)).view(x.shape)
+
+
 def install(model, whole=True):
     """Makes a model train with these kernels, as far as they are there and fit; with `whole` a
     block or a predictor at a time where the processor has tiles."""
     model.product_dtype, model.gelu = PRODUCTS, gelu
+    model.run_block = functools.partial(run_kept, model)
     e, window = model.config["embed_dim"], model.config["window"]
     if _library is None or window != 8:
         return
