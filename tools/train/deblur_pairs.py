@@ -95,8 +95,8 @@ def augmented(rng, crop):
 
 
 def batch(pairs, rng, count, side, sharp_share, hard=None, hard_share=0.0):
-    """[count, side, side, 7] uint8; half of it centred in blur, a share with no blur at all, a share
-    out of the store `hard`."""
+    """[count, side, side, 7] uint8; a share with no blur at all, a share out of the store `hard`; of
+    the rest the first, fourth ... anywhere, the others centred in blur."""
     crops = []
     for i in range(count):
         kind = rng.uniform()
