@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tests/cpu/kernels.c: GEMM, LayerNorm and activations of every SIMD level against plain loops in
-// double, on random shapes, with guards round what they write.
+// tests/cpu/kernels.c: GEMM, LayerNorm, activations and more of every SIMD level against plain
+// loops in double, on random shapes, with guards round what they write.
 #include "cpu/kernels.h"
 #include "testing.h"
 
@@ -300,6 +300,34 @@ START_TEST(above_agrees_with_loop)
 }
 END_TEST
 
+// ---- Gaussian kernels
+
+// What rounding leaves of long rows that are alike is no distance below 0, and its kernel no more
+// than 1; NaN stays NaN, at any number of columns.
+START_TEST(no_gaussian_exceeds_1)
+{
+    enum { COLUMNS = 37 };
+    static const float products[] = { 1e6f, 1e6f + 64, 1e6f - 2, 1e6f - 1e3f, NAN };
+    float x[SL_ARRAY_LEN(products)][COLUMNS], row[SL_ARRAY_LEN(products)], column[COLUMNS];
+    if (_i > (int)sl_cpu_simd_best())
+        return;
+    for (size_t r = 0; r < SL_ARRAY_LEN(products); r++) {
+        row[r] = 5e5f;
+        for (size_t c = 0; c < COLUMNS; c++) {
+            x[r][c] = products[r];
+            column[c] = 5e5f;
+        }
+    }
+    const sl_gaussian g = { x[0], COLUMNS, SL_ARRAY_LEN(products), COLUMNS, 1, row, column };
+    sl_kernels_get((sl_simd)_i)->gaussian(&g);
+    for (size_t c = 0; c < COLUMNS; c++) {
+        ck_assert_msg(x[0][c] == 1 && x[1][c] == 1, "%g, %g", (double)x[0][c], (double)x[1][c]);
+        ck_assert_msg(fabsf(x[2][c] - expf(-2)) < 1e-6f, "%g", (double)x[2][c]);
+        ck_assert(x[3][c] == 0 && isnan(x[4][c]));
+    }
+}
+END_TEST
+
 START_TEST(levels_have_their_kernels)
 {
     const sl_kernels *kernels = sl_kernels_get((sl_simd)_i);
@@ -317,6 +345,7 @@ int main(void)
                              activations_agree_with_libm,
                              activations_keep_what_is_not_finite,
                              above_agrees_with_loop,
+                             no_gaussian_exceeds_1,
                              levels_have_their_kernels };
     int loops[SL_ARRAY_LEN(tests)];
     for (size_t i = 0; i < SL_ARRAY_LEN(tests); i++)
