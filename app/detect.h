@@ -143,4 +143,13 @@ sl_status app_detect_out_crop(app_detect_out *out, const char *path, size_t numb
 app_exit app_detect_out_finish(app_detect_out *out);
 void app_detect_out_free(app_detect_out *out);
 
+// ---- detect_say.c
+
+// An object of --json: what was found and written, or (found NULL) why that is not known.
+void app_detect_print_json(const app_detect_out *out, const char *path, const sl_detections *found,
+                           const char *error);
+// What is said for people.
+void app_detect_print_table(const app_detect_out *out, const char *path,
+                            const sl_detections *found);
+
 #endif
