@@ -168,6 +168,7 @@ typedef struct place {
     char *path;
     size_t picture; // of app_pictures
     bool is_folder; // as YOLO's data
+    bool is_within; // such a folder, which is made when all is found
 } place;
 
 typedef struct places {
@@ -175,9 +176,10 @@ typedef struct places {
     size_t count, capacity;
 } places;
 
-static app_exit add_place(places *n, char *path, size_t picture, bool is_folder)
+// Takes its path, malloc'ed or NULL where memory ran out.
+static app_exit add_place(places *n, place added)
 {
-    if (path && n->count == n->capacity) {
+    if (added.path && n->count == n->capacity) {
         size_t capacity = n->capacity ? 2 * n->capacity : 64;
         place *grown = realloc(n->item, capacity * sizeof(*grown));
         if (grown) {
@@ -185,12 +187,43 @@ static app_exit add_place(places *n, char *path, size_t picture, bool is_folder)
             n->capacity = capacity;
         }
     }
-    if (!path || n->count == n->capacity) {
-        free(path);
+    if (!added.path || n->count == n->capacity) {
+        free(added.path);
         return app_out_of_memory();
     }
-    n->item[n->count++] = (place) { path, picture, is_folder };
+    n->item[n->count++] = added;
     return APP_DONE;
+}
+
+// A picture's file in YOLO's folder of many, as the library names it: up to the last dot.
+static char *label_name(const app_detect_out *out, const char *path)
+{
+    const char *name = base_name(path), *dot = strrchr(name, '.');
+    int length = (int)(dot && dot > name ? (size_t)(dot - name) : strlen(name));
+    char *made = NULL;
+    return asprintf(&made, "%s/%s/labels/%.*s.txt", out->folder,
+                    app_detect_kinds[SL_DETECT_YOLO].many, length, name) < 0
+               ? NULL
+               : made;
+}
+
+// The data of a picture of its own.
+static app_exit name_data(const app_detect_out *out, const char *path, size_t picture, places *n)
+{
+    app_exit result = APP_DONE;
+    for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++) {
+        place of_it = { .picture = picture };
+        if (out->formats[f] && !app_detect_is_for_many(out, f)) {
+            of_it.path = app_detect_out_name(out, path, app_detect_kinds[f].ending);
+            of_it.is_folder = f == SL_DETECT_YOLO;
+            result = add_place(n, of_it);
+        } else if (out->formats[f] && f == SL_DETECT_YOLO) {
+            of_it.path = label_name(out, path);
+            of_it.is_within = true;
+            result = add_place(n, of_it);
+        }
+    }
+    return result;
 }
 
 static app_exit name_all(const app_detect_out *out, const app_pictures *pictures, places *n)
@@ -200,18 +233,21 @@ static app_exit name_all(const app_detect_out *out, const app_pictures *pictures
     app_exit result = APP_DONE;
     for (size_t i = 0; i < pictures->count && result == APP_DONE; i++) {
         const char *path = pictures->path[i];
+        place drawn = { .picture = i };
         if (is_cut) // whatever is found: where the names would be the same
-            result = add_place(n, app_detect_crop_name(out, path, "N-LABEL"), i, false);
+            drawn.path = app_detect_crop_name(out, path, "N-LABEL");
         else if (!values->no_overlay)
-            result = add_place(n, app_detect_out_picture(out, path), i, false);
-        for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++)
-            if (out->formats[f] && !app_detect_is_for_many(out, f))
-                result = add_place(n, app_detect_out_name(out, path, app_detect_kinds[f].ending), i,
-                                   f == SL_DETECT_YOLO);
+            drawn.path = app_detect_out_picture(out, path);
+        if (is_cut || !values->no_overlay)
+            result = add_place(n, drawn);
+        if (result == APP_DONE)
+            result = name_data(out, path, i, n);
     }
     for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++)
         if (out->formats[f] && app_detect_is_for_many(out, f))
-            result = add_place(n, app_detect_many_name(out, f), OF_ALL, f == SL_DETECT_YOLO);
+            result = add_place(n, (place) { .path = app_detect_many_name(out, f),
+                                            .picture = OF_ALL,
+                                            .is_folder = f == SL_DETECT_YOLO });
     return result;
 }
 
@@ -266,7 +302,8 @@ static app_exit check_name(const app_detect_out *out, const place *n, char **ref
     if (input != SIZE_MAX)
         length = asprintf(&why, "%s: is the input itself; name another output", n->path);
     else if (!n->is_folder || !app_is_directory(n->path))
-        why = app_output_refusal(n->path, session->values.overwrite, out->is_to_be_made);
+        why = app_output_refusal(n->path, session->values.overwrite,
+                                 out->is_to_be_made || n->is_within);
     else if (!session->values.overwrite)
         length = asprintf(&why, "%s: exists; name another output or add --overwrite", n->path);
     if (length < 0)

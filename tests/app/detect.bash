@@ -186,6 +186,18 @@ report $? 'two of three fail'
 exists mixed/coco.json mixed/a.detected.png
 refused 1 'broken\.jpg' detect broken.jpg
 
+# Names that clash in one format alone are told before any work
+mkdir twins
+cp a.png twins/one.png
+cp b.jpg twins/one.jpg
+refused 2 'twins/one\.(jpg|png) and twins/one\.(jpg|png) would both become z/yolo/labels/one\.txt' \
+    detect twins --format jsonl,csv,yolo -o z/
+mkdir -p held/yolo/labels
+: >held/yolo/labels/a.txt
+run detect a.png b.jpg --no-overlay --format yolo,csv -o held --overwrite
+check 'labels of an earlier run are replaced' test "$status" = 0 -a -s held/yolo/labels/a.txt
+rm -r twins held
+
 # How good it is
 category='"categories": [{"id": 1, "name": "thing 0"}, {"id": 7, "name": "thing 3"}]'
 cat >val.json <<END
