@@ -262,6 +262,8 @@ static sl_status write_results(work *w, const char *path, sl_image *image,
         status = app_detect_draw(values, w->session->ctx, image, found);
     if (status == SL_OK)
         status = app_detect_out_add(&w->out, path, found, is_drawn ? image : NULL);
+    if (status != SL_OK)
+        app_detect_out_undo(&w->out);
     return status;
 }
 
@@ -298,6 +300,14 @@ static app_exit detect_picture(work *w, app_loaded *loaded)
     return result;
 }
 
+// What later pictures would be computed for is gone; those that are done have their own files.
+static app_exit stop_lost(const work *w)
+{
+    app_error("the data of all pictures is lost; make room, and run the same again%s",
+              w->session->values.overwrite ? "" : " with --overwrite");
+    return APP_FAILED;
+}
+
 static app_exit detect_all(work *w)
 {
     app_exit result = APP_DONE;
@@ -306,6 +316,8 @@ static app_exit detect_all(work *w)
         if (!app_interrupted())
             result = detect_picture(w, &loaded);
         sl_image_free(loaded.image);
+        if (result == APP_DONE && w->out.is_lost)
+            result = stop_lost(w);
     }
     if (result == APP_DONE && app_interrupted())
         result = app_fail(w->session, SL_ERR_CANCELLED);

@@ -87,6 +87,11 @@ typedef struct app_detect_kind {
 } app_detect_kind;
 extern const app_detect_kind app_detect_kinds[APP_DETECT_FORMATS];
 
+typedef struct app_detect_file {
+    char *path;
+    bool is_new; // there was none of that name
+} app_detect_file;
+
 typedef struct app_detect_out {
     app_session *session;
     bool formats[APP_DETECT_FORMATS]; // by sl_detect_format
@@ -95,9 +100,10 @@ typedef struct app_detect_out {
     bool is_to_be_made; // the folder
     sl_detect_file *files[APP_DETECT_FORMATS]; // of many pictures, open until the end
     app_identities inputs;                     // no crop takes the place of one
-    char **written;                            // what this picture became, in order
+    app_detect_file *written;                  // what this picture became, in order
     size_t written_count, written_capacity;
     char *refusal; // of a crop of this picture, NULL: none
+    bool is_lost;  // a file of many pictures: nothing can be added any more
 } app_detect_out;
 
 // Whose name that is, of sl_detect_format; APP_DETECT_FORMATS: nobody's.
@@ -139,6 +145,8 @@ sl_status app_detect_out_add(app_detect_out *out, const char *path, const sl_det
 // place of an input; `refusal` has the message.
 sl_status app_detect_out_crop(app_detect_out *out, const char *path, size_t number,
                               const sl_detection *found, const sl_image *crop);
+// This picture failed: takes away what it became, but for files that were there before.
+void app_detect_out_undo(app_detect_out *out);
 // Renames the files of many pictures into place and says where they are.
 app_exit app_detect_out_finish(app_detect_out *out);
 void app_detect_out_free(app_detect_out *out);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 const app_detect_kind app_detect_kinds[APP_DETECT_FORMATS] = {
     [SL_DETECT_JSON] = { "json", ".json", NULL },
@@ -83,18 +84,24 @@ app_exit app_detect_out_begin(app_detect_out *out, const char *const *labels, si
 void app_detect_out_next(app_detect_out *out)
 {
     for (size_t i = 0; i < out->written_count; i++)
-        free(out->written[i]);
+        free(out->written[i].path);
     out->written_count = 0;
     free(out->refusal);
     out->refusal = NULL;
 }
 
+static bool is_there(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+
 // Takes the name of what was written; where memory runs out it is not told.
-static void keep_written(app_detect_out *out, char *name)
+static void keep_written(app_detect_out *out, char *name, bool is_new)
 {
     if (out->written_count == out->written_capacity) {
         size_t capacity = 2 * out->written_capacity + 8;
-        char **grown = realloc(out->written, capacity * sizeof(*grown));
+        app_detect_file *grown = realloc(out->written, capacity * sizeof(*grown));
         if (!grown) {
             free(name);
             return;
@@ -102,7 +109,14 @@ static void keep_written(app_detect_out *out, char *name)
         out->written = grown;
         out->written_capacity = capacity;
     }
-    out->written[out->written_count++] = name;
+    out->written[out->written_count++] = (app_detect_file) { name, is_new };
+}
+
+void app_detect_out_undo(app_detect_out *out)
+{
+    for (size_t i = 0; i < out->written_count; i++)
+        if (out->written[i].is_new)
+            unlink(out->written[i].path);
 }
 
 static sl_status write_own(app_detect_out *out, size_t format, const char *path,
@@ -112,10 +126,11 @@ static sl_status write_own(app_detect_out *out, size_t format, const char *path,
     char *name = app_detect_out_name(out, path, app_detect_kinds[format].ending);
     if (!name)
         return SL_ERR_NOMEM;
+    bool is_new = !is_there(name);
     sl_status status = app_detect_write(session->ctx, name, (sl_detect_format)format,
                                         session->values.overwrite, path, found);
     if (status == SL_OK)
-        keep_written(out, name);
+        keep_written(out, name, is_new);
     else
         free(name);
     return status;
@@ -130,27 +145,41 @@ static sl_status write_picture(app_detect_out *out, char *name, const sl_image *
                                       .quality = (int)values->quality,
                                       .overwrite = values->overwrite,
                                       .strip_metadata = values->strip_metadata };
+    bool is_new = !is_there(name);
     sl_status status = sl_image_save(out->session->ctx, image, name, &options);
     if (status == SL_OK)
-        keep_written(out, name);
+        keep_written(out, name, is_new);
     else
         free(name);
     return status;
 }
 
+// What is no single picture's cannot go on after a failure; where it stands against this picture
+// alone it is as it was.
+static sl_status add_to_files(app_detect_out *out, const char *path, const sl_detections *found)
+{
+    sl_status status = SL_OK;
+    for (size_t f = 0; f < APP_DETECT_FORMATS && status == SL_OK; f++)
+        if (out->files[f])
+            status = sl_detect_file_add(out->files[f], path, found);
+    out->is_lost = status != SL_OK && status != SL_ERR_ARGUMENT && status != SL_ERR_EXISTS;
+    return status;
+}
+
+// YOLO's folder comes last of what is this picture's own: it alone could not be taken away again.
 sl_status app_detect_out_add(app_detect_out *out, const char *path, const sl_detections *found,
                              const sl_image *drawn)
 {
     sl_status status = SL_OK;
     for (size_t f = 0; f < APP_DETECT_FORMATS && status == SL_OK; f++)
-        if (out->formats[f] && !app_detect_is_for_many(out, f))
+        if (out->formats[f] && f != SL_DETECT_YOLO && !app_detect_is_for_many(out, f))
             status = write_own(out, f, path, found);
     if (status == SL_OK && drawn)
         status = write_picture(out, app_detect_out_picture(out, path), drawn);
-    for (size_t f = 0; f < APP_DETECT_FORMATS && status == SL_OK; f++)
-        if (out->files[f])
-            status = sl_detect_file_add(out->files[f], path, found);
-    return status;
+    if (status == SL_OK && out->formats[SL_DETECT_YOLO] &&
+        !app_detect_is_for_many(out, SL_DETECT_YOLO))
+        status = write_own(out, SL_DETECT_YOLO, path, found);
+    return status == SL_OK ? add_to_files(out, path, found) : status;
 }
 
 // Labels are any text; of a file's name letters and digits are left, and what is not ASCII.
@@ -190,7 +219,8 @@ app_exit app_detect_out_finish(app_detect_out *out)
         sl_status status = sl_detect_file_finish(out->files[f]);
         if (status != SL_OK)
             return app_fail(out->session, status);
-        app_say(out->session, "%s/%s", out->folder, app_detect_kinds[f].many);
+        if (!out->session->values.json) // whose lines are objects
+            app_say(out->session, "%s/%s", out->folder, app_detect_kinds[f].many);
     }
     return APP_DONE;
 }

@@ -25,7 +25,7 @@ static json_t *written_of(const app_detect_out *out)
 {
     json_t *written = json_array();
     for (size_t i = 0; i < out->written_count; i++) {
-        char *utf8 = app_utf8(out->written[i]);
+        char *utf8 = app_utf8(out->written[i].path);
         if (utf8)
             json_array_append_new(written, json_string(utf8));
         free(utf8);
@@ -64,8 +64,8 @@ static void say_written(const app_detect_out *out, char *text, size_t size)
     size_t count = out->written_count, used = 0;
     *text = '\0';
     for (size_t i = 0; i < count && i < TOLD_FILES && used < size; i++)
-        used +=
-            (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : " -> ", out->written[i]);
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : " -> ",
+                                 out->written[i].path);
     if (count > TOLD_FILES && used < size)
         snprintf(text + used, size - used, ", %zu more", count - TOLD_FILES);
 }

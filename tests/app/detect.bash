@@ -198,6 +198,53 @@ run detect a.png b.jpg --no-overlay --format yolo,csv -o held --overwrite
 check 'labels of an earlier run are replaced' test "$status" = 0 -a -s held/yolo/labels/a.txt
 rm -r twins held
 
+# With --json every line is an object
+accepted detect a.png b.jpg --no-overlay --format jsonl,coco --json -o objects/
+check 'and no name of a file' test "$(grep -c '^{.*}$' "$outside/out")" = "$(wc -l <"$outside/out")"
+rm -r objects
+
+# No room: what is written for all pictures together is lost, and no more are computed
+limited() # KIB ARGUMENTS...: the program, whose files end there
+{
+    (
+        ulimit -f "$1"
+        shift
+        "$SOFTLENS" "$@" >"$outside/out" 2>"$outside/err" </dev/null
+    )
+    status=$?
+}
+mkdir many
+for i in {10..29}; do cp a.png "many/$i.png"; done
+limited 32 detect many --no-overlay --format jsonl -o narrow/
+[ "$status" = 1 ] && grep -q 'narrow/detections\.jsonl: .*File too large' "$outside/err" &&
+    grep -q 'data of all pictures is lost; make room.*with --overwrite' "$outside/err" &&
+    [ "$(wc -l <"$outside/err")" = 2 ] && [ "$(grep -c objects "$outside/out")" -lt 15 ]
+report $? 'one true sentence, what to do, and an end'
+check '  nothing half is there' test -z "$(find narrow -type f)"
+accepted detect many --no-overlay --format jsonl -o narrow/
+rm -r many narrow
+
+# No room for one picture: nothing of it stays that would stand in the way of the next run
+make picture big.png 400x300
+for format in json yolo csv,yolo; do
+    limited 2 detect big.png --format "$format" --max 2
+    check "no room, $format: status 1" test "$status" = 1
+    check '  nothing of it is there' test "$(echo big.*)" = big.png
+done
+accepted detect big.png
+echo '{}' >big.json
+rm big.detected.png
+limited 2 detect big.png --overwrite
+check 'what was there before stays' test "$status" = 1 -a -s big.json
+rm big.*
+cp a.png cut.png
+accepted detect cut.png --overlay-style crop --max 2
+rm cut.1-* cut.json
+run detect cut.png --overlay-style crop --max 2
+[ "$status" = 1 ] && grep -q 'cut\.2-.* exists' "$outside/err" && [ "$(echo cut.*)" = "$(echo cut.2-* cut.png)" ]
+report $? 'no crop of a picture that failed'
+rm cut.*
+
 # How good it is
 category='"categories": [{"id": 1, "name": "thing 0"}, {"id": 7, "name": "thing 3"}]'
 cat >val.json <<END

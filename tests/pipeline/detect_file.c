@@ -180,6 +180,15 @@ START_TEST(yolo_keeps_pictures_apart)
     sl_detect_file_free(file);
     ck_assert(sl_file_exists(in_dir("yolo/labels/p.txt")));
     ck_assert_uint_eq(entries(in_dir("yolo/labels")), 102);
+    // A folder that is new goes, too, or the next run would find it.
+    char name[301] = { 0 };
+    memset(name, 'n', 300); // longer than file systems take
+    file = begin(in_dir("new"), SL_DETECT_YOLO, false);
+    ck_ok(sl_detect_file_add(file, "p.png", &found));
+    ck_ok(sl_detect_file_add(file, name, &found));
+    ck_fails(sl_detect_file_finish(file), SL_ERR_IO, "nnn");
+    sl_detect_file_free(file);
+    ck_assert(!sl_file_exists(in_dir("new")));
 }
 END_TEST
 

@@ -13,6 +13,11 @@ static char *yaml_path(const sl_detect_file *file)
     return sl_format(file->ctx, "%s/data.yaml", file->path);
 }
 
+static char *labels_path(const sl_detect_file *file)
+{
+    return sl_format(file->ctx, "%s/labels", file->path);
+}
+
 static sl_status already_there(sl_detect_file *file, const char *path)
 {
     return sl_fail(file->ctx, SL_ERR_EXISTS,
@@ -165,11 +170,9 @@ static sl_status compose_yaml(sl_detect_file *file, sl_page *page)
     return st;
 }
 
-static sl_status write_notes(sl_detect_file *file)
+static sl_status write_notes(sl_detect_file *file, const char *labels)
 {
-    char *dir = sl_format(file->ctx, "%s/labels", file->path);
-    sl_status st = dir ? sl_make_dir(file->ctx, dir) : SL_ERR_NOMEM;
-    free(dir);
+    sl_status st = sl_make_dir(file->ctx, labels);
     for (size_t i = 0; i < file->pictures && st == SL_OK; i++) {
         sl_note *note = &file->notes[i];
         const bool was_there = sl_file_exists(note->path);
@@ -184,16 +187,22 @@ static sl_status write_notes(sl_detect_file *file)
 static sl_status end(sl_detect_file *file)
 {
     sl_page page = { 0 };
-    char *path = yaml_path(file);
-    sl_status st = path ? compose_yaml(file, &page) : SL_ERR_NOMEM;
+    char *path = yaml_path(file), *labels = labels_path(file);
+    const bool was_there = sl_file_exists(file->path);
+    sl_status st = path && labels ? compose_yaml(file, &page) : SL_ERR_NOMEM;
     if (st == SL_OK)
-        st = write_notes(file);
+        st = write_notes(file, labels);
     if (st == SL_OK)
         st = sl_file_write(file->ctx, path, file->overwrite, page.text.data, page.text.size);
     for (size_t i = 0; i < file->pictures && st != SL_OK; i++)
         if (file->notes[i].is_new)
             unlink(file->notes[i].path);
+    if (st != SL_OK && labels && !was_there) {
+        rmdir(labels);
+        rmdir(file->path);
+    }
     sl_page_free(&page);
+    free(labels);
     free(path);
     return st;
 }
