@@ -54,8 +54,8 @@ typedef struct work {
     sl_model *model;
     sl_gallery *gallery;
     sl_classify *classify;
-    float *embeddings; // [pictures.count, dimension]; NULL: not asked for, or none yet
-    size_t dimension, done, failed;
+    float *embeddings; // [named, dimension], in the order of the answers; NULL: none yet
+    size_t named, dimension, done, failed;
 } work;
 
 static app_exit check_values(const app_session *session, app_form *form)
@@ -99,7 +99,7 @@ static app_exit prepare(work *w)
 static bool make_rows(work *w, size_t dimension)
 {
     size_t count, bytes;
-    if (__builtin_mul_overflow(w->pictures.count, dimension, &count) ||
+    if (__builtin_mul_overflow(w->named, dimension, &count) ||
         __builtin_mul_overflow(count, sizeof(float), &bytes))
         return false;
     w->embeddings = malloc(bytes);
@@ -114,10 +114,12 @@ static app_exit keep_embedding(work *w, const sl_classification *found)
     if (!w->session->values.embedding)
         return APP_DONE;
     if (!w->embeddings && !make_rows(w, found->dimension)) {
-        app_error("out of memory for the embeddings of %zu pictures", w->pictures.count);
+        app_error("out of memory for the embeddings of %zu pictures", w->named);
         return APP_FAILED;
     }
-    memcpy(w->embeddings + w->done * w->dimension, found->embedding,
+    // What cannot be had at all is answered first.
+    size_t row = w->pictures.failed + w->done;
+    memcpy(w->embeddings + row * w->dimension, found->embedding,
            w->dimension * sizeof(*found->embedding));
     return APP_DONE;
 }
@@ -128,7 +130,7 @@ static app_exit save_embeddings(work *w)
     if (!w->embeddings)
         return APP_DONE;
     sl_status status = sl_embeddings_save(w->session->ctx, values->embedding, values->overwrite,
-                                          w->embeddings, w->pictures.count, w->dimension);
+                                          w->embeddings, w->named, w->dimension);
     return status == SL_OK ? APP_DONE : app_fail(w->session, status);
 }
 
@@ -239,12 +241,12 @@ static int classify(app_session *session, int count, char **operands)
         result = app_pictures_find(session, count, operands, &w.pictures);
     if (result == APP_DONE)
         result = check_inputs(&w);
-    size_t named = w.pictures.count + w.pictures.failed;
+    w.named = w.pictures.count + w.pictures.failed;
     w.failed = w.pictures.failed;
     if (result == APP_DONE)
         result = answer_all(&w, form);
     if (result == APP_DONE && w.failed)
-        result = w.failed == named ? APP_FAILED : APP_SOME_FAILED;
+        result = w.failed == w.named ? APP_FAILED : APP_SOME_FAILED;
     app_loader_stop(w.loader);
     free(w.embeddings);
     sl_classify_free(w.classify);

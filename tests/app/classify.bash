@@ -151,9 +151,16 @@ says '^\{"input":"missing.png","error":"missing.png: .*No such file'
 check '  a row for each' "$MAKER" is-npy e.npy 16x3
 printed alone 0 classify a.png --embedding alone.npy --quiet
 check '  each where its picture stands' test "$(tail -c 128 e.npy | head -c 64 | cksum)" = "$(tail -c 64 alone.npy | cksum)"
-rm alone.npy
 check '  not a number where it failed' test "$(tail -c 4 e.npy | od -An -tf4 | tr -d ' ')" = nan
 rm e.npy
+mkdir empty
+run classify empty a.png --json --embedding e.npy
+[ "$status" = 3 ] && [ "$(grep -o '"input": "[^"]*"' "$outside/out" | tr '\n' ' ')" = '"input": "empty" "input": "a.png" ' ]
+report $? 'a folder without pictures comes first'
+check '  and has a row' "$MAKER" is-npy e.npy 16x2
+check '  each row is of its entry' test "$(head -c -64 e.npy | tail -c 4 | od -An -tf4 | tr -d ' ') $(tail -c 64 e.npy | cksum)" = \
+    "nan $(tail -c 64 alone.npy | cksum)"
+rm -r empty e.npy alone.npy
 run classify cut.png missing.png --json --embedding e.npy
 check 'all fail: status 1' test "$status" = 1
 check '  and are in the document' test "$(grep -c '"error": ' "$outside/out")" = 2
