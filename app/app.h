@@ -312,6 +312,8 @@ size_t app_cut(const char *text, size_t most);
 bool app_hold_streams(void);
 // Whether nobody reads along any more, or nothing more can be written.
 bool app_stdout_is_lost(void);
+// Whether what was written did not arrive; a reader that left had enough, which is no failure.
+bool app_stdout_has_failed(void);
 // Flushes stdout. False, with an error printed, when what was written did not arrive.
 bool app_finish_stdout(void);
 

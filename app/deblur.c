@@ -141,7 +141,7 @@ static sl_status compute(const work *w, const app_job *job, pictures *p, sl_debl
     return status == SL_OK && app_interrupted() ? SL_ERR_CANCELLED : status;
 }
 
-// A disk that is full, or a reader that left, is met at the end as for all that is printed.
+// What does not arrive is told at the end as for all that is printed.
 static sl_status put_picture(const work *w, const sl_image *image, const sl_save_options *options)
 {
     void *data = NULL;
@@ -154,8 +154,8 @@ static sl_status put_picture(const work *w, const sl_image *image, const sl_save
     return status;
 }
 
-// The picture itself is written last: when it is there, everything is. When it fails, what was
-// written beside it goes again.
+// The picture itself is written last: when it is there, everything is. When it fails, or does not
+// arrive, what was written beside it goes again.
 static sl_status save(const work *w, const app_job *job, const pictures *p)
 {
     const app_values *values = &w->session->values;
@@ -175,9 +175,10 @@ static sl_status save(const work *w, const app_job *job, const pictures *p)
         status = app_is_stdout(job->output[t])
                      ? put_picture(w, p->output[t], &options)
                      : sl_image_save(w->session->ctx, p->output[t], job->output[t], &options);
-        written[t] = status == SL_OK;
+        written[t] = status == SL_OK && !app_is_stdout(job->output[t]);
     }
-    for (int t = 0; t < APP_TARGETS && status != SL_OK; t++)
+    bool is_lost = app_is_stdout(job->output[APP_PICTURE]) && app_stdout_has_failed();
+    for (int t = 0; t < APP_TARGETS && (status != SL_OK || is_lost); t++)
         if (written[t] && !job->existed[t])
             unlink(job->output[t]);
     return status;

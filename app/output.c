@@ -163,11 +163,15 @@ bool app_stdout_is_lost(void)
     return stdout_error != 0;
 }
 
+bool app_stdout_has_failed(void)
+{
+    return stdout_error != 0 && stdout_error != EPIPE;
+}
+
 bool app_finish_stdout(void)
 {
     flush_stdout();
-    // A reader that left had enough; that is no failure of ours.
-    bool ok = stdout_error == 0 || stdout_error == EPIPE;
+    bool ok = !app_stdout_has_failed();
     if (!ok)
         app_error("standard output cannot be written: %s; look for a full disk",
                   strerror(stdout_error));

@@ -90,6 +90,17 @@ if [ -w /dev/full ]; then
     "$SOFTLENS" deblur good.png --model m.safetensors -o - >/dev/full 2>"$outside/err"
     check 'standard output is full: status 1' test $? = 1
     check '  a line' one_line
+    "$SOFTLENS" deblur good.png --model m.safetensors -o - --heat h.png >/dev/full 2>"$outside/err"
+    check 'and nothing stays beside what is lost' test $? = 1 -a ! -e h.png
+fi
+"$SOFTLENS" deblur good.png --model m.safetensors -o - --heat h.png 2>"$outside/err" | head -c 9 >"$outside/out"
+check 'what a reader left has its heat map' test "${PIPESTATUS[0]}" = 0 -a -s h.png
+rm h.png
+if [ -w /dev/full ]; then
+    cp good.png second.png
+    "$SOFTLENS" deblur good.png second.png --model m.safetensors -o full/ >/dev/full 2>"$outside/err"
+    check 'pictures in files stay' test $? = 1 -a -s full/good.deblurred.png -a -s full/second.deblurred.png
+    rm -r full second.png
 fi
 refused 2 'both want standard output' deblur good.png --model m.safetensors -o - --json
 refused 2 'several images' deblur good.png good.png --model m.safetensors -o -
