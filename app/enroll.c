@@ -149,8 +149,10 @@ static void print_done(const work *w)
         return;
     }
     if (w->known)
-        app_say(w->session, "%s: %zu %s in %s already", w->path, w->known,
-                app_plural(w->known, "picture was", "pictures were"), w->label);
+        app_say(
+            w->session, "%s: %zu %s of %s and left out", w->path, w->known,
+            app_plural(w->known, "picture is a copy of another", "pictures are copies of others"),
+            w->label);
     if (w->had || !w->added)
         app_say(w->session, "%s: adds to %s: %zu + %zu pictures", w->path, w->label, w->had,
                 w->added);

@@ -33,8 +33,12 @@ accepted enroll my.gallery 'our cat' d.png e.png --json
 says '"pictures_added": 0'
 says '"pictures_known": 2'
 accepted enroll my.gallery raccoon e.png d.png e.png
-says '^my\.gallery: 3 pictures were in raccoon already$'
+says '^my\.gallery: 3 pictures are copies of others of raccoon and left out$'
 says '^my\.gallery: adds to raccoon: 5 \+ 0 pictures$'
+accepted enroll twice.gallery raccoon e.png e.png
+says '^twice\.gallery: 1 picture is a copy of another of raccoon and left out$'
+says '^twice\.gallery: new gallery; raccoon is a new class of 1 picture'
+rm twice.gallery
 refused 2 '"d\.png" is a file, not a label; give GALLERY LABEL' enroll cat d.png e.png
 refused 2 '"pics" is a folder, not a label' enroll cat pics e.png
 refused 2 '"pics/" is a folder, not a label' enroll my.gallery pics/ pics
