@@ -285,6 +285,9 @@ unsigned app_views(const app_values *values);
 // What the command line says of classifying. app_classify_check: contradictions, printed.
 sl_classify_options app_classify_options(const app_session *session);
 app_exit app_classify_check(const app_session *session);
+// The library knows neither options nor commands: where a message of its says what to ask for, this
+// is how to ask, to stand behind it; else "".
+const char *app_how(const char *message);
 // Prints the context's message. Returns the exit status that goes with it.
 app_exit app_fail(app_session *session, sl_status status);
 // Opens the model at `path`, or the default one when it is NULL. Prints what went wrong.

@@ -288,7 +288,8 @@ static app_exit detect_picture(work *w, app_loaded *loaded)
         result = app_fail(w->session, status);
     } else if (status != SL_OK) {
         w->failed++;
-        app_error("%s", *message ? message : "the library failed without saying why");
+        app_error("%s%s", *message ? message : "the library failed without saying why",
+                  app_how(message));
         if (w->session->values.json)
             app_detect_print_json(&w->out, loaded->path, NULL, message);
     } else if (w->session->values.json) {

@@ -146,9 +146,12 @@ char *app_detect_many_name(const app_detect_out *out, size_t format)
 
 char *app_detect_crop_name(const app_detect_out *out, const char *path, const char *what)
 {
-    const char *kind = app_format_of_file(path) == SL_IMAGE_PNG ? "png" : "jpg";
+    const char *output = out->session->values.output;
+    sl_image_format format =
+        out->folder || !output ? app_format_of_file(path) : app_format_of_name(output);
     char ending[128];
-    snprintf(ending, sizeof(ending), ".%s.detected.%s", what, kind);
+    snprintf(ending, sizeof(ending), ".%s.detected.%s", what,
+             format == SL_IMAGE_PNG ? "png" : "jpg");
     return app_detect_out_name(out, path, ending);
 }
 

@@ -50,7 +50,8 @@ static void decode(app_loader *l, const char *path, app_loaded *out)
     l->current = out;
     out->status = app_load(l->ctx, path, &l->options, &out->image);
     if (out->status != SL_OK)
-        snprintf(out->message, sizeof(out->message), "%s", sl_ctx_message(l->ctx));
+        snprintf(out->message, sizeof(out->message), "%s%s", sl_ctx_message(l->ctx),
+                 app_how(sl_ctx_message(l->ctx)));
     l->current = NULL;
 }
 

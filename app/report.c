@@ -41,14 +41,17 @@ static void format_number(const char *key, double x, char *out, size_t size)
 // A scalar as people read it. Text comes from files that nobody vouches for.
 static void format_scalar(const char *key, const json_t *value, char *out, size_t size)
 {
+    const char *text = json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "-";
     if (json_is_string(value))
-        snprintf(out, size, "%s", json_string_value(value));
-    else if (json_is_integer(value) && !ends_in(key, "bytes"))
+        text = json_string_value(value);
+    if (json_is_integer(value) && !ends_in(key, "bytes"))
         snprintf(out, size, "%lld", (long long)json_integer_value(value));
     else if (json_is_number(value))
         format_number(key, json_number_value(value), out, size);
-    else
-        snprintf(out, size, "%s", json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "-");
+    else if (strlen(text) < size)
+        strcpy(out, text);
+    else // told to be cut
+        snprintf(out, size, "%.*s...", (int)app_cut(text, size - sizeof("...")), text);
     app_one_line(out);
 }
 

@@ -149,6 +149,24 @@ app_exit app_classify_check(const app_session *session)
     return APP_DONE;
 }
 
+const char *app_how(const char *message)
+{
+    static const struct {
+        const char *end, *how;
+    } ways[] = {
+        { "ask to overwrite", " with --overwrite" },
+        { "if truncated ones are allowed", " (--allow-truncated)" },
+        { "look into it as a gallery", " (softlens gallery FILE)" },
+    };
+    size_t length = strlen(message);
+    for (size_t i = 0; i < APP_LEN(ways); i++) {
+        size_t end = strlen(ways[i].end);
+        if (length >= end && strcmp(message + length - end, ways[i].end) == 0)
+            return ways[i].how;
+    }
+    return "";
+}
+
 app_exit app_fail(app_session *session, sl_status status)
 {
     app_progress_end(&session->progress);
@@ -157,12 +175,8 @@ app_exit app_fail(app_session *session, sl_status status)
         return APP_INTERRUPTED;
     }
     const char *message = sl_ctx_message(session->ctx);
-    // The library knows no options: where it says to ask, this is how.
-    static const char asks[] = "ask to overwrite";
-    size_t length = strlen(message), asked = sizeof(asks) - 1;
-    bool is_asked = length > asked && strcmp(message + length - asked, asks) == 0;
     app_error("%s%s", *message ? message : "the library failed without saying why",
-              is_asked ? " with --overwrite" : "");
+              app_how(message));
     return status == SL_ERR_ARGUMENT ? APP_USAGE : APP_FAILED;
 }
 

@@ -54,6 +54,9 @@ check 'styles differ' test "$(cksum <labels.png)" != "$(cksum <blur.png)"
 accepted detect a.png --overlay-style crop --max 3 -o crops/
 check 'three crops' test "$(find crops -name 'a.[123]-thing_[0-4].detected.png' | wc -l)" = 3
 check 'crops replace the overlay' test ! -e crops/a.detected.png
+accepted detect b.jpg --overlay-style crop --max 1 -o single.png
+check 'crops of the kind that was asked for' test "$(head -c 4 single.1-*.detected.png | tail -c 3)" = PNG
+rm single.*
 cp a.png crops
 run detect crops --overlay-style crop --max 3 --overwrite --quiet
 check 'there are no crops of crops' test "$status" = 0 -a "$(find crops -name '*.png' | wc -l)" = 4
@@ -185,6 +188,10 @@ run detect broken.jpg a.png missing.png -o mixed/ --format coco
 report $? 'two of three fail'
 exists mixed/coco.json mixed/a.detected.png
 refused 1 'broken\.jpg' detect broken.jpg
+cp b.jpg cut.jpg
+truncate -s -40 cut.jpg
+refused 1 'cut\.jpg.* allowed \(--allow-truncated\)$' detect cut.jpg
+rm cut.jpg
 
 # Names that clash in one format alone are told before any work
 mkdir twins

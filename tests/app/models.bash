@@ -33,6 +33,27 @@ bad 'upsample_0' shape.safetensors
 bad 'upsample_0' nan.safetensors
 bad 'hourglass' architecture.safetensors
 
+# What else is made here is told by its name
+make soft soft.safetensors good
+make gallery my.gallery soft.safetensors raccoon 2
+bad 'my\.gallery: a gallery of enrolled classes, no model; look into it as a gallery \(softlens gallery FILE\)$' my.gallery
+accepted ebv --classes 4 --dim 8 -o ebv.safetensors
+bad 'ebv\.safetensors: a table of Equiangular Basis Vectors, no model' ebv.safetensors
+
+# Metadata of any length
+python3 - good.safetensors long.safetensors <<'END'
+import json, struct, sys
+data = open(sys.argv[1], "rb").read()
+size, = struct.unpack("<Q", data[:8])
+header = json.loads(data[8:8 + size])
+header["__metadata__"]["note"] = "x" + 700 * "\u00e9"
+text = json.dumps(header).encode()
+text += b" " * (-len(text) % 8)
+open(sys.argv[2], "wb").write(struct.pack("<Q", len(text)) + text + data[8 + size:])
+END
+accepted info long.safetensors
+says ' x(é){509}\.\.\.$'
+
 # Cut at every 4 KiB
 size=$(wc -c <good.safetensors)
 for ((at = 4096; at < size; at += 4096)); do

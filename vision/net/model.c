@@ -5,6 +5,14 @@
 static const sl_architecture *const architectures[] = { &sl_architecture_lmd, &sl_architecture_soft,
                                                         &sl_architecture_retina };
 
+// What else softlens writes as safetensors, by the format that its metadata states.
+static const struct {
+    const char *format, *what;
+} others[] = {
+    { "softlens-gallery", "a gallery of enrolled classes, no model; look into it as a gallery" },
+    { "softlens-ebv", "a table of Equiangular Basis Vectors, no model; train a network with it" },
+};
+
 static sl_status find_architecture(sl_ctx *ctx, const sl_tensor_set *set,
                                    const sl_architecture **out)
 {
@@ -21,6 +29,10 @@ static sl_status find_architecture(sl_ctx *ctx, const sl_tensor_set *set,
             "%s: a model of architecture \"%.64s\"; this version runs \"%s\", \"%s\" and "
             "\"%s\"",
             path, stated, architectures[0]->name, architectures[1]->name, architectures[2]->name);
+    const char *format = sl_tensor_set_meta(set, "format");
+    for (size_t i = 0; i < SL_ARRAY_LEN(others) && format; i++)
+        if (strcmp(format, others[i].format) == 0)
+            return sl_fail(ctx, SL_ERR_FORMAT, "%s: %s", path, others[i].what);
     return sl_fail(ctx, SL_ERR_FORMAT,
                    "%s: no tensor input_proj.proj.0.weight, so this is no LMD-ViT, no "
                    "patch_embed1.proj.0.weight, so this is no SOFT, and no "
