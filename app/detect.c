@@ -14,7 +14,7 @@ static const app_option rows[] = {
       .value = "FILE|DIR",
       .help = "Write the picture to FILE and the data beside it, or all into DIR when it is a "
               "folder or ends in / (default: NAME.detected.EXT and NAME.json beside the picture); "
-              "with --no-overlay FILE is the data" },
+              "with --no-overlay FILE is the data; with --json - writes no files" },
     { .name = "format",
       .kind = APP_NAME,
       .at = APP_AT(format),
@@ -53,7 +53,9 @@ static const app_option rows[] = {
     APP_THREADS_OPTION,
     APP_MAX_PIXELS_OPTION,
     APP_ALLOW_TRUNCATED_OPTION,
-    { .name = "json", .at = APP_AT(json), .help = "Print a JSON object per picture" },
+    { .name = "json",
+      .at = APP_AT(json),
+      .help = "Print a JSON object per picture; with -o - that is all" },
     APP_COMMON_OPTIONS,
 };
 
@@ -256,6 +258,8 @@ static sl_status write_results(work *w, const char *path, sl_image *image,
     bool is_cut = values->overlay_style && strcmp(values->overlay_style, "crop") == 0;
     bool is_drawn = !is_cut && !values->no_overlay;
     sl_status status = SL_OK;
+    if (w->out.is_printed)
+        return SL_OK;
     if (is_cut)
         status = write_crops(w, path, image, found);
     if (is_drawn)
@@ -309,12 +313,18 @@ static app_exit stop_lost(const work *w)
     return APP_FAILED;
 }
 
+// Whoever reads along may have had enough, and what is printed alone need not be found then.
+static bool is_over(const work *w)
+{
+    return app_interrupted() || (w->out.is_printed && app_stdout_is_lost());
+}
+
 static app_exit detect_all(work *w)
 {
     app_exit result = APP_DONE;
     app_loaded loaded;
-    while (result == APP_DONE && !app_interrupted() && app_loader_next(w->loader, &loaded)) {
-        if (!app_interrupted())
+    while (result == APP_DONE && !is_over(w) && app_loader_next(w->loader, &loaded)) {
+        if (!is_over(w))
             result = detect_picture(w, &loaded);
         sl_image_free(loaded.image);
         if (result == APP_DONE && w->out.is_lost)
@@ -424,7 +434,8 @@ const app_command app_detect = {
                 "softlens detect --classes person,dog --score 0.4 photo.jpg\n"
                 "softlens detect pics/ --format coco -o out/\n"
                 "softlens detect --overlay-style blur --classes person street.jpg\n"
-                "softlens detect --gallery my.gallery --deblur photo.jpg -o found.png\n",
+                "softlens detect --gallery my.gallery --deblur photo.jpg -o found.png\n"
+                "curl -s https://example.org/photo.jpg | softlens detect - --json -o -\n",
     .options = rows,
     .run = detect,
 };

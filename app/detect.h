@@ -96,6 +96,7 @@ typedef struct app_detect_out {
     app_session *session;
     bool formats[APP_DETECT_FORMATS]; // by sl_detect_format
     bool is_single;                   // one picture: results stand beside its overlay
+    bool is_printed;                  // -o -: nothing is written, and the rest is empty
     char *folder;       // of -o, without a slash at its end; NULL: beside the pictures
     bool is_to_be_made; // the folder
     sl_detect_file *files[APP_DETECT_FORMATS]; // of many pictures, open until the end

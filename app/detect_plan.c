@@ -65,6 +65,22 @@ static app_exit check_ending(const app_detect_out *out, const char *value)
     return APP_DONE;
 }
 
+// -o -: the objects of --json are all there is, and what is of files is out of place.
+static app_exit check_stdout(const app_session *session)
+{
+    const app_values *values = &session->values;
+    if (!values->json)
+        return app_usage(session->command,
+                         "-o - prints what is found and writes no files; add --json");
+    if (values->format)
+        return app_usage(session->command, "-o - prints what --json does; leave --format out, or "
+                                           "name a file or folder");
+    if (values->overlay_style)
+        return app_usage(session->command, "-o - draws nothing; leave --overlay-style out, or name "
+                                           "a file or folder");
+    return APP_DONE;
+}
+
 // -o is a folder when it is one, or ends in a slash, or is to hold several pictures.
 static app_exit read_output(const app_session *session, const char *path, app_detect_out *out)
 {
@@ -77,10 +93,9 @@ static app_exit read_output(const app_session *session, const char *path, app_de
         out->is_to_be_made = !app_is_directory(value);
         return out->folder ? APP_DONE : app_out_of_memory();
     }
-    if (value && app_is_stdin(value))
-        return app_usage(session->command, APP_NO_STDOUT, "-o");
     if (!value && app_is_stdin(path))
-        return app_usage(session->command, "- has no name of its own; name the result with -o");
+        return app_usage(session->command, "- has no name of its own; name the result with -o, or "
+                                           "print what is found with --json -o -");
     if (value && !out->is_single)
         return app_usage(session->command,
                          "-o %s: several pictures need a folder; make it, or end it in /", value);
@@ -360,7 +375,11 @@ static app_exit check_names(app_detect_out *out, app_pictures *pictures, places 
 app_exit app_detect_out_plan(app_session *session, app_pictures *pictures, app_detect_out *out)
 {
     places n = { 0 };
-    *out = (app_detect_out) { .session = session, .is_single = pictures->count <= 1 };
+    *out = (app_detect_out) { .session = session,
+                              .is_single = pictures->count <= 1,
+                              .is_printed = app_is_stdout(session->values.output) };
+    if (out->is_printed)
+        return check_stdout(session);
     app_exit result = read_formats(session, out);
     // A folder is for many, however many it holds.
     if (session->values.output &&

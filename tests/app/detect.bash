@@ -43,7 +43,27 @@ sys.exit(said != wrote)' "$outside/out" new/dir/b.json
 report $? 'standard input'
 exists piped.jpg piped.json
 refused 2 'name the result with -o' detect -
-refused 2 'not written to standard output' detect a.png -o -
+refused 2 'print what is found with --json -o -' detect - --json
+
+# Nothing but lines on standard output
+before=$(snapshot)
+"$SOFTLENS" detect - --json -o - <b.jpg >"$outside/out" 2>"$outside/err"
+report $? 'from pipe to pipe'
+says '^\{"input":"-","written":\[\],"width":90,"height":120,.*"label":"thing '
+mkdir reader
+cp a.png b.jpg reader
+chmod a-w reader
+run detect reader nowhere.png --json --no-overlay -o -
+[ "$status" = 3 ] && [ "$(grep -c '^{"input":.*}$' "$outside/out")" = 3 ] && [ "$(wc -l <"$outside/out")" = 3 ]
+report $? 'a line for each, of a folder that cannot be written, too'
+chmod u+w reader
+rm -r reader
+"$SOFTLENS" detect a.png b.jpg --json -o - 2>"$outside/err" | head -c 9 >"$outside/out"
+check 'a reader that leaves' test "${PIPESTATUS[0]}" = 0 -a ! -s "$outside/err"
+check 'no file is written' test "$before" = "$(snapshot)"
+refused 2 'add --json' detect a.png -o -
+refused 2 'leave --format out' detect a.png --json --format coco -o -
+refused 2 'leave --overlay-style out' detect a.png --json --overlay-style blur -o -
 
 # What is drawn
 for style in labels blur; do
