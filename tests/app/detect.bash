@@ -284,6 +284,12 @@ says 'AP50'
 accepted eval detect --annotations val.json --images . --json --nms linear
 says '"linear": \{'
 says '"hard": \{'
+image() # ID NAME
+{
+    echo "{\"id\": $1, \"file_name\": \"$2\", \"width\": 1, \"height\": 1}"
+}
+sed "s/\"images\": \[/&$(image 2 b.jpg), $(image 3 x.png), $(image 4 y.png), /" val.json >some.json
+refused 1 'x\.png: cannot be read: No such file.*2 of the 4 annotated pictures' eval detect --annotations some.json
 refused 2 'name the --annotations' eval detect
 echo '[{"image_id": 1, "category_id": 7, "bbox": [10, 10, 50, 60], "score": 0.4},
        {"image_id": 1, "category_id": 1, "bbox": [10, 10, 50, 60], "score": 0.9}]' >found.json

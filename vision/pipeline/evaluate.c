@@ -3,6 +3,9 @@
 #include "pipeline/detect.h"
 #include "tensor/json.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #define REPORT_FLAGS (JSON_INDENT(2) | JSON_REAL_PRECISION(6))
 #define WAYS 2 // of joining boxes: the detector's own, and hard
 
@@ -117,12 +120,47 @@ static sl_status join_ways(evaluation *e, size_t image)
     return st;
 }
 
+static char *path_of(const evaluation *e, size_t i)
+{
+    return sl_format(e->detect->ctx, "%s/%s", e->folder, sl_coco_image_at(e->coco, i)->file_name);
+}
+
+// One picture that is missing would end the run after all others were computed.
+static sl_status check_pictures(const evaluation *e)
+{
+    sl_ctx *ctx = e->detect->ctx;
+    size_t count = sl_coco_image_count(e->coco), missing = 0;
+    char *first = NULL;
+    int error = 0;
+    for (size_t i = 0; i < count; i++) {
+        char *path = path_of(e, i);
+        if (!path) {
+            free(first);
+            return SL_ERR_NOMEM;
+        }
+        if (access(path, R_OK) != 0 && missing++ == 0) {
+            error = errno;
+            first = path;
+        } else {
+            free(path);
+        }
+    }
+    if (!first)
+        return SL_OK;
+    sl_status st = sl_fail(ctx, SL_ERR_IO,
+                           "%s: cannot be read: %s; so it is with %zu of the %zu annotated "
+                           "pictures; name the folder that holds them",
+                           first, strerror(error), missing, count);
+    free(first);
+    return st;
+}
+
 static sl_status look_at(evaluation *e, size_t i)
 {
     sl_ctx *ctx = e->detect->ctx;
     const sl_coco_image *entry = sl_coco_image_at(e->coco, i);
     sl_image *image = NULL;
-    char *path = sl_format(ctx, "%s/%s", e->folder, entry->file_name);
+    char *path = path_of(e, i);
     sl_status st = path ? sl_image_load(ctx, path, NULL, &image) : SL_ERR_NOMEM;
     if (st == SL_OK && (image->width != entry->width || image->height != entry->height))
         st = sl_fail(ctx, SL_ERR_FORMAT,
@@ -207,6 +245,8 @@ sl_status sl_detect_evaluate(sl_detect *d, const char *annotations, const char *
     sl_status st = sl_coco_read(d->ctx, annotations, &e.coco);
     if (st == SL_OK)
         st = match_categories(&e);
+    if (st == SL_OK)
+        st = check_pictures(&e);
     size_t count = st == SL_OK ? sl_coco_image_count(e.coco) : 0;
     d->total = count;
     for (d->done = 0; d->done < count && st == SL_OK;) {
