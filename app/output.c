@@ -21,14 +21,15 @@ static void flush_stdout(void)
 
 void app_put_line(const char *text)
 {
-    puts(text);
-    flush_stdout(); // whoever reads along sees each picture as it is done
+    if (puts(text) < 0 && !stdout_error)
+        stdout_error = errno; // of a long line, of which flushing what is left says nothing
+    flush_stdout();           // whoever reads along sees each picture as it is done
 }
 
 void app_put_bytes(const void *data, size_t size)
 {
     if (fwrite(data, 1, size, stdout) < size && !stdout_error)
-        stdout_error = errno; // of which flushing what is left says nothing
+        stdout_error = errno; // likewise
     flush_stdout();
 }
 

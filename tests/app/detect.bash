@@ -60,6 +60,11 @@ chmod u+w reader
 rm -r reader
 "$SOFTLENS" detect a.png b.jpg --json -o - 2>"$outside/err" | head -c 9 >"$outside/out"
 check 'a reader that leaves' test "${PIPESTATUS[0]}" = 0 -a ! -s "$outside/err"
+if [ -w /dev/full ]; then
+    "$SOFTLENS" detect a.png b.jpg --json -o - >/dev/full 2>"$outside/err"
+    check 'a disk that is full: status 1' test $? = 1
+    check '  a line' one_line
+fi
 check 'no file is written' test "$before" = "$(snapshot)"
 refused 2 'add --json' detect a.png -o -
 refused 2 'leave --format out' detect a.png --json --format coco -o -
