@@ -179,8 +179,11 @@ int app_make_dirs(const char *path)
             continue;
         }
         *at = '\0';
-        if (mkdir(copy, 0777) != 0 && !app_is_directory(copy))
-            error = errno;
+        if (mkdir(copy, 0777) != 0) {
+            error = errno; // which looking at it changes
+            if (app_is_directory(copy))
+                error = 0;
+        }
         *at = c;
         if (c == '\0')
             break;

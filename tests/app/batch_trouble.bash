@@ -281,6 +281,7 @@ if [ "$(id -u)" != 0 ] || command -v setpriv >/dev/null; then
     "${as_other[@]}" "$SOFTLENS" batch deblur in -o shut/out >"$outside/out" 2>"$outside/err"
     status=$?
     check 'no output folder can be made: status 1' test "$status" = 1
+    check '  says why' grep -q 'ermission denied' "$outside/err"
     check '  a line' one_line
 fi
 finish

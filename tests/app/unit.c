@@ -5,9 +5,12 @@
 #include "batch_detect.h"
 #include "jobs.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define MAX_WORDS 64
 
@@ -207,7 +210,13 @@ START_TEST(directories_are_made)
     ck_assert_int_eq(app_make_dirs(in_dir("a//b/c/")), 0);
     ck_assert(app_is_directory(in_dir("a/b/c")));
     ck_ok(sl_file_write(ctx, in_dir("a/file"), false, "", 0));
-    ck_assert_int_ne(app_make_dirs(in_dir("a/file/b")), 0);
+    ck_assert_int_eq(app_make_dirs(in_dir("a/file/b")), EEXIST);
+    ck_assert_int_eq(symlink("nowhere", in_dir("a/link")), 0);
+    ck_assert_int_eq(app_make_dirs(in_dir("a/link/b")), EEXIST);
+    ck_assert_int_eq(chmod(in_dir("a/b/c"), 0555), 0);
+    if (geteuid() != 0)
+        ck_assert_int_eq(app_make_dirs(in_dir("a/b/c/d")), EACCES);
+    ck_assert_int_eq(chmod(in_dir("a/b/c"), 0755), 0);
 }
 END_TEST
 
