@@ -251,9 +251,11 @@ static app_exit check_journal(const batch *b, bool is_written)
 
 static app_exit journal_run(batch *b, batch_state state)
 {
-    char shard[64], operands[17];
+    char shard[64], operands[17], left[32];
+    const batch_counts *c = &b->counts;
     snprintf(operands, sizeof(operands), "%016" PRIx64, b->list.operands);
     snprintf(shard, sizeof(shard), "%" PRIu64 "/%" PRIu64, b->shard.index, b->shard.count);
+    snprintf(left, sizeof(left), "%zu", c->failed - b->list.failed - c->journalled + b->growing);
     const char *table = NULL;
     for (size_t i = 0; i < b->step_count; i++)
         table = table ? table : b->table[i];
@@ -266,6 +268,7 @@ static app_exit journal_run(batch *b, batch_state state)
                             .hash = operands,
                             .name = shard,
                             .output = table,
+                            .data = state == BATCH_END ? left : NULL,
                             .detail = b->settings_text };
     return check_journal(b, batch_journal_add(b->journal, &record));
 }

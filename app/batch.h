@@ -155,7 +155,8 @@ typedef struct batch_record {
                         // what was named
     const char *name;   // of the picture; of BATCH_RUN and _END: the shard
     const char *output; // the target, or ""
-    const char *data;   // the file of what was found, or ""
+    const char *data;   // the file of what was found, or ""; of BATCH_END: how many of the shard's
+                        // pictures are neither done nor journalled as failed, or ""
     const char *detail; // JSON of what was found; of BATCH_BROKEN: why
 } batch_record;
 
@@ -329,6 +330,7 @@ app_exit batch_add_notes(batch *b, const batch_step *step, struct json_t *notes)
 
 typedef struct batch_counts {
     size_t done, unchanged, failed, known_failed, skipped, begun;
+    size_t journalled; // of those that failed
 } batch_counts;
 
 struct batch {

@@ -145,13 +145,13 @@ static void log_item(batch *b, const batch_item *item)
     json_decref(line);
 }
 
-static void journal_failure(const batch *b, const batch_item *item)
+static bool journal_failure(const batch *b, const batch_item *item)
 {
     batch_record record = batch_item_record(b, item, BATCH_BROKEN);
     record.seconds = item->seconds;
     record.hash = item->hash;
     record.detail = item->message;
-    batch_journal_add(b->journal, &record);
+    return batch_journal_add(b->journal, &record);
 }
 
 static void free_item(batch_item *item)
@@ -169,8 +169,7 @@ static void free_item(batch_item *item)
 static void settle(engine *e, batch_item *item)
 {
     batch *b = e->b;
-    if (item->fault == BATCH_BAD)
-        journal_failure(b, item);
+    bool is_journalled = item->fault == BATCH_BAD && journal_failure(b, item);
     log_item(b, item);
     bool failed = item->fault != BATCH_FINE && item->fault != BATCH_DROPPED;
     bool ends = item->fault == BATCH_FATAL || (failed && b->session->values.on_error &&
@@ -182,6 +181,7 @@ static void settle(engine *e, batch_item *item)
     b->counts.unchanged += item->fault == BATCH_FINE && item->is_unchanged && !item->is_known;
     b->counts.skipped += item->fault == BATCH_FINE && item->is_known;
     b->counts.failed += failed;
+    b->counts.journalled += is_journalled;
     pthread_cond_broadcast(&e->changed);
     pthread_mutex_unlock(&e->mutex);
     if (failed && item->fault != BATCH_FATAL)

@@ -103,7 +103,7 @@ static void see_end(batch *b, const batch_record *r)
     if (strcmp(r->name, shard) != 0 || r->when_ms < b->ended.when_ms)
         return;
     b->ended = *r;
-    b->ended.hash = b->ended.name = b->ended.output = b->ended.detail = NULL;
+    b->ended.hash = b->ended.name = b->ended.output = b->ended.data = b->ended.detail = NULL;
 }
 
 bool batch_is_settled(const batch *b)

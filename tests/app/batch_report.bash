@@ -56,6 +56,22 @@ for shard in 1 2; do
 done
 run batch merge l.jsonl
 check 'a table alone' test "$(wc -l <l.jsonl)" = 13
+# What the last run left undone is missing, however many others were done before
+mkdir few
+cp p.png few/a.png
+cp j.jpg few/b.jpg
+touch -d 2020-01-01 few/*
+accepted batch deblur few -o some --model m.safetensors
+cp p.png few/c.png
+echo theirs >some/c.png
+run batch deblur few -o some --model m.safetensors --newer 2021-01-01
+refused 1 '1 of 1 pictures are neither done nor failed' batch merge some --quiet
+echo 'no picture' >few/d.png
+rm some/c.png
+run batch deblur few -o some --model m.safetensors --newer 2021-01-01
+run batch merge some
+check 'what failed is told as that' test "$status" = 3
+says '^some: 3 pictures done, 1 failed, 1 shard: complete$'
 refused 1 'tells of no run' batch merge in
 refused 2 'merge takes one name' batch merge
 
