@@ -38,7 +38,8 @@ static const app_option rows[] = {
       .kind = APP_FILE,
       .at = APP_AT(files0_from),
       .value = "FILE",
-      .help = "Also take the names in FILE, with a zero byte behind each; -: standard input" },
+      .help =
+          "Also take the pictures named in FILE, with a zero byte behind each; -: standard input" },
     { .name = "shard",
       .kind = APP_NAME,
       .at = APP_AT(shard),
@@ -273,16 +274,23 @@ static app_exit journal_run(batch *b, batch_state state)
     return check_journal(b, batch_journal_add(b->journal, &record));
 }
 
+static void warn(size_t count, const char *first, const char *what)
+{
+    char more[64] = "";
+    if (count > 1)
+        snprintf(more, sizeof(more), ", and so are %zu more", count - 1);
+    if (count)
+        app_error("warning: %s: %s and is left out%s", first, what, more);
+}
+
 // Once, also where --watch looks again.
-static void warn_of_links(const batch *b)
+static void warn_of_left_out(const batch *b)
 {
     const batch_list *list = &b->list;
-    char more[64] = "";
-    if (list->dangling == 0 || b->journal || b->session->values.quiet)
+    if (b->journal || b->session->values.quiet)
         return;
-    if (list->dangling > 1)
-        snprintf(more, sizeof(more), ", and so are %zu more", list->dangling - 1);
-    app_error("warning: %s: leads to no file and is left out%s", list->first_dangling, more);
+    warn(list->dangling, list->first_dangling, "leads to no file");
+    warn(list->own, list->first_own, "lies where this batch writes");
 }
 
 static app_exit look(batch *b, int count, char **operands)
@@ -296,7 +304,7 @@ static app_exit look(batch *b, int count, char **operands)
     if (result == APP_DONE && app_interrupted())
         result = app_fail(b->session, SL_ERR_CANCELLED);
     if (result == APP_DONE)
-        warn_of_links(b);
+        warn_of_left_out(b);
     if (result == APP_DONE)
         result = batch_check_places(b);
     if (result == APP_DONE && !dry)
@@ -418,7 +426,7 @@ const app_command app_batch = {
                 "softlens batch detect photos/ -o out/ --format json,coco --overlay\n"
                 "softlens batch deblur photos/ -o sharp/ --shard 3/16\n"
                 "softlens batch merge sharp/ --report report.html\n"
-                "find . -print0 | softlens batch deblur --files0-from - -o sharp/\n",
+                "find . -type f -print0 | softlens batch deblur --files0-from - -o sharp/\n",
     .options = rows,
     .run = run,
 };

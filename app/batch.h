@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // app/batch.h: what the files of softlens batch share. A batch goes like this: the folders are
-// scanned into a list (batch_scan.c), every picture gets its place in the output (batch_names.c),
-// journals tell what is done already (batch_journal.c, batch_plan.c), the rest goes through a
-// pipeline of threads (batch_engine.c) and the steps that were asked for (batch_steps.c), and the
-// tables and reports are written from the journals (batch_labels.c, batch_report.c).
+// scanned into a list (batch_scan.c, batch_once.c), every picture gets its place in the output
+// (batch_names.c), journals tell what is done already (batch_journal.c, batch_plan.c), the rest
+// goes through a pipeline of threads (batch_engine.c) and the steps that were asked for
+// (batch_steps.c), and the tables and reports are written from the journals (batch_labels.c,
+// batch_report.c).
 #ifndef SL_APP_BATCH_H
 #define SL_APP_BATCH_H
 
@@ -67,6 +68,7 @@ typedef struct batch_picture {
     bool is_begun, is_data_begun;
     bool is_of_another; // likewise, but for another picture that was found, too
     bool is_of_others;  // this one falls to another shard
+    bool is_within_own; // was named, and lies in a folder that the batch writes into
     bool is_elsewhere;  // the run that told of it was given other folders
 } batch_picture;
 
@@ -79,6 +81,8 @@ typedef struct batch_list {
     size_t links;               // to folders, not followed
     size_t dangling;            // of those skipped: links called as pictures are, to no file
     const char *first_dangling; // path
+    size_t own;                 // named, and left out because they lie where the batch writes
+    const char *first_own;      // path
     uint64_t operands;          // hash of what was named; 0: pictures may have come otherwise
     size_t empty;               // folders named that have nothing in them
     uint64_t total;             // pictures before this shard's were picked
@@ -103,7 +107,10 @@ typedef struct batch_walk {
     struct {
         dev_t dev;
         ino_t ino;
+        char *path; // without links; NULL: out of memory
     } own[2];
+    char *last_folder; // of the file that was named last, and whether it lies in one of those
+    bool is_last_own;
     int64_t newer_ns;  // INT64_MIN: any
     int watch;         // every folder is put on this watch; -1: none
     bool is_unwatched; // where there are more folders than watches
@@ -115,6 +122,19 @@ bool batch_list_add(batch_list *list, const char *path, const char *name, const 
 bool batch_walk_folder(batch_walk *walk, const char *path, const char *prefix);
 bool batch_walk_wants(const batch_walk *walk, const char *path, const char *name,
                       const struct stat *st);
+
+// ---- batch_once.c
+
+// A folder that the batch writes into; NULL and one that is not there are fine.
+void batch_walk_leave_out(batch_walk *walk, const char *folder);
+void batch_walk_forget(batch_walk *walk);
+bool batch_walk_is_within_own(batch_walk *walk, const char *path);
+// Pictures that are is_within_own were written by a run before, unless no others were named: then
+// they are meant.
+void batch_list_leave_out_own(batch_list *list);
+// Of a picture that was named twice, however it is spelt, one is kept. Needs list->inputs, before
+// anything else is dropped. False: out of memory.
+bool batch_list_drop_doubles(batch_list *list);
 
 // ---- batch_names.c
 

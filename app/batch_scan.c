@@ -81,12 +81,23 @@ static char *prefix_of(const char *path)
     return out;
 }
 
-static bool add_file(batch_walk *walk, const char *path)
+static void refuse_file(batch_walk *walk, const char *path, bool is_listed)
+{
+    int error = errno;
+    walk->list->failed++;
+    if (is_listed && strchr(path, '\n'))
+        app_error("--files0-from: \"%.*s\" and what follows is no file; a zero byte has to stand "
+                  "behind each name, as find -print0 writes it",
+                  (int)strcspn(path, "\n"), path);
+    else
+        app_error("%s: cannot be read: %s", path, strerror(error));
+}
+
+static bool add_file(batch_walk *walk, const char *path, bool is_listed)
 {
     struct stat st;
     if (stat(path, &st) != 0) {
-        walk->list->failed++;
-        app_error("%s: cannot be read: %s", path, strerror(errno));
+        refuse_file(walk, path, is_listed);
         return true;
     }
     if (!S_ISREG(st.st_mode)) {
@@ -98,8 +109,9 @@ static bool add_file(batch_walk *walk, const char *path)
     bool ok = name != NULL;
     if (ok && !batch_walk_wants(walk, path, name, &st))
         walk->list->skipped++;
-    else if (ok)
-        ok = batch_list_add(walk->list, path, name, &st);
+    else if (ok && (ok = batch_list_add(walk->list, path, name, &st)))
+        walk->list->picture[walk->list->count - 1].is_within_own =
+            batch_walk_is_within_own(walk, path);
     free(name);
     return ok;
 }
@@ -120,7 +132,7 @@ static uint64_t hash_operands(const app_values *values, int count, char **operan
 static bool add_operand(batch_walk *walk, const char *path, bool is_one_of_several)
 {
     if (!app_is_directory(path))
-        return add_file(walk, path);
+        return add_file(walk, path, false);
     char *prefix = is_one_of_several ? prefix_of(path) : strdup("");
     bool ok = prefix && batch_walk_folder(walk, path, prefix);
     free(prefix);
@@ -148,6 +160,16 @@ static int open_names(const char *from)
     return fd;
 }
 
+// A list that find makes tells of folders and of what is in them.
+static void tell_folders(const batch_walk *walk, size_t folders)
+{
+    const app_values *values = &walk->session->values;
+    if (folders && !values->quiet)
+        app_error("warning: --files0-from %s: %zu %s passed by; only pictures that are named "
+                  "themselves are taken from a list",
+                  values->files0_from, folders, app_plural(folders, "folder is", "folders are"));
+}
+
 static app_exit add_named(batch_walk *walk)
 {
     const char *from = walk->session->values.files0_from;
@@ -156,15 +178,17 @@ static app_exit add_named(batch_walk *walk)
     if (fd >= 0)
         file = fopencookie(&fd, "r", (cookie_io_functions_t) { .read = read_names });
     char *path = NULL;
-    size_t size = 0;
+    size_t size = 0, folders = 0;
     bool ok = true;
     if (!file) {
         app_error("--files0-from %s: cannot be read: %s", from, strerror(errno));
         return APP_FAILED;
     }
     while (ok && getdelim(&path, &size, '\0', file) > 0 && !app_interrupted())
-        if (*path)
-            ok = add_operand(walk, path, true);
+        if (*path && app_is_directory(path))
+            folders++;
+        else if (*path)
+            ok = add_file(walk, path, true);
     bool failed = ferror(file);
     fclose(file);
     if (fd != STDIN_FILENO)
@@ -174,6 +198,7 @@ static app_exit add_named(batch_walk *walk)
         app_error("--files0-from %s: cannot be read to its end", from);
         return APP_FAILED;
     }
+    tell_folders(walk, folders);
     return ok ? APP_DONE : out_of_memory();
 }
 
@@ -184,8 +209,8 @@ static int by_name(const void *a, const void *b)
     return order ? order : strcmp(x->path, y->path);
 }
 
-// The same picture twice is one; two pictures of one name cannot both be in the output.
-static void drop_doubles(batch_list *list)
+// Two pictures of one name cannot both be in the output.
+static void drop_namesakes(batch_list *list)
 {
     size_t kept = 0;
     for (size_t i = 0; i < list->count; i++) {
@@ -217,23 +242,14 @@ bool batch_is_input(const batch_list *list, const struct stat *st)
     return app_identities_find(&list->inputs, st) != SIZE_MAX;
 }
 
-static void leave_out(batch_walk *walk, const char *folder)
-{
-    struct stat st;
-    if (!folder || stat(folder, &st) != 0)
-        return;
-    walk->own[walk->own_count].dev = st.st_dev;
-    walk->own[walk->own_count++].ino = st.st_ino;
-}
-
 app_exit batch_scan(const app_session *session, int count, char **operands, const char *output,
                     int watch, batch_list *out)
 {
     batch_walk walk = { .session = session, .list = out, .watch = watch };
     *out = (batch_list) { 0 };
     app_exit result = read_newer(session, &walk.newer_ns);
-    leave_out(&walk, output);
-    leave_out(&walk, session->values.sort_into);
+    batch_walk_leave_out(&walk, output);
+    batch_walk_leave_out(&walk, session->values.sort_into);
     out->operands = hash_operands(&session->values, count, operands);
     int folders = 0;
     for (int i = 0; i < count; i++)
@@ -248,15 +264,18 @@ app_exit batch_scan(const app_session *session, int count, char **operands, cons
             "--watch: more folders than the system watches; raise fs.inotify.max_user_watches");
         result = APP_FAILED;
     }
-    if (result == APP_DONE && !keep_ids(out))
+    batch_walk_forget(&walk);
+    batch_list_leave_out_own(out);
+    if (out->count)
+        qsort(out->picture, out->count, sizeof(*out->picture), by_name);
+    bool is_once = count == 1 && !session->values.files0_from; // a walk meets nothing twice
+    if (result == APP_DONE && (!keep_ids(out) || (!is_once && !batch_list_drop_doubles(out))))
         result = out_of_memory();
     if (result != APP_DONE) {
         batch_list_free(out);
         return result;
     }
-    if (out->count)
-        qsort(out->picture, out->count, sizeof(*out->picture), by_name);
-    drop_doubles(out);
+    drop_namesakes(out);
     return APP_DONE;
 }
 

@@ -310,6 +310,37 @@ find ./in -name '*.png' -print0 | "$SOFTLENS" batch deblur --files0-from - -o ou
     2>"$outside/err"
 holds '--files0-from -' out in/a.png in/trip/d/e.png in/raw/f.png
 rm -rf out
+# However often it is named
+run batch deblur in/trip in/trip/c.jpg in/raw/../trip/d/e.png -o out --json
+did 2 0 0 0 0
+holds 'a picture once' out c.jpg d/e.png
+rm -rf out
+ln in/a.png in/hard.png
+ln -s a.png in/soft.png
+run batch deblur in/a.png in/hard.png in/./soft.png in/raw/../soft.png -o out --json
+did 3 0 0 0 0
+rm -rf out in/hard.png in/soft.png
+# What find tells of: folders, and then what came of it
+for again in 1 2; do
+    (cd in && find . -print0 | "$SOFTLENS" batch deblur --files0-from - -o out --model ../m.safetensors --json) \
+        >"$outside/out" 2>"$outside/err"
+    status=$?
+    did $((again == 1 ? 5 : 0)) $((again == 1 ? 0 : 5)) 0 0 0
+    check '  folders are passed by' grep -qE 'files0-from -: [0-9]+ folders are passed by' "$outside/err"
+done
+holds 'each in its place' in/out a.png b.jpg trip/c.jpg trip/d/e.png raw/f.png
+check '  and what is there is no picture to work on' grep -q \
+    'warning: \./out/.*: lies where this batch writes and is left out, and so are 4 more' "$outside/err"
+(cd in && "$SOFTLENS" batch deblur ./*.png out/*.png -o out --model ../m.safetensors --json --quiet) \
+    >"$outside/out" 2>"$outside/err"
+status=$?
+did 0 1 0 0 0
+check '  nor told with --quiet' test ! -s "$outside/err"
+rm -rf in/out
+printf 'in/a.png\nin/b.jpg\n' >list
+run batch deblur --files0-from list -o out
+check 'a list of lines' grep -q '"in/a.png" and what follows is no file; a zero byte' "$outside/err"
+rm -rf out list
 before=$(snapshot)
 run batch deblur in -o out --dry-run
 check '--dry-run writes nothing' test "$before" = "$(snapshot)"
