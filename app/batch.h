@@ -332,6 +332,9 @@ app_exit batch_write_tables(const batch *b); // of all steps
 // Whether tables, report and log may be written where they are to be, by what was scanned and by
 // the journals. APP_FAILED: printed.
 app_exit batch_check_places(const batch *b);
+// Whatever --overwrite says: a pipe, a device, or what stands for an open file, as /dev/stdout
+// does, would be replaced itself. APP_FAILED: printed.
+app_exit batch_check_kind(const char *option, const char *path);
 // Tells the journal of the tables that merge is about to write and no run was asked for, so that
 // they are known as a batch's own. APP_FAILED: printed.
 app_exit batch_note_tables(const batch *b);

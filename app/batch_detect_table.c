@@ -112,8 +112,12 @@ static app_exit find_out(owned *o)
 static app_exit check_place(owned *o, const batch_shard *shard, size_t format)
 {
     char *path = name_of(o->b, shard, format);
-    bool is_taken = path && access(path, F_OK) == 0;
-    app_exit result = !path ? out_of_memory() : is_taken ? find_out(o) : APP_DONE;
+    bool is_taken = path && !o->b->session->values.overwrite && access(path, F_OK) == 0;
+    app_exit result = path ? APP_DONE : out_of_memory();
+    if (path && format != SL_DETECT_YOLO) // which is a folder
+        result = batch_check_kind("", path);
+    if (is_taken && result == APP_DONE)
+        result = find_out(o);
     if (is_taken && result == APP_DONE && !(o->formats & BATCH_FORMAT(format))) {
         app_error("%s: exists and was not made by a batch; name another output folder or add "
                   "--overwrite",
@@ -129,7 +133,7 @@ app_exit batch_check_tables(const batch *b)
 {
     const batch_shard all = { 1, 1 };
     owned o = { .b = b };
-    unsigned formats = b->session->values.overwrite ? 0 : formats_of_many(b);
+    unsigned formats = formats_of_many(b);
     app_exit result = APP_DONE;
     for (size_t f = 0; f < APP_DETECT_FORMATS && result == APP_DONE; f++) {
         if (!(formats & BATCH_FORMAT(f)))

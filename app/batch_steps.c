@@ -2,6 +2,7 @@
 // app/batch_steps.c: the table of what a batch can do with a picture, and chains of it; the files
 // that are made of all pictures.
 #include "batch_detect.h"
+#include "jobs.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -143,9 +144,21 @@ static app_exit refuse_place(const char *option, const char *path, bool is_input
     return APP_FAILED;
 }
 
+app_exit batch_check_kind(const char *option, const char *path)
+{
+    char *why = app_output_refusal(path, true, true);
+    if (!why)
+        return APP_DONE;
+    app_error("%s%s", option, why);
+    free(why);
+    return APP_FAILED;
+}
+
 static app_exit check_table(const batch *b, const char *path)
 {
     bool is_input = is_picture(b, path);
+    if (batch_check_kind("", path) != APP_DONE)
+        return APP_FAILED;
     if (!is_input && (b->session->values.overwrite || !is_there(path) || is_own_table(b, path)))
         return APP_DONE;
     return refuse_place("", path, is_input);
@@ -173,6 +186,8 @@ app_exit batch_check_places(const batch *b)
         result = batch_check_tables(b);
     if (result == APP_DONE && values->log && is_picture(b, values->log))
         result = refuse_place("--log ", values->log, true);
+    if (result == APP_DONE && values->report)
+        result = batch_check_kind("--report ", values->report);
     if (result != APP_DONE || !values->report || !is_there(values->report))
         return result;
     bool is_input = is_picture(b, values->report);

@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define MAX_LINKS 40 // as the kernel follows
 
 static const char *base_name(const char *path)
 {
@@ -103,12 +106,25 @@ static char *parent_refusal(const char *path)
     return length < 0 ? NULL : why;
 }
 
-// Whether it is /dev/stdout or its like, a link which a file under its name would replace.
+// Whether it is /dev/stdout or its like, or leads there: a file under its name would replace the
+// link.
 static bool stands_for_open_file(const char *path)
 {
-    char lead[6];
-    return readlink(path, lead, sizeof(lead)) == sizeof(lead) &&
-           memcmp(lead, "/proc/", sizeof(lead)) == 0;
+    char at[PATH_MAX], to[PATH_MAX];
+    int length = snprintf(at, sizeof(at), "%s", path);
+    for (int steps = 0; steps < MAX_LINKS && length >= 0 && length < (int)sizeof(at); steps++) {
+        ssize_t got = readlink(at, to, sizeof(to) - 1);
+        if (got < 0)
+            return false;
+        to[got] = '\0';
+        if (strncmp(to, "/proc/", 6) == 0)
+            return true;
+        const char *slash = strrchr(at, '/');
+        size_t keep = *to == '/' || !slash ? 0 : (size_t)(slash - at) + 1;
+        length = snprintf(at + keep, sizeof(at) - keep, "%s", to);
+        length += (int)keep;
+    }
+    return false;
 }
 
 char *app_output_refusal(const char *path, bool overwrite, bool parent_is_made)

@@ -159,6 +159,9 @@ echo mine >tables/coco.json
 refused 1 'exists and was not made' batch detect in -o tables --format coco
 refused 1 'exists and was not made' batch detect in -o tables --format coco --shard 1/2
 accepted batch detect in -o tables --format csv
+mkfifo tables/cvat.xml
+refused 1 'tables/cvat.xml: is not a regular file' batch detect in -o tables --format cvat --overwrite
+rm tables/cvat.xml
 mkdir -p tables/yolo/labels
 echo mine >tables/yolo/labels/a.txt
 echo mine >tables/cvat.xml

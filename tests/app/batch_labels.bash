@@ -166,6 +166,17 @@ refused 1 'report mine/x.png: is a picture' batch classify mine -o t.csv --repor
     --model s.safetensors
 refused 1 'report in/a.png: exists' batch classify mine -o t.csv --report in/a.png --model s.safetensors
 refused 1 'log mine/x.png: is a picture' batch classify mine -o t.csv --log mine/x.png --model s.safetensors
+# Nor of a pipe, a device, or what leads to an open file
+mkfifo mine/pipe
+ln -s /proc/self/fd/1 mine/stdout
+ln -s stdout mine/link
+for place in pipe stdout link; do
+    refused 1 "report mine/$place: is not a regular file" batch classify mine -o t.csv --report mine/$place \
+        --overwrite --model s.safetensors
+    refused 1 "^softlens: mine/$place: is not a regular file" batch classify mine -o mine/$place --overwrite \
+        --model s.safetensors
+done
+rm mine/pipe mine/stdout mine/link
 mkdir taken
 echo theirs >taken/labels.csv
 refused 1 'taken/labels.csv: exists' batch classify mine -o taken --model s.safetensors

@@ -139,8 +139,11 @@ refused 1 'is not a directory' deblur a.png -o b.jpg/z.png
 refused 1 '.' deblur a.png -o b.jpg/
 refused 1 'not a regular file' deblur a.png -o /dev/null --overwrite
 ln -s /proc/self/fd/1 stdout.png # as /dev/stdout is
-refused 1 'not a regular file' deblur a.png -o stdout.png --overwrite
-rm stdout.png
+ln -s stdout.png link.png
+for link in stdout.png link.png; do
+    refused 1 'not a regular file' deblur a.png -o $link --overwrite
+done
+rm stdout.png link.png
 refused 1 'cannot be written' deblur a.png -o "$(printf 'n%.0s' {1..300}).png"
 refused 1 '/proc' deblur a.png -o /proc/z.png
 if [ "$(id -u)" != 0 ]; then

@@ -4,10 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#define MAX_LINKS 40 // as the kernel follows
 
 struct sl_output {
     sl_ctx *ctx;
@@ -23,6 +26,27 @@ static sl_status already_exists(sl_ctx *ctx, const char *path)
                    path);
 }
 
+// /dev/stdout, or what leads there: regular where it ends may be, but the link is what would be
+// replaced.
+static bool stands_for_open_file(const char *path)
+{
+    char at[PATH_MAX], to[PATH_MAX];
+    int length = snprintf(at, sizeof(at), "%s", path);
+    for (int steps = 0; steps < MAX_LINKS && length >= 0 && length < (int)sizeof(at); steps++) {
+        ssize_t got = readlink(at, to, sizeof(to) - 1);
+        if (got < 0)
+            return false;
+        to[got] = '\0';
+        if (strncmp(to, "/proc/", 6) == 0)
+            return true;
+        const char *slash = strrchr(at, '/');
+        size_t keep = *to == '/' || !slash ? 0 : (size_t)(slash - at) + 1;
+        length = snprintf(at + keep, sizeof(at) - keep, "%s", to);
+        length += (int)keep;
+    }
+    return false;
+}
+
 static sl_status check_target(sl_ctx *ctx, const char *path, bool overwrite)
 {
     struct stat info;
@@ -31,10 +55,7 @@ static sl_status check_target(sl_ctx *ctx, const char *path, bool overwrite)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "the name of the output file is empty");
     if (path[length - 1] == '/')
         return sl_fail(ctx, SL_ERR_IO, "%s: names a directory; name a file in it", path);
-    // /dev/stdout: regular where it leads may be, but the link is what would be replaced.
-    char lead[6];
-    if (readlink(path, lead, sizeof(lead)) == sizeof(lead) &&
-        memcmp(lead, "/proc/", sizeof(lead)) == 0)
+    if (stands_for_open_file(path))
         return sl_fail(ctx, SL_ERR_IO, "%s: stands for an open file; name a file of its own", path);
     if (stat(path, &info) == 0) {
         if (S_ISDIR(info.st_mode))
