@@ -183,6 +183,7 @@ typedef struct batch_record {
 typedef struct batch_journal batch_journal;
 
 // The shard's own journal, made if missing, together with the folder; locked against a second run.
+// Shard 0 of 1 is merge.
 // APP_FAILED: printed.
 app_exit batch_journal_open(const char *folder, const batch_shard *shard, batch_journal **out);
 void batch_journal_close(batch_journal *journal); // takes NULL

@@ -197,9 +197,10 @@ app_exit batch_check_places(const batch *b)
 }
 
 // As a run of no shard, which has formats and a table but no steps: whoever looks for shards or
-// settings passes over it.
+// settings passes over it. Into a journal of its own: a batch may be writing that of a shard.
 static app_exit journal_tables(const batch *b, const char *table, json_t *formats)
 {
+    const batch_shard none = { 0, 1 };
     batch_journal *journal = NULL;
     json_t *root = json_pack("{s:{s:{s:O}}}", "notes", batch_step_detect.name, "formats", formats);
     char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
@@ -208,7 +209,7 @@ static app_exit journal_tables(const batch *b, const char *table, json_t *format
                                   .name = "merge",
                                   .output = table,
                                   .detail = text };
-    app_exit result = text ? batch_journal_open(b->journals, &b->shard, &journal) : APP_FAILED;
+    app_exit result = text ? batch_journal_open(b->journals, &none, &journal) : APP_FAILED;
     if (!text)
         app_error("out of memory");
     if (result == APP_DONE && !batch_journal_add(journal, &record)) {

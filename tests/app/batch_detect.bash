@@ -221,7 +221,7 @@ for again in 1 2; do
     accepted batch merge joined --format coco,yolo
     check "merge makes another table, time $again" cmp out/coco.json joined/coco.json
 done
-check '  and says so once' test "$(wc -l <joined/.softlens/1-of-1.journal)" = 2
+check '  and says so once' test "$(wc -l <joined/.softlens/0-of-1.journal)" = 2
 accepted batch detect in -o joined --format coco
 says '4 pictures done'
 echo mine >joined/cvat.xml
@@ -229,6 +229,21 @@ for again in 1 2; do
     run batch merge joined --format coco,cvat
     check "  but takes none, time $again" test "$status" = 1 -a "$(cat joined/cvat.xml)" = mine
 done
+# Also while a batch is at work there
+mkdir hot
+cp in/a.png hot
+env --default-signal=INT,TERM "$SOFTLENS" batch detect hot -o warm --watch >"$outside/watch" 2>&1 </dev/null &
+pid=$!
+for ((wait = 0; wait < 300; wait++)); do
+    ! grep -q '1 picture done' "$outside/watch" || break
+    sleep 0.1
+done
+accepted batch merge warm --format coco
+says 'warm: 1 picture done, 0 failed, 1 shard: complete'
+check 'merge makes a table beside a batch' test -s warm/coco.json
+kill -INT "$pid"
+wait "$pid"
+accepted batch detect hot -o warm --format coco
 
 # Killed at any moment
 RANDOM=${SEED:-7}
