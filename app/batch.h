@@ -248,6 +248,8 @@ bool batch_peek(int fd, batch_extent *out);
 // ---- batch_steps.c: what can be done with a picture
 
 #define BATCH_MAX_STEPS 4
+#define BATCH_MAX_WARNINGS 16  // kinds of them that are counted
+#define BATCH_TOLD_WARNINGS 10 // of a kind
 
 struct json_t;
 typedef struct batch batch;
@@ -396,6 +398,10 @@ struct batch {
     int watch;             // inotify's; -1: --watch was not given
     size_t growing;        // pictures that may still be being written
     pthread_mutex_t print; // of what several threads say
+    struct {
+        char *text; // behind the name; NULL: none
+        size_t count;
+    } warned[BATCH_MAX_WARNINGS];
 };
 
 // Reads the values, finds places and models, shares the memory; needs the steps. Prints.
@@ -457,6 +463,10 @@ app_exit batch_watch(batch *b, app_exit result, batch_pass_fn pass, int count, c
 
 // A sentence on stderr, from any thread.
 void batch_say(batch *b, const char *sentence);
+// sl_log_fn; user: batch. Of warnings that differ in the file's name alone the first are told, and
+// in the end how many more there were: thousands of photographs may each come with a film.
+void batch_log(void *user, sl_log_level level, const char *sentence);
+void batch_tell_warnings(batch *b);
 // One worker for each device of --device. Printed: APP_FAILED.
 app_exit batch_workers_new(batch *b);
 sl_status batch_worker_prepare(batch_worker *worker); // on its own thread

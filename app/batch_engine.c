@@ -282,7 +282,7 @@ static void prepare_item(engine *e, sl_ctx *ctx, batch_item *item)
 static void *decode_all(void *arg)
 {
     engine *e = arg;
-    sl_ctx_options options = { .threads = 1 };
+    sl_ctx_options options = { .threads = 1, .log = batch_log, .log_user = e->b };
     sl_ctx *ctx = NULL;
     batch_item *item;
     if (sl_ctx_new(&options, &ctx) != SL_OK)
@@ -329,7 +329,7 @@ static void *compute_all(void *arg)
 static void *write_all(void *arg)
 {
     engine *e = arg;
-    sl_ctx_options options = { .threads = 1 };
+    sl_ctx_options options = { .threads = 1, .log = batch_log, .log_user = e->b };
     sl_ctx *ctx = NULL;
     batch_item *item;
     if (sl_ctx_new(&options, &ctx) != SL_OK)
@@ -460,6 +460,7 @@ app_exit batch_run(batch *b)
     pthread_cond_destroy(&e.changed);
     pthread_mutex_destroy(&e.mutex);
     b->seconds = app_seconds() - e.started;
+    batch_tell_warnings(b);
     if (*e.message)
         app_error("%s", e.message);
     // Interrupted when the last picture was done already is no interruption.

@@ -13,15 +13,48 @@ void batch_say(batch *b, const char *sentence)
     pthread_mutex_unlock(&b->print);
 }
 
-static void on_log(void *user, sl_log_level level, const char *sentence)
+// Whether a warning is told by itself, or only counted.
+static bool is_rare(batch *b, const char *sentence)
 {
-    batch_worker *worker = user;
-    const app_values *values = &worker->batch->session->values;
+    const char *colon = strstr(sentence, ": "), *text = colon ? colon + 2 : sentence;
+    size_t i = 0;
+    pthread_mutex_lock(&b->print);
+    while (i < BATCH_MAX_WARNINGS && b->warned[i].text && strcmp(b->warned[i].text, text) != 0)
+        i++;
+    bool is_rare = i == BATCH_MAX_WARNINGS;
+    if (!is_rare && !b->warned[i].text)
+        b->warned[i].text = strdup(text);
+    if (!is_rare && b->warned[i].text)
+        is_rare = ++b->warned[i].count <= BATCH_TOLD_WARNINGS;
+    pthread_mutex_unlock(&b->print);
+    return is_rare;
+}
+
+void batch_log(void *user, sl_log_level level, const char *sentence)
+{
+    batch *b = user;
+    const app_values *values = &b->session->values;
+    bool is_warning = level == SL_LOG_WARNING;
     char text[2048];
-    bool wanted = level == SL_LOG_WARNING ? !values->quiet : values->verbose;
-    snprintf(text, sizeof(text), "%s%s", level == SL_LOG_WARNING ? "warning: " : "", sentence);
-    if (wanted)
-        batch_say(worker->batch, text);
+    if (is_warning ? values->quiet : !values->verbose)
+        return;
+    if (is_warning && !values->verbose && !is_rare(b, sentence))
+        return;
+    snprintf(text, sizeof(text), "%s%s", is_warning ? "warning: " : "", sentence);
+    batch_say(b, text);
+}
+
+void batch_tell_warnings(batch *b)
+{
+    for (size_t i = 0; i < BATCH_MAX_WARNINGS; i++) {
+        size_t count = b->warned[i].count;
+        if (count > BATCH_TOLD_WARNINGS)
+            app_error("warning: and %zu more, which --verbose names: %s",
+                      count - BATCH_TOLD_WARNINGS, b->warned[i].text);
+        free(b->warned[i].text);
+        b->warned[i].text = NULL;
+        b->warned[i].count = 0;
+    }
 }
 
 static bool on_progress(void *user, size_t done, size_t total)
@@ -45,8 +78,8 @@ sl_status batch_worker_prepare(batch_worker *worker)
     const batch *b = worker->batch;
     const app_values *values = &b->session->values;
     sl_ctx_options options = { .threads = (unsigned)values->threads,
-                               .log = on_log,
-                               .log_user = worker,
+                               .log = batch_log,
+                               .log_user = worker->batch,
                                .progress = on_progress };
     sl_status status = worker->ctx ? SL_OK : sl_ctx_new(&options, &worker->ctx);
     for (size_t i = 0; i < b->step_count && status == SL_OK; i++) {

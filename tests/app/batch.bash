@@ -131,6 +131,30 @@ run batch deblur in -o out --json --on-error stop
 check '--on-error stop: status 1' test "$status" = 1
 rm -rf out in
 
+# What is lost is told, of many the first ones and how many more
+{
+    head -c 2 two.jpg
+    printf '\xff\xe1\x00\x2chttp://ns.adobe.com/xap/1.0/\x00hdrgm:Version'
+    tail -c +3 two.jpg
+} >film.jpg
+mkdir in
+for name in a b c d e f g h i j k l; do cp film.jpg in/$name.jpg; done
+head -c $(($(wc -c <two.jpg) - 40)) two.jpg >in/cut.jpg
+run batch deblur in -o out --allow-truncated --json
+did 13 0 0 0 0
+check 'a film or gain map is told' test \
+    "$(grep -cE '^softlens: warning: out/[a-l].jpg: without the film or gain map' "$outside/err")" = 10
+check '  of many only their number' grep -qE 'warning: and 2 more, .*: without the film' "$outside/err"
+check '  and what is cut short' grep -q '^softlens: warning: in/cut.jpg: ends early' "$outside/err"
+check '  a line each' test "$(wc -l <"$outside/err")" = 12
+rm -rf out
+run batch deblur in -o out --allow-truncated --json --verbose
+check '  all with --verbose' test "$(grep -c 'without the film' "$outside/err")" = 12
+rm -rf out
+run batch deblur in -o out --allow-truncated --json --quiet
+check '  none with --quiet' test ! -s "$outside/err"
+rm -rf out in
+
 # A name that tells another kind than the file is of
 plant in/a.png
 mv in/a.png in/a.jpg
