@@ -84,9 +84,12 @@ typedef struct batch_list {
     size_t own;                 // named, and left out because they lie where the batch writes
     const char *first_own;      // path
     uint64_t operands;          // hash of what was named; 0: pictures may have come otherwise
-    size_t empty;               // folders named that have nothing in them
-    uint64_t total;             // pictures before this shard's were picked
-    uint64_t sum;               // of all their names' hashes: shards of one tree agree on it
+    // Names in the tree of folders that have nothing in them ("x/"; "" is all of it), and of links
+    // that lead to no file: on a disk that is not there, pictures may be.
+    const char **hidden;
+    size_t hidden_count, hidden_capacity;
+    uint64_t total; // pictures before this shard's were picked
+    uint64_t sum;   // of all their names' hashes: shards of one tree agree on it
     batch_texts texts;
 } batch_list;
 
@@ -118,6 +121,8 @@ typedef struct batch_walk {
 // Nanoseconds since 1970; of what lies beyond 1677 or 2262, the last that there are.
 int64_t batch_time_ns(const struct timespec *time);
 bool batch_list_add(batch_list *list, const char *path, const char *name, const struct stat *st);
+// `name` into list->hidden. False: out of memory.
+bool batch_list_hide(batch_list *list, const char *name);
 // A folder's pictures; `prefix` is put before their names ("" or "x/"). False: out of memory.
 bool batch_walk_folder(batch_walk *walk, const char *path, const char *prefix);
 bool batch_walk_wants(const batch_walk *walk, const char *path, const char *name,

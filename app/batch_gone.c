@@ -3,6 +3,8 @@
 // does not find them; merge scans nothing, and the journals tell it.
 #include "batch.h"
 
+#include "jobs.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,17 +37,50 @@ void batch_note_absent(batch *b, const batch_record *r, uint64_t where)
         return;
     if (!batch_list_add_record(&b->absent, r, where)) // where memory is short, it stays in there
         return;
+    // What is not called as a picture is found by --include alone, by which no run sees all.
     b->absent.picture[b->absent.count - 1].is_elsewhere =
-        !b->list.operands || b->operands != b->list.operands;
+        !b->list.operands || b->operands != b->list.operands ||
+        app_format_of_name(r->name) == SL_IMAGE_SAME;
 }
 
-// A folder that cannot be read, a disk that is not there and leaves its folder empty, and options
-// that narrow the search hide pictures that still are.
+// A folder that cannot be read and options that narrow the search hide pictures that still are.
 static bool saw_all(const batch *b)
 {
     const app_values *values = &b->session->values;
-    return b->list.failed == 0 && b->list.empty == 0 && !values->newer && !values->files0_from &&
+    return b->list.failed == 0 && !values->newer && !values->files0_from &&
            !values->include.count && !values->exclude.count;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+typedef struct part {
+    const char *text;
+    size_t length;
+} part;
+
+static int compare_part(const void *key, const void *item)
+{
+    const part *p = key;
+    const char *text = *(const char *const *)item;
+    int order = strncmp(p->text, text, p->length);
+    return order ? order : -(text[p->length] != '\0');
+}
+
+// Whether the name, or a folder that it lies in, is one of list->hidden, which are sorted.
+static bool is_hidden(const batch_list *list, const char *name)
+{
+    bool is_hidden = false;
+    size_t length = strlen(name);
+    for (size_t i = 0; i <= length && list->hidden_count && !is_hidden; i++) {
+        const part key = { name, i };
+        if (i == 0 || i == length || name[i - 1] == '/')
+            is_hidden = bsearch(&key, list->hidden, list->hidden_count, sizeof(*list->hidden),
+                                compare_part) != NULL;
+    }
+    return is_hidden;
 }
 
 // What was gone and is there again says its last word once more.
@@ -65,13 +100,16 @@ bool batch_journal_absent(batch *b)
 {
     bool ok = true;
     batch_keep_last_words(&b->absent);
+    if (b->list.hidden_count)
+        qsort(b->list.hidden, b->list.hidden_count, sizeof(*b->list.hidden), by_text);
     for (size_t i = 0; i < b->absent.count && ok && saw_all(b); i++) {
         const batch_picture *p = &b->absent.picture[i];
         const batch_record record = {
             .state = BATCH_GONE, .settings = b->settings, .out_size = UINT64_MAX, .name = p->name
         };
         bool is_told = p->known == BATCH_NEW;
-        ok = is_told || p->is_elsewhere || batch_journal_add(b->journal, &record);
+        ok = is_told || p->is_elsewhere || is_hidden(&b->list, p->name) ||
+             batch_journal_add(b->journal, &record);
     }
     for (size_t i = 0; i < b->list.count && ok; i++)
         ok = tell_again(b, &b->list.picture[i]);

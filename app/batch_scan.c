@@ -116,8 +116,7 @@ static bool add_file(batch_walk *walk, const char *path, bool is_listed)
     return ok;
 }
 
-// The same folders and pictures, in whatever order and however they are spelt, have one hash. By
-// --include, pictures are found that a run without it does not look for.
+// The same folders and pictures, in whatever order and however they are spelt, have one hash.
 static uint64_t hash_operands(const app_values *values, int count, char **operands)
 {
     uint64_t hash = 0;
@@ -126,7 +125,7 @@ static uint64_t hash_operands(const app_values *values, int count, char **operan
         hash += batch_hash_text(real ? real : operands[i]);
         free(real);
     }
-    return values->files0_from || values->include.count ? 0 : hash;
+    return values->files0_from ? 0 : hash;
 }
 
 static bool add_operand(batch_walk *walk, const char *path, bool is_one_of_several)
@@ -282,6 +281,7 @@ app_exit batch_scan(const app_session *session, int count, char **operands, cons
 void batch_list_free(batch_list *list)
 {
     free(list->picture);
+    free(list->hidden);
     app_identities_free(&list->inputs);
     batch_texts_free(&list->texts);
     *list = (batch_list) { 0 };

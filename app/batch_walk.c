@@ -51,6 +51,22 @@ bool batch_list_add(batch_list *list, const char *path, const char *name, const 
     return p->name != NULL;
 }
 
+bool batch_list_hide(batch_list *list, const char *name)
+{
+    if (list->hidden_count == list->hidden_capacity) {
+        size_t capacity = list->hidden_capacity ? 2 * list->hidden_capacity : 64;
+        const char **grown = reallocarray(list->hidden, capacity, sizeof(*grown));
+        if (!grown)
+            return false;
+        list->hidden = grown;
+        list->hidden_capacity = capacity;
+    }
+    const char *copy = batch_texts_add(&list->texts, name);
+    if (copy)
+        list->hidden[list->hidden_count++] = copy;
+    return copy != NULL;
+}
+
 // A pattern with a slash is held against the whole name, another against its last part.
 static bool matches(const char *pattern, const char *name)
 {
@@ -131,8 +147,10 @@ static bool enter(const folder *f, const char *path, const char *name, const str
     return ok;
 }
 
-static bool note_dangling(batch_list *list, const char *path)
+static bool note_dangling(batch_list *list, const char *path, const char *name)
 {
+    if (!batch_list_hide(list, name))
+        return false;
     list->skipped++;
     if (list->dangling++ == 0)
         list->first_dangling = batch_texts_add(&list->texts, path);
@@ -157,7 +175,7 @@ static bool see(const folder *f, const char *entry)
         if (is_link && is_there && S_ISDIR(st.st_mode))
             f->walk->list->links++;
         else if (!is_there && batch_walk_wants(f->walk, path, name, &st))
-            ok = note_dangling(f->walk->list, path);
+            ok = note_dangling(f->walk->list, path, name);
         else if (!is_there || !S_ISREG(st.st_mode) || !batch_walk_wants(f->walk, path, name, &st))
             f->walk->list->skipped++;
         else
@@ -189,7 +207,8 @@ static bool walk_folder(const folder *f)
         }
     if (ok && !entry && errno)
         refuse(f->walk, f->path, strerror(errno));
-    f->walk->list->empty += is_empty && f->depth == 0;
+    if (ok && is_empty)
+        ok = batch_list_hide(f->walk->list, f->prefix);
     closedir(open_folder);
     return ok;
 }

@@ -239,6 +239,29 @@ mv disk/b.jpg in
 accepted batch classify disk other -o disks.csv --model s.safetensors
 accepted batch merge disks.csv
 check '  nor what was on a disk that is not there' cmp disks.csv disks.sums
+# Nor below a folder that was named, be it by a link; what is gone beside it is
+mkdir -p tree/full tree/disk away
+for name in tree/full/a.png tree/full/z.png tree/disk/b.png away/c.png; do cp in/a.png $name; done
+ln -s ../away/c.png tree/c.png
+accepted batch classify tree -o tree.csv --model s.safetensors
+grep -v ^full/z.png tree.csv >tree.sums
+rm tree/full/z.png tree/disk/b.png away/c.png
+run batch classify tree -o tree.csv --model s.safetensors
+accepted batch merge tree.csv
+check 'nor what was on one that is in the tree, or that a link leads to' cmp tree.csv tree.sums
+rm -r tree/disk tree/c.png
+accepted batch classify tree -o tree.csv --model s.safetensors
+accepted batch merge tree.csv
+check '  until it is gone as a whole' diff tree.csv <(grep -v -e ^disk -e ^c.png tree.sums)
+# Who was found by --include first is gone for a run without it that looks for it, too
+cp in/a.png tree/scan
+cp in/a.png tree/y.png
+accepted batch classify tree -o inc.csv --model s.safetensors --include '*.png' --include scan
+rm tree/y.png tree/scan
+accepted batch classify tree -o inc.csv --model s.safetensors
+accepted batch merge inc.csv
+check '--include calls nobody else gone' test "$(grep -c ,1, inc.csv)" = 2
+check '  but who is gone' test "$(grep -c ^y.png inc.csv)" = 0
 # Batches that share a folder do not call each other's pictures gone
 mkdir shared
 for _ in 1 2 3; do
