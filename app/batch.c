@@ -179,7 +179,9 @@ static const app_option rows[] = {
     APP_OVERWRITE_OPTION,
     APP_MAX_PIXELS_OPTION,
     APP_ALLOW_TRUNCATED_OPTION,
-    { .name = "json", .at = APP_AT(json), .help = "Print the sum of it as a JSON object" },
+    { .name = "json",
+      .at = APP_AT(json),
+      .help = "Print the sum of it, or what would be done, as a JSON object" },
     APP_COMMON_OPTIONS,
 };
 
@@ -223,6 +225,33 @@ static void print_summary(const batch *b, bool is_interrupted)
         snprintf(at, (size_t)(end - at), ", %.*f pictures/s", rate < 10 ? 2 : 0, rate);
     app_say(b->session, "%s: %zu %s done%s", b->session->values.output, c->done,
             app_plural(c->done, "picture", "pictures"), parts);
+}
+
+static void print_plan_json(const batch *b)
+{
+    json_t *o = json_object(), *plan = json_array();
+    app_set_text(o, "output", b->session->values.output);
+    json_object_set_new(o, "to_do", json_integer((json_int_t)b->todo_count));
+    json_object_set_new(o, "done_before", json_integer((json_int_t)b->counts.skipped));
+    json_object_set_new(o, "failed", json_integer((json_int_t)b->counts.failed));
+    json_object_set_new(o, "failed_before", json_integer((json_int_t)b->counts.known_failed));
+    json_object_set_new(o, "no_pictures", json_integer((json_int_t)b->list.skipped));
+    for (size_t i = 0; i < b->todo_count; i++) {
+        const batch_picture *p = &b->list.picture[b->todo[i]];
+        const char *to = p->target ? p->target : p->data;
+        char *output = to ? batch_join(b->folder, to) : NULL;
+        json_t *one = json_object();
+        app_set_text(one, "path", p->path);
+        app_set_text(one, "output", output);
+        json_array_append_new(plan, one);
+        free(output);
+    }
+    json_object_set_new(o, "plan", plan);
+    char *text = json_dumps(o, JSON_COMPACT);
+    if (text)
+        app_put_line(text);
+    free(text);
+    json_decref(o);
 }
 
 static void print_plan(const batch *b)
@@ -365,7 +394,10 @@ static app_exit pass(batch *b, int count, char **operands)
         return APP_FAILED;
     }
     if (b->session->values.dry_run) {
-        print_plan(b);
+        if (b->session->values.json)
+            print_plan_json(b);
+        else
+            print_plan(b);
         return b->counts.failed ? APP_SOME_FAILED : APP_DONE;
     }
     if (b->watch >= 0 && b->todo_count == 0)

@@ -378,6 +378,10 @@ sum=0
 for shard in 1 2 3; do
     run batch deblur in -o out --shard $shard/3 --json
     sum=$((sum + $(sed -E 's/.*"done":([0-9]+),.*/\1/' "$outside/out")))
+run batch deblur in -o out --dry-run --json
+check '  as JSON' "$MAKER" is-json "$outside/out" 1
+says '^{"output":"out","to_do":5,"done_before":0,"failed":0,"failed_before":0,"no_pictures":0,"plan":\['
+says '{"path":"in/trip/d/e.png","output":"out/trip/d/e.png"}'
     check "  shard $shard is no more than half" test "$(files out | wc -l)" -gt 0 -a "$status" = 0
 done
 check 'shards part the pictures' test "$sum" = "$total"
