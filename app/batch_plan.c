@@ -334,12 +334,16 @@ static bool may_write(const picking *k, const batch_picture *p, const char *name
         (is_ours && !is_itself(k, p, name, &st)))
         return true;
     bool is_own = batch_is_input(&k->b->list, &st);
+    bool is_of_lost = name == p->target && p->made_ms != INT64_MIN && !p->is_ours;
     if (!is_own && k->b->session->values.overwrite)
         return true;
     app_error(is_own ? "%s/%s: is a picture to work on and also the place of %s's output; name "
                        "another output folder"
-                     : "%s/%s: exists and was not made by a batch, so %s is left out; name "
-                       "another output folder or add --overwrite",
+              : is_of_lost
+                  ? "%s/%s: was made of another picture, which this run does not find, so %s is "
+                    "left out; name another output folder or add --overwrite"
+                  : "%s/%s: exists and was not made of %s by a batch; name another output folder "
+                    "or add --overwrite",
               k->b->folder, name, p->path);
     return false;
 }

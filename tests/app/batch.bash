@@ -196,6 +196,7 @@ plant in/a.png
 run batch deblur in -o out --format png --include '*.png' --json
 did 0 0 1 0 3
 check 'likewise the other way round' "$MAKER" is-picture out/a.png 80x60
+check '  and is called that' grep -q 'out/a.png: was made of another picture, which' "$outside/err"
 for shard in 1 2; do
     run batch deblur in -o out --format png --shard $shard/2 --json
 done
