@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <string.h>
+#include <strings.h>
 
 // ---- --format
 
@@ -16,16 +17,19 @@ static app_exit refuse_format(const batch *b, const char *name, size_t length, c
 
 static app_exit read_format(batch *b, const char *name, size_t length, const char **picture)
 {
-    static const char *const pictures[] = { "png", "jpg" };
+    static const struct {
+        const char *text, *kind;
+    } pictures[] = { { "png", "png" }, { "jpg", "jpg" }, { "jpeg", "jpg" } };
     bool has_detect = batch_has_step(b, &batch_step_detect);
     for (size_t i = 0; i < APP_LEN(pictures); i++) {
-        if (strlen(pictures[i]) != length || memcmp(pictures[i], name, length) != 0)
+        const char *kind = pictures[i].kind;
+        if (strlen(pictures[i].text) != length || strncasecmp(pictures[i].text, name, length) != 0)
             continue;
-        if (*picture && *picture != pictures[i])
+        if (*picture && strcmp(*picture, kind) != 0)
             return refuse_format(b, name, length, "pictures are written as one kind, png or jpg");
         if (has_detect && !b->writes_pictures)
             return refuse_format(b, name, length, "no pictures are written; add --overlay");
-        *picture = pictures[i];
+        *picture = kind;
         return APP_DONE;
     }
     size_t format = app_detect_format(name, length);

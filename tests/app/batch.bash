@@ -175,6 +175,13 @@ check 'the kind that was asked for' "$MAKER" is-picture out/b.jpg.png 80x60
 run batch deblur in -o out --format png --json
 did 0 6 0 0 0
 rm -rf out in
+plant in/a.jpg
+for kind in jpeg JPG PNG; do
+    run batch deblur in -o out --format $kind --json
+done
+holds 'kinds in any letters' out a.jpg a.png
+check '  by any name: nothing was done again' test "$(grep -c $'\tD\t' out/.softlens/1-of-1.journal)" = 2
+rm -rf out in
 # Whose name is taken by one that comes later, or that it became
 plant in/a.jpg
 run batch deblur in -o out --format png --json
@@ -189,6 +196,7 @@ did 0 2 0 0 0
 run batch deblur in -o out --format png --include '*.jpg' --json
 did 0 0 1 0 3
 check 'what became of the other stays' "$MAKER" is-picture out/a.png 64x64
+check '  and is called that' grep -q 'out/a.png: was made of another picture, which' "$outside/err"
 rm -rf out in
 plant in/a.jpg
 run batch deblur in -o out --format png --json
@@ -196,7 +204,6 @@ plant in/a.png
 run batch deblur in -o out --format png --include '*.png' --json
 did 0 0 1 0 3
 check 'likewise the other way round' "$MAKER" is-picture out/a.png 80x60
-check '  and is called that' grep -q 'out/a.png: was made of another picture, which' "$outside/err"
 for shard in 1 2; do
     run batch deblur in -o out --format png --shard $shard/2 --json
 done
@@ -371,6 +378,10 @@ run batch deblur in -o out --dry-run
 check '--dry-run writes nothing' test "$before" = "$(snapshot)"
 says '^in/trip/d/e.png -> out/trip/d/e.png$'
 says '^5 to do, 0 done before'
+run batch deblur in -o out --dry-run --json
+check '  as JSON' "$MAKER" is-json "$outside/out" 1
+says '^{"output":"out","to_do":5,"done_before":0,"failed":0,"failed_before":0,"no_pictures":0,"plan":\['
+says '{"path":"in/trip/d/e.png","output":"out/trip/d/e.png"}'
 
 # Shards: each picture once, whatever their number before
 plant in/{1,2,3,4,5,6,7}/{x,y,z}.png
@@ -379,10 +390,6 @@ sum=0
 for shard in 1 2 3; do
     run batch deblur in -o out --shard $shard/3 --json
     sum=$((sum + $(sed -E 's/.*"done":([0-9]+),.*/\1/' "$outside/out")))
-run batch deblur in -o out --dry-run --json
-check '  as JSON' "$MAKER" is-json "$outside/out" 1
-says '^{"output":"out","to_do":5,"done_before":0,"failed":0,"failed_before":0,"no_pictures":0,"plan":\['
-says '{"path":"in/trip/d/e.png","output":"out/trip/d/e.png"}'
     check "  shard $shard is no more than half" test "$(files out | wc -l)" -gt 0 -a "$status" = 0
 done
 check 'shards part the pictures' test "$sum" = "$total"
