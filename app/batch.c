@@ -319,6 +319,7 @@ static void warn_of_left_out(const batch *b)
     if (b->journal || b->session->values.quiet)
         return;
     warn(list->dangling, list->first_dangling, "leads to no file");
+    warn(list->drawn, list->first_drawn, "was drawn by softlens detect");
     warn(list->own, list->first_own, "lies where this batch writes");
 }
 
@@ -327,8 +328,7 @@ static app_exit look(batch *b, int count, char **operands)
     batch_list_free(&b->list); // of the pass before, as is what was counted
     b->counts = (batch_counts) { 0 };
     b->seconds = 0;
-    app_exit result = batch_scan(b->session, count, operands, b->writes_pictures ? b->folder : NULL,
-                                 b->watch, &b->list);
+    app_exit result = batch_scan(b, count, operands, &b->list);
     bool dry = b->session->values.dry_run;
     if (result == APP_DONE && app_interrupted())
         result = app_fail(b->session, SL_ERR_CANCELLED);

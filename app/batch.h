@@ -33,6 +33,8 @@ bool batch_unescape(char *text);
 uint64_t batch_hash_text(const char *text);     // the same on every machine
 char *batch_join(const char *a, const char *b); // a/b, malloc'ed
 
+typedef struct batch batch;
+
 // ---- batch_scan.c, batch_walk.c: which pictures there are
 
 // What is known of a picture, by the journals' last word on it.
@@ -81,6 +83,8 @@ typedef struct batch_list {
     size_t links;               // to folders, not followed
     size_t dangling;            // of those skipped: links called as pictures are, to no file
     const char *first_dangling; // path
+    size_t drawn;               // left out because softlens detect drew them
+    const char *first_drawn;    // path
     size_t own;                 // named, and left out because they lie where the batch writes
     const char *first_own;      // path
     uint64_t operands;          // hash of what was named; 0: pictures may have come otherwise
@@ -94,52 +98,15 @@ typedef struct batch_list {
 } batch_list;
 
 struct stat;
-// Takes the operands and --files0-from; but not the folders `output` (NULL: none) and --sort-into
-// where they lie in one.
-// APP_USAGE, APP_FAILED: printed.
-app_exit batch_scan(const app_session *session, int count, char **operands, const char *output,
-                    int watch, batch_list *out);
+// Takes the operands and --files0-from; but not the folders that the batch writes pictures into
+// where they lie in one. APP_USAGE, APP_FAILED: printed.
+app_exit batch_scan(const batch *b, int count, char **operands, batch_list *out);
 bool batch_is_input(const batch_list *list, const struct stat *st);
 void batch_list_free(batch_list *list);
 
-typedef struct batch_walk {
-    const app_session *session;
-    batch_list *list;
-    // Folders that the batch itself writes into are not walked.
-    size_t own_count;
-    struct {
-        dev_t dev;
-        ino_t ino;
-        char *path; // without links; NULL: out of memory
-    } own[2];
-    char *last_folder; // of the file that was named last, and whether it lies in one of those
-    bool is_last_own;
-    int64_t newer_ns;  // INT64_MIN: any
-    int watch;         // every folder is put on this watch; -1: none
-    bool is_unwatched; // where there are more folders than watches
-} batch_walk;
 // Nanoseconds since 1970; of what lies beyond 1677 or 2262, the last that there are.
 int64_t batch_time_ns(const struct timespec *time);
 bool batch_list_add(batch_list *list, const char *path, const char *name, const struct stat *st);
-// `name` into list->hidden. False: out of memory.
-bool batch_list_hide(batch_list *list, const char *name);
-// A folder's pictures; `prefix` is put before their names ("" or "x/"). False: out of memory.
-bool batch_walk_folder(batch_walk *walk, const char *path, const char *prefix);
-bool batch_walk_wants(const batch_walk *walk, const char *path, const char *name,
-                      const struct stat *st);
-
-// ---- batch_once.c
-
-// A folder that the batch writes into; NULL and one that is not there are fine.
-void batch_walk_leave_out(batch_walk *walk, const char *folder);
-void batch_walk_forget(batch_walk *walk);
-bool batch_walk_is_within_own(batch_walk *walk, const char *path);
-// Pictures that are is_within_own were written by a run before, unless no others were named: then
-// they are meant.
-void batch_list_leave_out_own(batch_list *list);
-// Of a picture that was named twice, however it is spelt, one is kept. Needs list->inputs, before
-// anything else is dropped. False: out of memory.
-bool batch_list_drop_doubles(batch_list *list);
 
 // ---- batch_names.c
 
@@ -257,7 +224,6 @@ bool batch_peek(int fd, batch_extent *out);
 #define BATCH_TOLD_WARNINGS 10 // of a kind
 
 struct json_t;
-typedef struct batch batch;
 
 // Why a picture is not done.
 typedef enum batch_fault {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // app/batch_gone.c: pictures that are no more. A run's own table leaves them out because its scan
 // does not find them; merge scans nothing, and the journals tell it.
-#include "batch.h"
+#include "batch_walk.h"
 
 #include "jobs.h"
 
@@ -30,6 +30,13 @@ void batch_keep_last_words(batch_list *list)
     list->count = kept;
 }
 
+// What is found by --include alone, by which no run sees all.
+static bool is_asked_for(const batch *b, const char *name)
+{
+    return app_format_of_name(name) == SL_IMAGE_SAME ||
+           (batch_has_step(b, &batch_step_detect) && batch_is_drawn(name));
+}
+
 void batch_note_absent(batch *b, const batch_record *r, uint64_t where)
 {
     bool is_own = batch_hash_text(r->name) % b->shard.count == b->shard.index - 1;
@@ -37,10 +44,8 @@ void batch_note_absent(batch *b, const batch_record *r, uint64_t where)
         return;
     if (!batch_list_add_record(&b->absent, r, where)) // where memory is short, it stays in there
         return;
-    // What is not called as a picture is found by --include alone, by which no run sees all.
     b->absent.picture[b->absent.count - 1].is_elsewhere =
-        !b->list.operands || b->operands != b->list.operands ||
-        app_format_of_name(r->name) == SL_IMAGE_SAME;
+        !b->list.operands || b->operands != b->list.operands || is_asked_for(b, r->name);
 }
 
 // A folder that cannot be read and options that narrow the search hide pictures that still are.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // app/batch_once.c: each picture once: what was named by several names, and what this batch itself
 // has written among the pictures.
-#include "batch.h"
+#include "batch_walk.h"
 
 #include "jobs.h"
 
@@ -51,6 +51,14 @@ bool batch_walk_is_within_own(batch_walk *walk, const char *path)
             walk->is_last_own || (walk->own[i].path && is_below(real, walk->own[i].path));
     free(real);
     return walk->is_last_own;
+}
+
+bool batch_is_drawn(const char *name)
+{
+    static const char infix[] = ".detected";
+    const char *dot = strrchr(name, '.');
+    size_t length = sizeof(infix) - 1;
+    return dot && (size_t)(dot - name) > length && memcmp(dot - length, infix, length) == 0;
 }
 
 void batch_list_leave_out_own(batch_list *list)

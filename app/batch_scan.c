@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // app/batch_scan.c: what a batch was given: folders, pictures, and lists of them.
-#include "batch.h"
+#include "batch_walk.h"
 
 #include "jobs.h"
 
@@ -241,13 +241,15 @@ bool batch_is_input(const batch_list *list, const struct stat *st)
     return app_identities_find(&list->inputs, st) != SIZE_MAX;
 }
 
-app_exit batch_scan(const app_session *session, int count, char **operands, const char *output,
-                    int watch, batch_list *out)
+app_exit batch_scan(const batch *b, int count, char **operands, batch_list *out)
 {
-    batch_walk walk = { .session = session, .list = out, .watch = watch };
+    const app_session *session = b->session;
+    batch_walk walk = { .session = session, .list = out, .watch = b->watch };
+    // As softlens detect does; who asks for some of them by --include means it.
+    walk.skips_drawn = batch_has_step(b, &batch_step_detect) && session->values.include.count == 0;
     *out = (batch_list) { 0 };
     app_exit result = read_newer(session, &walk.newer_ns);
-    batch_walk_leave_out(&walk, output);
+    batch_walk_leave_out(&walk, b->writes_pictures ? b->folder : NULL);
     batch_walk_leave_out(&walk, session->values.sort_into);
     out->operands = hash_operands(&session->values, count, operands);
     int folders = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // app/batch_walk.c: folder trees of any size and depth. Links to folders are not followed, so that
 // none leads in a circle; what cannot be read is said and counted, and the rest goes on.
-#include "batch.h"
+#include "batch_walk.h"
 
 #include "jobs.h"
 
@@ -157,6 +157,16 @@ static bool note_dangling(batch_list *list, const char *path, const char *name)
     return list->first_dangling != NULL;
 }
 
+static bool add(batch_list *list, bool is_drawn, const char *path, const char *name,
+                const struct stat *st)
+{
+    if (!is_drawn)
+        return batch_list_add(list, path, name, st);
+    if (list->drawn++ == 0)
+        list->first_drawn = batch_texts_add(&list->texts, path);
+    return list->first_drawn != NULL;
+}
+
 static bool see(const folder *f, const char *entry)
 {
     char *path = batch_join(f->path, entry), *name = NULL;
@@ -179,7 +189,7 @@ static bool see(const folder *f, const char *entry)
         else if (!is_there || !S_ISREG(st.st_mode) || !batch_walk_wants(f->walk, path, name, &st))
             f->walk->list->skipped++;
         else
-            ok = batch_list_add(f->walk->list, path, name, &st);
+            ok = add(f->walk->list, f->walk->skips_drawn && batch_is_drawn(entry), path, name, &st);
     }
     free(path);
     free(name);

@@ -180,6 +180,22 @@ accepted batch detect beside -o beside
 check 'beside the pictures' test -s beside/sub/c.json
 refused 2 'lies in the output' batch detect beside -o beside --overlay
 
+# What softlens detect drew among the pictures is none, unless it is asked for
+mkdir drawn-on
+cp in/a.png in/b.jpg drawn-on
+accepted detect drawn-on -q
+run batch detect drawn-on -o undrawn --format csv
+says '^undrawn: 2 pictures done'
+check 'what was drawn is left out, and told' grep -q \
+    'drawn-on/[ab].detected.[a-z]*: was drawn by softlens detect and is left out, and so are 1 more' "$outside/err"
+accepted batch detect drawn-on -o undrawn --format csv --include '*.detected.*'
+says '^undrawn: 2 pictures done'
+run batch detect drawn-on -o undrawn --format csv
+accepted batch merge undrawn
+says '^undrawn: 4 pictures done' # nor is it gone
+accepted batch detect drawn-on/*.png -o asked --format csv
+says '^asked: 2 pictures done'
+
 # Chains: as one step after the other, with files without loss between
 two=(--model "$retina" --model m.safetensors)
 accepted batch deblur,detect in -o chain "${two[@]}" --format png,json,coco
