@@ -27,7 +27,7 @@ static const app_option rows[] = {
       .help = "Write the same tree into DIR, tables beside it; labels alone also into FILE" },
     LIST_OPTION("include", include, "GLOB",
                 "Only pictures that match, such as '*.jpg' or 'trip/*'; several times: any of them "
-                "(default: names that end as PNG and JPEG do)"),
+                "(default: names that end as pictures do)"),
     LIST_OPTION("exclude", exclude, "GLOB", "No pictures and folders that match"),
     { .name = "newer",
       .kind = APP_FILE,

@@ -214,7 +214,7 @@ typedef struct batch_extent {
     unsigned coded_bytes; // of its coefficients, at most, while a JPEG is saved that keeps some
 } batch_extent;
 
-// What a PNG or JPEG says of itself, without decoding it. False: it does not say.
+// What a picture says of itself, without decoding it. False: it does not say.
 bool batch_peek(int fd, batch_extent *out);
 
 // ---- batch_steps.c: what can be done with a picture

@@ -33,7 +33,7 @@ void batch_keep_last_words(batch_list *list)
 // What is found by --include alone, by which no run sees all.
 static bool is_asked_for(const batch *b, const char *name)
 {
-    return app_format_of_name(name) == SL_IMAGE_SAME ||
+    return !app_is_picture_name(name) ||
            (batch_has_step(b, &batch_step_detect) && batch_is_drawn(name));
 }
 

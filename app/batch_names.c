@@ -91,8 +91,9 @@ static char *with_ending(const char *name, size_t stem, const char *ending)
 static char *name_for(const naming *n, const batch_picture *p, bool whole)
 {
     sl_image_format kind = app_format_of_name(p->name), want = n->format;
+    bool has_ending = app_is_picture_name(p->name);
     if (n->is_data) {
-        whole = whole || kind == SL_IMAGE_SAME || is_table(p->name);
+        whole = whole || !has_ending || is_table(p->name);
         size_t length = whole ? strlen(p->name) : (size_t)(strrchr(p->name, '.') - p->name);
         return with_ending(p->name, length, ".json");
     }
@@ -103,7 +104,7 @@ static char *name_for(const naming *n, const batch_picture *p, bool whole)
     if (kind == want)
         return strdup(p->name);
     size_t stem = strlen(p->name);
-    if (kind != SL_IMAGE_SAME && !whole)
+    if (has_ending && !whole)
         stem = (size_t)(strrchr(p->name, '.') - p->name);
     return with_ending(p->name, stem, ending_of(want));
 }

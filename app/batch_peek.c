@@ -3,10 +3,12 @@
 // decoder is then held to it: a file that says one thing and holds another is refused there.
 #include "batch.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_MARKERS 10000 // of a JPEG, before its frame
+#define MAX_MARKERS 10000      // of a JPEG, before its frame
+#define HEIF_START (64u << 10) // of a file, where HEIC and AVIF tell their sizes
 
 static unsigned big16(const unsigned char *at)
 {
@@ -56,6 +58,54 @@ static bool peek_jpeg(int fd, batch_extent *out)
     return false;
 }
 
+static unsigned little16(const unsigned char *at)
+{
+    return at[0] + at[1] * 256u;
+}
+
+// Of the three forms: lossy, without loss, and one that says more.
+static bool peek_webp(const unsigned char head[32], batch_extent *out)
+{
+    const unsigned char *data = head + 20;
+    switch (head[15]) {
+    case ' ':
+        out->width = little16(data + 6) & 0x3fff;
+        out->height = little16(data + 8) & 0x3fff;
+        break;
+    case 'L':
+        out->width = (little16(data + 1) & 0x3fff) + 1;
+        out->height = (little16(data + 2) >> 6 | (data[4] & 15u) << 10) + 1;
+        break;
+    case 'X':
+        out->width = little16(data + 4) + data[6] * 65536u + 1;
+        out->height = little16(data + 7) + data[9] * 65536u + 1;
+        break;
+    }
+    out->pixel_bytes = 4;
+    return true;
+}
+
+// The largest of the sizes that it tells, which is that of the whole where it is made of tiles.
+static bool peek_heif(int fd, batch_extent *out)
+{
+    static const unsigned char box[12] = { 0, 0, 0, 20, 'i', 's', 'p', 'e' };
+    unsigned char *start = malloc(HEIF_START);
+    ssize_t got = start ? pread(fd, start, HEIF_START, 0) : -1;
+    for (const unsigned char *at = start, *end = start + (got > 0 ? got : 0);
+         got > 0 && (at = memmem(at, (size_t)(end - at), box, sizeof(box))) && end - at >= 20;
+         at += sizeof(box)) {
+        uint64_t width = (uint64_t)big16(at + 12) << 16 | big16(at + 14);
+        uint64_t height = (uint64_t)big16(at + 16) << 16 | big16(at + 18);
+        if (width * height > out->width * out->height) {
+            out->width = width;
+            out->height = height;
+        }
+    }
+    free(start);
+    out->pixel_bytes = 6; // also what the decoder makes it of
+    return true;
+}
+
 bool batch_peek(int fd, batch_extent *out)
 {
     unsigned char head[32] = { 0 };
@@ -66,5 +116,10 @@ bool batch_peek(int fd, batch_extent *out)
         known = peek_png(head, out);
     else if (got >= 4 && memcmp(head, "\xff\xd8\xff", 3) == 0)
         known = peek_jpeg(fd, out);
+    else if (got == sizeof(head) && memcmp(head, "RIFF", 4) == 0 &&
+             memcmp(head + 8, "WEBPVP8", 7) == 0)
+        known = peek_webp(head, out);
+    else if (got == sizeof(head) && memcmp(head + 4, "ftyp", 4) == 0)
+        known = peek_heif(fd, out);
     return known && out->width && out->height;
 }

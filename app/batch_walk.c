@@ -91,7 +91,7 @@ bool batch_walk_wants(const batch_walk *walk, const char *path, const char *name
     int64_t time = batch_time_ns(&st->st_mtim);
     if (matches_any(&values->exclude, name) || time <= walk->newer_ns)
         return false;
-    if (app_format_of_name(name) != SL_IMAGE_SAME)
+    if (app_is_picture_name(name))
         return !values->include.count || matches_any(&values->include, name);
     return matches_any(&values->include, name) && app_format_of_file(path) != SL_IMAGE_SAME;
 }

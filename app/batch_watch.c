@@ -61,7 +61,7 @@ static bool is_included(const app_values_list *patterns, const char *name)
         if (fnmatch(slash ? slash + 1 : patterns->item[i], name, 0) == 0)
             return true;
     }
-    return patterns->count == 0 && app_format_of_name(name) != SL_IMAGE_SAME;
+    return patterns->count == 0 && app_is_picture_name(name);
 }
 
 // Whether it may be a picture or a folder.

@@ -33,7 +33,8 @@ static const app_option rows[] = {
       .kind = APP_FILE,
       .at = APP_AT(embedding),
       .value = "FILE.npy",
-      .help = "Also write the embeddings, float32 [pictures, d]; NaN where a picture failed" },
+      .help = "Also write the embeddings, float32 [answers, d], a row of NaN for what could "
+              "not be had" },
     APP_OVERWRITE_OPTION,
     APP_RECURSIVE_OPTION,
     APP_MODEL_OPTION,
@@ -263,7 +264,7 @@ const app_command app_classify = {
     .operands_min = 1,
     .operands_max = INT32_MAX,
     .about =
-        "Looks at the central square of PNG and JPEG images and prints the best classes: label, "
+        "Looks at the central square of images and prints the best classes: label, "
         "angle to the class, probability. A picture of something else is called unknown. - reads "
         "an image from standard input; of a folder all images are taken, by name. Classes of "
         "your own come from a gallery, which softlens enroll makes.",

@@ -20,7 +20,9 @@ static const app_option rows[] = {
       .at = APP_AT(format),
       .value = "KIND",
       .choices = "png|jpg",
-      .help = "Write png or jpg (default: the ending of FILE, else the image's own kind)" },
+      .help = "Write png or jpg (default: the ending of FILE, else the image's own kind, of WebP, "
+              "HEIC and AVIF jpg or, "
+              "with alpha or without loss, png)" },
     APP_QUALITY_OPTION(APP_KEPT),
     APP_STRIP_METADATA_OPTION,
     APP_OVERWRITE_OPTION,
@@ -328,7 +330,8 @@ const app_command app_deblur = {
     .operands = "IMAGE...",
     .operands_min = 1,
     .operands_max = INT32_MAX,
-    .about = "Reads PNG and JPEG images and writes each as NAME.deblurred.EXT beside it, same "
+    .about = "Reads PNG, JPEG, WebP, HEIC and AVIF images and writes each as NAME.deblurred.EXT "
+             "beside it, same "
              "size, depth and metadata. Where no motion blur is seen, pixels stay bit for bit as "
              "they were. - reads an image from standard input.",
     .examples = "softlens deblur photo.jpg\n"

@@ -124,8 +124,7 @@ static const char *base_name(const char *path)
 static size_t stem_length(const char *path)
 {
     const char *name = base_name(path), *dot = strrchr(name, '.');
-    bool has_ending = dot && dot > name && app_format_of_name(path) != SL_IMAGE_SAME;
-    return has_ending ? (size_t)(dot - path) : strlen(path);
+    return dot && dot > name && app_is_picture_name(path) ? (size_t)(dot - path) : strlen(path);
 }
 
 // FOLDER/STEM + ending, or beside the picture, or beside what -o names; the one kind of data that

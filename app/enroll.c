@@ -193,7 +193,7 @@ static app_exit check_label(const app_session *session, int count, char **operan
     for (int i = 1; i < count && is_folder && is_name; i++)
         if (is_from(operands[i], &st))
             return APP_DONE;
-    if (is_folder || (is_there && app_format_of_name(label) != SL_IMAGE_SAME))
+    if (is_folder || (is_there && app_is_picture_name(label)))
         return app_usage(session->command, "\"%s\" is a %s, not a label; give %s", label,
                          is_folder ? "folder" : "file", session->command->operands);
     return APP_DONE;

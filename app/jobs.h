@@ -47,9 +47,11 @@ app_exit app_check_stdin(const app_session *session, int count, char **operands)
 // A picture from a file or standard input. On failure the context has the message.
 sl_status app_load(sl_ctx *ctx, const char *path, const sl_load_options *options, sl_image **out);
 
-// "jpg" or "png" by ending, without regard to case; SAME: neither.
+// Whether it ends as pictures do that are read, without regard to case.
+bool app_is_picture_name(const char *path);
+// "jpg" or "png" by ending; SAME: neither.
 sl_image_format app_format_of_name(const char *path);
-// By the first bytes of a regular file, else by name.
+// What it is written as, by the first bytes of a regular file, else by name.
 sl_image_format app_format_of_file(const char *path);
 // DIRECTORY/STEM.INFIX.EXT, malloc'ed; directory NULL: beside the input. The input's own ending is
 // kept when it fits the format.

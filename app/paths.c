@@ -20,49 +20,80 @@ static const char *base_name(const char *path)
 }
 
 // The ending of a picture's name with its dot, or NULL. ".png" alone is a name, not an ending.
-static const char *picture_ending(const char *path)
+static const char *picture_ending(const char *path, sl_image_format *format)
 {
-    static const char *const endings[] = { ".png", ".jpg", ".jpeg", ".jpe", ".jfif" };
+    static const struct {
+        const char *ending;
+        sl_image_format format; // SAME: is read, not written
+    } endings[] = { { ".png", SL_IMAGE_PNG },   { ".jpg", SL_IMAGE_JPEG },
+                    { ".jpeg", SL_IMAGE_JPEG }, { ".jpe", SL_IMAGE_JPEG },
+                    { ".jfif", SL_IMAGE_JPEG }, { ".webp", SL_IMAGE_SAME },
+                    { ".heic", SL_IMAGE_SAME }, { ".heif", SL_IMAGE_SAME },
+                    { ".hif", SL_IMAGE_SAME },  { ".avif", SL_IMAGE_SAME } };
     const char *name = base_name(path), *dot = strrchr(name, '.');
+    *format = SL_IMAGE_SAME;
     if (!dot || dot == name)
         return NULL;
     for (size_t i = 0; i < APP_LEN(endings); i++)
-        if (strcasecmp(dot, endings[i]) == 0)
+        if (strcasecmp(dot, endings[i].ending) == 0) {
+            *format = endings[i].format;
             return dot;
+        }
     return NULL;
+}
+
+bool app_is_picture_name(const char *path)
+{
+    sl_image_format format;
+    return picture_ending(path, &format) != NULL;
 }
 
 sl_image_format app_format_of_name(const char *path)
 {
-    const char *ending = picture_ending(path);
-    if (!ending)
-        return SL_IMAGE_SAME;
-    return strcasecmp(ending, ".png") == 0 ? SL_IMAGE_PNG : SL_IMAGE_JPEG;
+    sl_image_format format;
+    picture_ending(path, &format);
+    return format;
+}
+
+// What a picture of a kind that is not written is written as, by its first 32 bytes; SAME: it is
+// none. As the library has it: what has alpha or no loss as PNG.
+static sl_image_format format_of_foreign(const unsigned char *head)
+{
+    static const char *const brands[] = { "heic", "heix", "heim", "heis", "mif1", "avif" };
+    if (memcmp(head, "RIFF", 4) == 0 && memcmp(head + 8, "WEBPVP8", 7) == 0)
+        return head[15] == 'L' || (head[15] == 'X' && (head[20] & 0x10)) ? SL_IMAGE_PNG
+                                                                         : SL_IMAGE_JPEG;
+    for (size_t i = 0; i < APP_LEN(brands); i++)
+        if (memcmp(head + 4, "ftyp", 4) == 0 && memcmp(head + 8, brands[i], 4) == 0)
+            return SL_IMAGE_JPEG;
+    return SL_IMAGE_SAME;
 }
 
 sl_image_format app_format_of_file(const char *path)
 {
-    unsigned char head[8] = { 0 };
+    unsigned char head[32] = { 0 };
     struct stat st;
     // Nothing but a regular file is opened: a pipe would lose its first bytes to us.
     int file = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     ssize_t got = file >= 0 ? read(file, head, sizeof(head)) : 0;
     if (file >= 0)
         close(file);
-    if (got == 8 && memcmp(head, "\x89PNG\r\n\x1a\n", 8) == 0)
+    if (got >= 8 && memcmp(head, "\x89PNG\r\n\x1a\n", 8) == 0)
         return SL_IMAGE_PNG;
     if (got >= 3 && memcmp(head, "\xff\xd8\xff", 3) == 0)
         return SL_IMAGE_JPEG;
-    return app_format_of_name(path);
+    sl_image_format foreign = got > 0 ? format_of_foreign(head) : SL_IMAGE_SAME;
+    return foreign == SL_IMAGE_SAME ? app_format_of_name(path) : foreign;
 }
 
 char *app_derive_path(const char *directory, const char *input, const char *infix,
                       sl_image_format format)
 {
     const char *name = base_name(input);
-    const char *ending = picture_ending(input);
+    sl_image_format own;
+    const char *ending = picture_ending(input, &own);
     size_t stem = ending ? (size_t)(ending - name) : strlen(name);
-    if (!ending || app_format_of_name(input) != format)
+    if (!ending || own != format)
         ending = format == SL_IMAGE_JPEG ? ".jpg" : ".png";
     const char *slash = directory && !app_ends_in_slash(directory) ? "/" : "";
     size_t before = directory ? strlen(directory) : (size_t)(name - input);

@@ -66,7 +66,7 @@ static void tell_skipped(const app_session *session, const char *folder, const s
     if (session->values.quiet)
         return;
     if (s->files)
-        app_error("%s: %zu %s neither PNG nor JPEG, skipped: %s%s", folder, s->files,
+        app_error("%s: %zu %s no pictures, skipped: %s%s", folder, s->files,
                   s->files == 1 ? "file is" : "files are", s->names,
                   s->files > TOLD_NAMES ? ", ..." : "");
     if (s->folders)
@@ -97,7 +97,7 @@ static app_exit add_entry(const app_session *session, app_pictures *p, char *pat
         return app_out_of_memory();
     bool is_folder = lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
     bool is_file = !is_folder && stat(path, &st) == 0 && S_ISREG(st.st_mode);
-    if (is_file && app_format_of_file(path) != SL_IMAGE_SAME)
+    if (is_file && (app_is_picture_name(path) || app_format_of_file(path) != SL_IMAGE_SAME))
         return add(p, path);
     app_exit result = APP_DONE;
     if (!is_folder)
@@ -146,7 +146,7 @@ static app_exit add_operand(const app_session *session, app_pictures *p, const c
     app_exit result = add_folder(session, p, name, 0);
     if (result == APP_DONE && p->count == before && p->failed == failed) {
         char *why = NULL;
-        if (asprintf(&why, "%s: holds no PNG or JPEG picture; name a folder that does", name) < 0)
+        if (asprintf(&why, "%s: holds no picture; name a folder that does", name) < 0)
             why = NULL;
         result = app_pictures_fail(p, name, why);
     }

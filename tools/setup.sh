@@ -6,8 +6,9 @@
 set -euo pipefail
 
 build=(gcc libc6-dev meson ninja-build pkg-config
-       glslang-tools libfontconfig-dev libfreetype-dev libharfbuzz-dev libjansson-dev libjpeg-dev
-       liblcms2-dev libpng-dev libraqm-dev libvulkan-dev libzip-dev nettle-dev zlib1g-dev)
+       glslang-tools libfontconfig-dev libfreetype-dev libharfbuzz-dev libheif-dev libjansson-dev libjpeg-dev
+       liblcms2-dev libpng-dev libraqm-dev libvulkan-dev libwebp-dev libzip-dev nettle-dev
+       zlib1g-dev)
 tests=(check fonts-lohit-deva g++ mesa-vulkan-drivers python3-jsonschema python3-yaml
        vulkan-validationlayers)
 checks=(binutils chromium clang clang-format libclang-rt-dev mandoc munge parallel shellcheck
@@ -32,7 +33,8 @@ is_usable() {
     for tool in cc meson ninja pkg-config; do
         command -v "$tool" >/dev/null || return 1
     done
-    pkg-config --exists freetype2 harfbuzz jansson libjpeg lcms2 libpng libzip nettle raqm zlib ||
+    pkg-config --exists freetype2 harfbuzz jansson libjpeg lcms2 libpng libwebp libwebpdemux \
+        libzip nettle raqm zlib ||
         return 1
     [ "${1-}" = "" ] || pkg-config --exists check || [ "$1" = --bench ]
 }
@@ -43,8 +45,9 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     fi
     echo "setup: this is not Debian or Ubuntu; please install by hand: a C17 compiler, meson 1.0," \
         "ninja, pkg-config, and the development files of FreeType, HarfBuzz, jansson, lcms2," \
-        "libjpeg-turbo, libpng, libraqm, libzip, nettle and zlib; for labels in more scripts those" \
-        "of fontconfig; for Vulkan its headers and glslangValidator; for the tests also Check," \
+        "libjpeg-turbo, libpng, libraqm, libwebp, libzip, nettle and zlib; for labels in more" \
+        "scripts those of fontconfig; for HEIC and AVIF those of libheif; for Vulkan its headers" \
+        "and glslangValidator; for the tests also Check," \
         "Python's jsonschema and PyYAML, a Vulkan driver such as lavapipe, and the validation" \
         "layers; for all checks clang with its" \
         "sanitizer runtime, clang-format, mandoc and shellcheck." >&2

@@ -130,14 +130,16 @@ typedef struct sl_load_options {
 } sl_load_options;
 
 typedef struct sl_save_options {
-    sl_image_format format; // SL_IMAGE_SAME: by the path's ending, else that of the image loaded
+    sl_image_format format; // SL_IMAGE_SAME: by the path's ending, else that of the image loaded;
+                            // of one that is not written JPEG, with alpha or lossless PNG
     int quality;            // JPEG, 1 to 100; 0: see sl_image_save
     bool overwrite;         // false: an existing file is SL_ERR_EXISTS
     bool strip_metadata;    // leave out EXIF, XMP, IPTC, comments (an ICC profile stays)
 } sl_save_options;
 
-// Reads PNG or JPEG, told by content. The picture is upright afterwards: EXIF orientation is
-// applied and its tag reset. Palettes become RGB(A), 1/2/4-bit grey becomes 8-bit, CMYK becomes
+// Reads PNG, JPEG, WebP and, where libheif is found, HEIC and AVIF, told by content; of several
+// pictures in a file the first, no animations. The picture is upright afterwards: EXIF orientation
+// is applied and its tag reset. Palettes become RGB(A), 1/2/4-bit grey becomes 8-bit, CMYK becomes
 // RGB. SL_ERR_IO, SL_ERR_FORMAT, SL_ERR_LIMIT, SL_ERR_UNSUPPORTED.
 SL_API sl_status sl_image_load(sl_ctx *ctx, const char *path, const sl_load_options *options,
                                sl_image **out);
@@ -178,7 +180,8 @@ SL_API uint32_t sl_image_width(const sl_image *image);
 SL_API uint32_t sl_image_height(const sl_image *image);
 SL_API unsigned sl_image_channels(const sl_image *image);
 SL_API unsigned sl_image_depth(const sl_image *image);
-SL_API sl_image_format sl_image_kind(const sl_image *image); // what it was loaded from; new: PNG
+// What it was loaded from; new: PNG; what is read and not written: SL_IMAGE_SAME.
+SL_API sl_image_format sl_image_kind(const sl_image *image);
 
 // First sample of a row: uint8_t, or native uint16_t at depth 16; channels interleaved.
 SL_API void *sl_image_row(sl_image *image, uint32_t y);

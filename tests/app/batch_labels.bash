@@ -32,7 +32,7 @@ check 'and is again' cmp labels.csv first.csv
 echo damaged >in/e.png
 run batch classify in -o labels.csv --model s.safetensors
 check 'a failure: status 3' test "$status" = 3
-check 'and a row' grep -q '^e.png,,.*in/e.png: neither PNG nor JPEG' labels.csv
+check 'and a row' grep -q '^e.png,,.*in/e.png: not PNG, JPEG' labels.csv
 rm in/e.png
 
 "$SOFTLENS" enroll my.gallery heron in/a.png in/b.jpg --model s.safetensors --quiet

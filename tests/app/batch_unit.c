@@ -186,6 +186,41 @@ START_TEST(heads_tell_the_size)
 }
 END_TEST
 
+// All tell of 48 x 32 pixels or a little more, and noise behind what a kind begins with of anything
+// but no pixels.
+START_TEST(heads_of_kinds_that_are_not_written)
+{
+    static const char *const names[] = { "lossless.webp", "alpha.webp", "turned.webp", "exif.heic",
+                                         "flat.avif" };
+    for (size_t i = 0; i < APP_LEN(names); i++) {
+        char path[512];
+        sl_blob file;
+        batch_extent e;
+        snprintf(path, sizeof(path), IMAGE_DIR "/%s", names[i]);
+        ck_ok(sl_file_read(ctx, path, SIZE_MAX, &file));
+        ck_assert(peek(file.data, file.size, &e));
+        bool is_padded = strstr(names[i], ".heic"); // to the 64 that a coder wants, then cut
+        ck_assert_msg(
+            (e.width == 48 && e.height == 32) || (is_padded && e.width == 64 && e.height == 64),
+            "%s: %llu x %llu", names[i], (unsigned long long)e.width, (unsigned long long)e.height);
+        ck_assert(e.pixel_bytes >= 3 && !e.coded_bytes);
+        for (size_t size = 0; size < 32; size++)
+            ck_assert(!peek(file.data, size, &e));
+        for (size_t at = 12; at < file.size; at++) {
+            file.data[at] ^= 0xA5;
+            if (peek(file.data, file.size, &e))
+                ck_assert(e.width && e.height && e.pixel_bytes);
+        }
+        sl_blob_free(&file);
+    }
+    batch_extent e;
+    ck_assert(!peek("\0\0\0\x18"
+                    "ftypheic"
+                    "01234567890123456789",
+                    32, &e)); // tells no size
+}
+END_TEST
+
 START_TEST(noise_is_no_picture)
 {
     uint32_t state = 1;
@@ -350,6 +385,7 @@ int main(void)
     tcase_add_test(tcase, long_names_stay_within_what_is_allowed);
     tcase_add_test(tcase, times_that_have_no_number_are_the_last_that_have_one);
     tcase_add_test(tcase, heads_tell_the_size);
+    tcase_add_test(tcase, heads_of_kinds_that_are_not_written);
     tcase_add_test(tcase, noise_is_no_picture);
     tcase_add_test(tcase, records_come_back);
     tcase_add_test(tcase, damage_is_seen);

@@ -68,7 +68,7 @@ done
 echo 'no picture' | "$SOFTLENS" classify - >"$outside/out" 2>"$outside/err"
 status=$?
 check 'what is piped is no picture: status 1' test "$status" = 1
-check '  a line that says so' grep -q '^softlens: standard input: neither PNG nor JPEG' "$outside/err"
+check '  a line that says so' grep -q '^softlens: standard input: not PNG, JPEG' "$outside/err"
 refused 1 'standard input: empty file' classify -
 
 # Folders: by name, pictures only, the rest told
@@ -86,7 +86,7 @@ check 'a folder: status 0' test "$status" = 0
 names=$(tail -n +2 "$outside/out" | cut -d , -f 1 | tr '\n' ' ')
 check '  its pictures, by name' test "$names" = 'photos/B.jpg photos/no-ending photos/z.png '
 check '  what was left out is told' grep -q \
-    '^softlens: photos: 2 files are neither PNG nor JPEG, skipped: circle, notes.txt$' "$outside/err"
+    '^softlens: photos: 2 files are no pictures, skipped: circle, notes.txt$' "$outside/err"
 check '  and the folder in it' grep -q 'photos: 1 folder in it is skipped; add --recursive' \
     "$outside/err"
 run classify photos/ --top 1 --csv --recursive --quiet
@@ -95,9 +95,9 @@ check 'with the folders in it' test "$names" = \
     'photos/B.jpg photos/below/c.png photos/no-ending photos/z.png '
 check '  quietly' test ! -s "$outside/err"
 mkdir empty
-refused 1 'empty: holds no PNG or JPEG picture' classify empty
+refused 1 'empty: holds no picture' classify empty
 run classify empty --json
-grep -q '"error": "empty: holds no PNG or JPEG picture' "$outside/out"
+grep -q '"error": "empty: holds no picture' "$outside/out"
 report $? '  told as JSON, too'
 run classify empty a.png
 check 'one of two is empty: status 3' test "$status" = 3

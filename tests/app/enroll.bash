@@ -99,7 +99,7 @@ rm -rf t.csv .t.csv.softlens
 rm ./*.gallery
 
 # Pictures that fail
-refused 1 'empty: holds no PNG or JPEG picture' enroll my.gallery raccoon empty
+refused 1 'empty: holds no picture' enroll my.gallery raccoon empty
 head -c 200 d.png >cut.png
 refused 1 'cut\.png' enroll my.gallery raccoon cut.png
 run enroll my.gallery raccoon d.png cut.png pics/1.png missing.png

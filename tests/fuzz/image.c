@@ -65,6 +65,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!ctx && sl_ctx_new(&(sl_ctx_options) { .threads = 1 }, &ctx) != SL_OK)
         abort();
+    // What libheif decodes is not ours: it is neither built for this nor would it be mended here.
+    if (size >= 8 && memcmp(data + 4, "ftyp", 4) == 0)
+        return 0;
     for (int lenient = 0; lenient < 2; lenient++) {
         sl_image *image = NULL;
         // Few pixels: what is looked for is in the headers, and rows are all alike.

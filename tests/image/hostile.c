@@ -423,16 +423,14 @@ START_TEST(foreign_files_get_a_helpful_sentence)
         const char *part;
     } rows[] = {
         { "", 0, SL_ERR_FORMAT, "hostile: empty file" },
-        { "dear diary,\nit rained", 21, SL_ERR_FORMAT, "neither PNG nor JPEG (looks like text)" },
-        { "\1\2\3\4", 4, SL_ERR_FORMAT, "hostile: neither PNG nor JPEG" },
-        { "RIFF\0\0\0\0WEBPVP8 ", 16, SL_ERR_UNSUPPORTED, "looks like WebP); convert it first" },
+        { "dear diary,\nit rained", 21, SL_ERR_FORMAT,
+          "not PNG, JPEG, WebP, HEIC or AVIF (looks like text)" },
+        { "\1\2\3\4", 4, SL_ERR_FORMAT, "hostile: not PNG, JPEG, WebP, HEIC or AVIF" },
+        { "RIFF\0\0\0\0WEBPVP8 ", 16, SL_ERR_FORMAT, "damaged WebP" },
         { "GIF89a", 6, SL_ERR_UNSUPPORTED, "looks like GIF" },
         { "\0\0\0\x18"
-          "ftypheic",
-          12, SL_ERR_UNSUPPORTED, "looks like HEIC" },
-        { "\0\0\0\x18"
-          "ftypavif",
-          12, SL_ERR_UNSUPPORTED, "looks like AVIF" },
+          "ftypcrx ",
+          12, SL_ERR_UNSUPPORTED, "looks like Canon raw" },
         { "II*\0\x08\0\0\0", 8, SL_ERR_UNSUPPORTED, "looks like TIFF" },
         { "MM\0*\0\0\0\x08", 8, SL_ERR_UNSUPPORTED, "looks like TIFF" },
         { "BM6\0", 4, SL_ERR_UNSUPPORTED, "looks like BMP" },
@@ -441,8 +439,8 @@ START_TEST(foreign_files_get_a_helpful_sentence)
         { "\x89PNG\n\x1a\n\0", 8, SL_ERR_FORMAT, "transfer in text mode" },
         { "\x89PNG\r\n\x1a\n", 8, SL_ERR_FORMAT, "damaged PNG" },
         { "\xFF\xD8\xFF", 3, SL_ERR_FORMAT, "damaged JPEG" },
-        { "\xFF\xD8", 2, SL_ERR_FORMAT, "neither" },
-        { "B", 1, SL_ERR_FORMAT, "neither" },
+        { "\xFF\xD8", 2, SL_ERR_FORMAT, "not PNG" },
+        { "B", 1, SL_ERR_FORMAT, "not PNG" },
     };
     for (size_t i = 0; i < SL_ARRAY_LEN(rows); i++) {
         sl_image *image;

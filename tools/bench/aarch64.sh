@@ -20,7 +20,7 @@ suites=("$@")
 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
     debootstrap gcc-aarch64-linux-gnu qemu-user >/dev/null
 if [ ! -e "$dir/unpacked" ]; then
-    debootstrap --foreign --arch arm64 --variant=minbase --include=check,libc6-dev,libfontconfig-dev,libfreetype-dev,libharfbuzz-dev,libjansson-dev,libjpeg62-turbo-dev,liblcms2-dev,libpng-dev,libraqm-dev,libzip-dev,nettle-dev,zlib1g-dev \
+    debootstrap --foreign --arch arm64 --variant=minbase --include=check,libc6-dev,libfontconfig-dev,libfreetype-dev,libharfbuzz-dev,libjansson-dev,libjpeg62-turbo-dev,liblcms2-dev,libpng-dev,libraqm-dev,libwebp-dev,libzip-dev,nettle-dev,zlib1g-dev \
         bookworm "$dir/tree" >"$dir/debootstrap.log"
     for package in "$dir"/tree/var/cache/apt/archives/*.deb; do
         dpkg -x "$package" "$dir/tree"

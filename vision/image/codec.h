@@ -21,6 +21,10 @@ typedef struct sl_coded {
 sl_status sl_png_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 // can_keep: whether saving the picture may keep what the file holds; false of damage and of inks.
 sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out, bool *can_keep);
+// Pictures that are written as JPEG or, where they have alpha or no loss, as PNG. HEIC and AVIF
+// come turned upright. SL_ERR_UNSUPPORTED: an animation; no libheif.
+sl_status sl_webp_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
+sl_status sl_heif_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 
 // options: not NULL, quality 0..100.
 sl_status sl_png_encode(sl_ctx *ctx, const sl_image *image, const char *name,

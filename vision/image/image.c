@@ -52,6 +52,7 @@ void sl_image_free(sl_image *image)
 void sl_image_copy_notes(const sl_image *from, sl_image *to)
 {
     to->format = from->format;
+    to->is_foreign = from->is_foreign;
     to->png_colour = from->png_colour;
     to->density_x = from->density_x;
     to->density_y = from->density_y;
@@ -115,7 +116,7 @@ unsigned sl_image_depth(const sl_image *image)
 
 sl_image_format sl_image_kind(const sl_image *image)
 {
-    return image->format;
+    return image->is_foreign ? SL_IMAGE_SAME : image->format;
 }
 
 void *sl_image_row(sl_image *image, uint32_t y)

@@ -28,7 +28,8 @@ struct sl_image {
     uint32_t width, height; // both at least 1
     uint8_t channels;       // 1 grey, 2 grey+alpha, 3 RGB, 4 RGBA; straight alpha
     uint8_t depth;          // 8 or 16
-    sl_image_format format; // what it was read from
+    sl_image_format format; // what it was read from, or what it is written as by itself:
+    bool is_foreign;        // it was read from what is read alone
     size_t row_bytes;       // width * channels * depth / 8: rows are packed
     uint8_t *pixels;        // native uint16_t at depth 16
     sl_blob icc;

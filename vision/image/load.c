@@ -16,12 +16,6 @@ typedef struct magic {
 // Contents that people try, for a sentence that helps.
 static const magic others[] = {
     MAGIC(0, "GIF8", "GIF"),
-    MAGIC(8, "WEBP", "WebP"),
-    MAGIC(4, "ftypavif", "AVIF"),
-    MAGIC(4, "ftypheic", "HEIC"),
-    MAGIC(4, "ftypheix", "HEIC"),
-    MAGIC(4, "ftypmif1", "HEIF"),
-    MAGIC(4, "ftypmsf1", "HEIF"),
     MAGIC(4, "ftypcrx ", "Canon raw"),
     MAGIC(4, "ftyp", "a video"),
     MAGIC(8, "CR\2\0", "Canon raw"),
@@ -43,6 +37,29 @@ static const magic others[] = {
 
 static const uint8_t png_signature[8] = { 0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n' };
 
+static bool has_magic(const sl_coded *c, const magic *m)
+{
+    return c->size >= m->at + m->size && memcmp(c->data + m->at, m->bytes, m->size) == 0;
+}
+
+static bool is_webp(const sl_coded *c)
+{
+    static const magic riff = MAGIC(0, "RIFF", ""), webp = MAGIC(8, "WEBP", "");
+    return has_magic(c, &riff) && has_magic(c, &webp);
+}
+
+static bool is_heif(const sl_coded *c)
+{
+    static const magic brands[] = {
+        MAGIC(4, "ftypheic", ""), MAGIC(4, "ftypheix", ""), MAGIC(4, "ftypheim", ""),
+        MAGIC(4, "ftypheis", ""), MAGIC(4, "ftypmif1", ""), MAGIC(4, "ftypavif", ""),
+    };
+    for (size_t i = 0; i < SL_ARRAY_LEN(brands); i++)
+        if (has_magic(c, &brands[i]))
+            return true;
+    return false;
+}
+
 static bool looks_like_text(const uint8_t *data, size_t size)
 {
     size_t n = size < 512 ? size : 512;
@@ -62,15 +79,15 @@ static sl_status refuse(sl_ctx *ctx, const sl_coded *c)
                        "%s: a PNG whose first bytes are damaged, as by a transfer in text mode; "
                        "copy it again as binary",
                        c->name);
-    for (size_t i = 0; i < SL_ARRAY_LEN(others); i++) {
-        const magic *m = &others[i];
-        if (c->size >= m->at + m->size && memcmp(c->data + m->at, m->bytes, m->size) == 0)
-            return sl_fail(ctx, SL_ERR_UNSUPPORTED,
-                           "%s: neither PNG nor JPEG (looks like %s); convert it first", c->name,
-                           m->name);
-    }
-    return sl_fail(ctx, SL_ERR_FORMAT, "%s: neither PNG nor JPEG%s; is this the right file?",
-                   c->name, looks_like_text(c->data, c->size) ? " (looks like text)" : "");
+    for (size_t i = 0; i < SL_ARRAY_LEN(others); i++)
+        if (has_magic(c, &others[i]))
+            return sl_fail(
+                ctx, SL_ERR_UNSUPPORTED,
+                "%s: not PNG, JPEG, WebP, HEIC or AVIF (looks like %s); convert it first", c->name,
+                others[i].name);
+    return sl_fail(ctx, SL_ERR_FORMAT,
+                   "%s: not PNG, JPEG, WebP, HEIC or AVIF%s; is this the right file?", c->name,
+                   looks_like_text(c->data, c->size) ? " (looks like text)" : "");
 }
 
 sl_status sl_coded_check_size(sl_ctx *ctx, const sl_coded *coded, uint64_t width, uint64_t height)
@@ -97,6 +114,10 @@ static sl_status decode(sl_ctx *ctx, const sl_blob *file, const char *name,
         st = sl_png_decode(ctx, &coded, &image);
     else if (file->size >= 3 && memcmp(file->data, "\xFF\xD8\xFF", 3) == 0)
         st = sl_jpeg_decode(ctx, &coded, &image, can_keep);
+    else if (is_webp(&coded))
+        st = sl_webp_decode(ctx, &coded, &image);
+    else if (is_heif(&coded))
+        st = sl_heif_decode(ctx, &coded, &image);
     else
         st = refuse(ctx, &coded);
     if (st == SL_OK && image->exif.size > 0) {

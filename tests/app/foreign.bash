@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+# tests/app/foreign.bash: pictures of kinds that are read and not written, alone and in folders.
+# HEIF is 1 where the program was built to read HEIC and AVIF.
+# shellcheck source=lib.bash disable=SC2154
+. "${BASH_SOURCE%/*}/lib.bash"
+make model m.safetensors good
+cp "$ROOT"/tests/data/image/{lossless,turned,animated}.webp .
+cp "$ROOT/tests/data/image/exif.heic" IMG_1.HEIC
+
+is_jpeg() # FILE
+{
+    [ "$(head -c 3 "$1" | od -An -tx1)" = ' ff d8 ff' ]
+}
+is_png() # FILE
+{
+    [ "$(head -c 4 "$1" | od -An -tx1)" = ' 89 50 4e 47' ]
+}
+
+run deblur lossless.webp turned.webp --model m.safetensors
+check 'WebP: status 0' test "$status" = 0
+check '  without loss becomes PNG' is_png lossless.deblurred.png
+check '  with loss becomes JPEG' is_jpeg turned.deblurred.jpg
+refused 2 'end the name in \.png or \.jpg' deblur turned.webp --model m.safetensors -o out.webp
+refused 1 'an animation' deblur animated.webp --model m.safetensors
+run deblur turned.webp --model m.safetensors --format png
+check 'as it is asked for' is_png turned.deblurred.png
+"$SOFTLENS" deblur - -o - --model m.safetensors <turned.webp >"$outside/picture" 2>"$outside/err"
+check 'through a pipe' is_jpeg "$outside/picture"
+head -c 500 turned.webp >cut.webp
+refused 1 'cut\.webp: damaged WebP' deblur cut.webp --model m.safetensors
+rm cut.webp animated.webp ./*.deblurred.*
+
+if [ "$HEIF" = 1 ]; then
+    run deblur IMG_1.HEIC --model m.safetensors
+    check 'HEIC becomes JPEG' is_jpeg IMG_1.deblurred.jpg
+    rm IMG_1.deblurred.jpg
+else
+    refused 1 'built without the header of libheif' deblur IMG_1.HEIC --model m.safetensors
+    rm IMG_1.HEIC
+    cp turned.webp IMG_1.webp
+fi
+
+# Nothing is blurred here, so that pictures are linked or copied where that may be.
+make picture sharp.png 64x48
+run batch deblur . -o out/ --model m.safetensors --dense
+check 'in a folder: status 0' test "$status" = 0
+check '  each by a name of its kind' test "$(echo out/*)" = 'out/IMG_1.jpg out/lossless.png out/sharp.png out/turned.jpg'
+check '  which it is' is_jpeg out/IMG_1.jpg
+check '  and so are the others' eval "is_png out/lossless.png && is_jpeg out/turned.jpg"
+run batch deblur . -o out/ --model m.safetensors --dense
+check 'again: nothing to do' grep -q '4 done before' "$outside/out"
+finish

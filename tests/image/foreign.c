@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+// tests/image/foreign.c: kinds that are read and not written: WebP, and HEIC and AVIF by libheif.
+// The pictures of tests/data/image hold one scene, 48 x 32: red 5x, green 7y, blue 200 - 2x - y.
+#include "../base/run.h"
+#include "image/image.h"
+
+#include <math.h>
+
+#define WIDTH 48
+#define HEIGHT 32
+
+static sl_status load(const char *name, sl_image **out)
+{
+    char path[512];
+    snprintf(path, sizeof(path), IMAGE_DIR "/%s", name);
+    return sl_image_load(ctx, path, NULL, out);
+}
+
+static unsigned sample(const sl_image *image, uint32_t x, uint32_t y, unsigned k)
+{
+    const void *row = sl_image_row_const(image, y);
+    size_t at = (size_t)x * sl_image_channels(image) + k;
+    return sl_image_depth(image) == 16 ? ((const uint16_t *)row)[at] : ((const uint8_t *)row)[at];
+}
+
+// turned: a quarter turn to the right. off: by how much of 255 samples may differ.
+static void check_scene(const sl_image *image, bool turned, double off)
+{
+    double white = sl_image_depth(image) == 16 ? 65535 : 255;
+    ck_assert_uint_eq(sl_image_width(image), turned ? HEIGHT : WIDTH);
+    ck_assert_uint_eq(sl_image_height(image), turned ? WIDTH : HEIGHT);
+    for (uint32_t y = 0; y < HEIGHT; y++)
+        for (uint32_t x = 0; x < WIDTH; x++) {
+            const double want[4] = { x * 5.0, y * 7.0, 200.0 - 2.0 * x - y, x * 5.0 };
+            for (unsigned k = 0; k < sl_image_channels(image); k++) {
+                double got = turned ? sample(image, HEIGHT - 1 - y, x, k) : sample(image, x, y, k);
+                ck_assert_msg(fabs(got / white * 255 - want[k]) <= off, "%u, %u, %u: %g, not %g", x,
+                              y, k, got / white * 255, want[k]);
+            }
+        }
+}
+
+static void check_unwritten(const sl_image *image, sl_image_format written_as)
+{
+    ck_assert_int_eq(sl_image_kind(image), SL_IMAGE_SAME);
+    ck_assert_int_eq(image->format, written_as);
+}
+
+START_TEST(webp_without_loss_is_exact)
+{
+    sl_image *image;
+    ck_ok(load("lossless.webp", &image));
+    check_scene(image, false, 0);
+    check_unwritten(image, SL_IMAGE_PNG);
+    sl_image_free(image);
+    ck_ok(load("alpha.webp", &image));
+    ck_assert_uint_eq(sl_image_channels(image), 4);
+    check_scene(image, false, 0);
+    check_unwritten(image, SL_IMAGE_PNG);
+    sl_image_free(image);
+}
+END_TEST
+
+// What it says besides goes along into the file that is written.
+START_TEST(webp_keeps_metadata)
+{
+    sl_image *image;
+    sl_blob file;
+    ck_ok(load("turned.webp", &image));
+    check_scene(image, true, 12);
+    check_unwritten(image, SL_IMAGE_JPEG);
+    ck_assert_uint_gt(image->icc.size, 100);
+    ck_assert_uint_eq(sl_exif_orientation(image->exif.data, image->exif.size), 1);
+    const sl_save_options options = { .format = SL_IMAGE_SAME };
+    ck_ok(sl_image_save(ctx, image, in_dir("out.jpg"), &options));
+    sl_image_free(image);
+    ck_ok(sl_file_read(ctx, in_dir("out.jpg"), SIZE_MAX, &file));
+    ck_assert_ptr_nonnull(memmem(file.data, file.size, "ICC_PROFILE", 11));
+    ck_assert_ptr_nonnull(memmem(file.data, file.size, "adobe:ns:meta/", 14));
+    ck_assert_ptr_nonnull(memmem(file.data, file.size, "softlens", 8));
+    sl_blob_free(&file);
+}
+END_TEST
+
+START_TEST(animations_are_refused)
+{
+    sl_image *image;
+    ck_fails(load("animated.webp", &image), SL_ERR_UNSUPPORTED, "an animation");
+    ck_assert_ptr_null(image);
+}
+END_TEST
+
+// Cut at every byte, and with every byte changed: an error or a picture, nothing else.
+static void damage(const char *name)
+{
+    char path[512];
+    sl_blob file;
+    sl_image *image;
+    const sl_load_options few = { .max_pixels = WIDTH * HEIGHT };
+    snprintf(path, sizeof(path), IMAGE_DIR "/%s", name);
+    ck_ok(sl_file_read(ctx, path, SIZE_MAX, &file));
+    for (size_t i = 0; i < file.size; i++) {
+        uint8_t *cut = malloc(i + 1); // of its own size, for address sanitizer
+        memcpy(cut, file.data, i + 1);
+        bool ok = sl_image_load_memory(ctx, cut, i + 1, "cut", &few, &image) == SL_OK;
+        ck_assert_int_eq(ok, image != NULL);
+        ck_assert(i + 1 < file.size || ok);
+        sl_image_free(image);
+        cut[i] ^= 0x5A;
+        ok = sl_image_load_memory(ctx, cut, i + 1, "changed", &few, &image) == SL_OK;
+        ck_assert_int_eq(ok, image != NULL);
+        sl_image_free(image);
+        free(cut);
+    }
+    const sl_load_options fewer = { .max_pixels = WIDTH * HEIGHT - 1 };
+    ck_fails(sl_image_load_memory(ctx, file.data, file.size, "large", &fewer, &image), SL_ERR_LIMIT,
+             "large: 48x32 pixels; the limit is 1535");
+    sl_blob_free(&file);
+}
+
+START_TEST(damaged_webp_is_refused)
+{
+    damage("lossless.webp");
+    damage("alpha.webp");
+}
+END_TEST
+
+START_TEST(heif_is_read_where_libheif_is)
+{
+    sl_image *image;
+#if HAS_HEIF
+    ck_ok(load("exif.heic", &image));
+    check_scene(image, false, 12);
+    check_unwritten(image, SL_IMAGE_JPEG);
+    ck_assert_uint_eq(sl_exif_orientation(image->exif.data, image->exif.size), 1);
+    ck_assert_ptr_nonnull(memmem(image->exif.data, image->exif.size, "softlens", 8));
+    ck_assert_uint_gt(image->icc.size, 100);
+    sl_image_free(image);
+    ck_ok(load("alpha.heic", &image));
+    ck_assert_uint_eq(sl_image_channels(image), 4);
+    check_scene(image, false, 12);
+    check_unwritten(image, SL_IMAGE_PNG);
+    sl_image_free(image);
+    ck_ok(load("deep.heic", &image));
+    ck_assert_uint_eq(sl_image_depth(image), 16);
+    check_scene(image, false, 12);
+    check_unwritten(image, SL_IMAGE_JPEG);
+    sl_image_free(image);
+    ck_ok(load("flat.avif", &image));
+    ck_assert_uint_eq(sl_image_depth(image), 8);
+    check_scene(image, false, 12);
+    check_unwritten(image, SL_IMAGE_JPEG);
+    sl_image_free(image);
+#else
+    ck_fails(load("exif.heic", &image), SL_ERR_UNSUPPORTED, "built without the header of libheif");
+#endif
+}
+END_TEST
+
+START_TEST(heif_that_is_too_large_or_cut_is_refused)
+{
+    sl_image *image;
+    sl_blob file;
+    const sl_load_options few = { .max_pixels = WIDTH * HEIGHT - 1 };
+    ck_ok(sl_file_read(ctx, IMAGE_DIR "/exif.heic", SIZE_MAX, &file));
+    ck_fails(sl_image_load_memory(ctx, file.data, file.size, "large", &few, &image),
+             HAS_HEIF ? SL_ERR_LIMIT : SL_ERR_UNSUPPORTED, "large: ");
+    for (size_t size = 12; size < file.size; size += size < 64 ? 7 : 131) {
+        sl_status st = sl_image_load_memory(ctx, file.data, size, "cut", NULL, &image);
+        ck_assert(st == SL_ERR_FORMAT || st == SL_ERR_UNSUPPORTED);
+        ck_assert_ptr_null(image);
+    }
+    sl_blob_free(&file);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("foreign");
+    tcase_add_test(tests, webp_without_loss_is_exact);
+    tcase_add_test(tests, webp_keeps_metadata);
+    tcase_add_test(tests, animations_are_refused);
+    tcase_add_test(tests, damaged_webp_is_refused);
+    tcase_add_test(tests, heif_is_read_where_libheif_is);
+    tcase_add_test(tests, heif_that_is_too_large_or_cut_is_refused);
+    return run_case("image-foreign", tests);
+}
