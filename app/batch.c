@@ -187,6 +187,12 @@ static const app_option rows[] = {
 
 // ---- the sum of it
 
+// Pictures that were met and are not worked on.
+static size_t left_out(const batch *b)
+{
+    return b->list.drawn + b->list.own;
+}
+
 static void print_summary(const batch *b, bool is_interrupted)
 {
     const batch_counts *c = &b->counts;
@@ -201,6 +207,7 @@ static void print_summary(const batch *b, bool is_interrupted)
         json_object_set_new(o, "done_before", json_integer((json_int_t)c->skipped));
         json_object_set_new(o, "failed", json_integer((json_int_t)c->failed));
         json_object_set_new(o, "failed_before", json_integer((json_int_t)c->known_failed));
+        json_object_set_new(o, "left_out", json_integer((json_int_t)left_out(b)));
         json_object_set_new(o, "seconds", json_real(seconds));
         json_object_set_new(o, "pictures_per_second", json_real(rate));
         json_object_set_new(o, "interrupted", json_boolean(is_interrupted));
@@ -236,6 +243,7 @@ static void print_plan_json(const batch *b)
     json_object_set_new(o, "failed", json_integer((json_int_t)b->counts.failed));
     json_object_set_new(o, "failed_before", json_integer((json_int_t)b->counts.known_failed));
     json_object_set_new(o, "no_pictures", json_integer((json_int_t)b->list.skipped));
+    json_object_set_new(o, "left_out", json_integer((json_int_t)left_out(b)));
     for (size_t i = 0; i < b->todo_count; i++) {
         const batch_picture *p = &b->list.picture[b->todo[i]];
         const char *to = p->target ? p->target : p->data;
@@ -264,9 +272,12 @@ static void print_plan(const batch *b)
         else
             app_say(b->session, "%s", p->path);
     }
-    app_say(b->session, "%zu to do, %zu done before, %zu failed before; %zu %s no pictures",
+    char more[64] = "";
+    if (left_out(b))
+        snprintf(more, sizeof(more), ", %zu left out", left_out(b));
+    app_say(b->session, "%zu to do, %zu done before, %zu failed before; %zu %s no pictures%s",
             b->todo_count, b->counts.skipped, b->counts.known_failed, b->list.skipped,
-            app_plural(b->list.skipped, "file is", "files are"));
+            app_plural(b->list.skipped, "file is", "files are"), more);
 }
 
 // ---- a pass: scan, plan, work, tables
@@ -320,7 +331,7 @@ static void warn_of_left_out(const batch *b)
         return;
     warn(list->dangling, list->first_dangling, "leads to no file");
     warn(list->drawn, list->first_drawn, "was drawn by softlens detect");
-    warn(list->own, list->first_own, "lies where this batch writes");
+    warn(list->own, list->first_own, "was made by a batch here");
 }
 
 static app_exit look(batch *b, int count, char **operands)
@@ -381,6 +392,19 @@ static app_exit conclude(batch *b, app_exit result)
     return result == APP_DONE && (c->failed || c->known_failed) ? APP_SOME_FAILED : result;
 }
 
+// Also with --quiet, which does not tell why there are none before.
+static app_exit find_none(const batch *b)
+{
+    const batch_list *list = &b->list;
+    if (list->own)
+        app_error("no pictures found but %zu that a batch made here; name another output folder",
+                  list->own);
+    else
+        app_error("no pictures found; %zu %s of other kinds, see --include", list->skipped,
+                  app_plural(list->skipped, "file is", "files are"));
+    return APP_FAILED;
+}
+
 static app_exit pass(batch *b, int count, char **operands)
 {
     app_exit result = look(b, count, operands);
@@ -388,11 +412,8 @@ static app_exit pass(batch *b, int count, char **operands)
         print_summary(b, true);
     if (result != APP_DONE)
         return result;
-    if (b->list.count == 0 && b->list.failed == 0 && b->shard.count == 1 && b->watch < 0) {
-        app_error("no pictures found; %zu %s of other kinds, see --include", b->list.skipped,
-                  app_plural(b->list.skipped, "file is", "files are"));
-        return APP_FAILED;
-    }
+    if (b->list.count == 0 && b->list.failed == 0 && b->shard.count == 1 && b->watch < 0)
+        return find_none(b);
     if (b->session->values.dry_run) {
         if (b->session->values.json)
             print_plan_json(b);

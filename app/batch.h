@@ -70,7 +70,6 @@ typedef struct batch_picture {
     bool is_begun, is_data_begun;
     bool is_of_another; // likewise, but for another picture that was found, too
     bool is_of_others;  // this one falls to another shard
-    bool is_within_own; // was named, and lies in a folder that the batch writes into
     bool is_elsewhere;  // the run that told of it was given other folders
 } batch_picture;
 
@@ -85,7 +84,7 @@ typedef struct batch_list {
     const char *first_dangling; // path
     size_t drawn;               // left out because softlens detect drew them
     const char *first_drawn;    // path
-    size_t own;                 // named, and left out because they lie where the batch writes
+    size_t own;                 // named, and left out because a batch made them
     const char *first_own;      // path
     uint64_t operands;          // hash of what was named; 0: pictures may have come otherwise
     // Names in the tree of folders that have nothing in them ("x/"; "" is all of it), and of links

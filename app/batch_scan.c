@@ -109,9 +109,8 @@ static bool add_file(batch_walk *walk, const char *path, bool is_listed)
     bool ok = name != NULL;
     if (ok && !batch_walk_wants(walk, path, name, &st))
         walk->list->skipped++;
-    else if (ok && (ok = batch_list_add(walk->list, path, name, &st)))
-        walk->list->picture[walk->list->count - 1].is_within_own =
-            batch_walk_is_within_own(walk, path);
+    else if (ok)
+        ok = batch_list_add(walk->list, path, name, &st) && batch_walk_suspect(walk, path);
     free(name);
     return ok;
 }
@@ -249,8 +248,8 @@ app_exit batch_scan(const batch *b, int count, char **operands, batch_list *out)
     walk.skips_drawn = batch_has_step(b, &batch_step_detect) && session->values.include.count == 0;
     *out = (batch_list) { 0 };
     app_exit result = read_newer(session, &walk.newer_ns);
-    batch_walk_leave_out(&walk, b->writes_pictures ? b->folder : NULL);
-    batch_walk_leave_out(&walk, session->values.sort_into);
+    batch_walk_leave_out(&walk, b->writes_pictures ? b->folder : NULL, false);
+    batch_walk_leave_out(&walk, session->values.sort_into, true);
     out->operands = hash_operands(&session->values, count, operands);
     int folders = 0;
     for (int i = 0; i < count; i++)
@@ -265,8 +264,9 @@ app_exit batch_scan(const batch *b, int count, char **operands, batch_list *out)
             "--watch: more folders than the system watches; raise fs.inotify.max_user_watches");
         result = APP_FAILED;
     }
+    if (result == APP_DONE)
+        result = batch_walk_leave_out_own(&walk, b->journals);
     batch_walk_forget(&walk);
-    batch_list_leave_out_own(out);
     if (out->count)
         qsort(out->picture, out->count, sizeof(*out->picture), by_name);
     bool is_once = count == 1 && !session->values.files0_from; // a walk meets nothing twice

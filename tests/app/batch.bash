@@ -304,7 +304,8 @@ check 'never over an input' cmp one.png in/a.png
 run batch deblur in -o out
 (cd out && "$SOFTLENS" batch deblur a.png -o . --model ../m.safetensors) >"$outside/out" 2>"$outside/err"
 status=$?
-check '  that a batch made, either' test "$status" = 3 -a "$(cmp out/a.png out/b.png)" = ''
+check '  and what a batch made is none' test "$status" = 1 -a "$(cmp out/a.png out/b.png)" = ''
+check '    which is told' grep -q 'no pictures found but 1 that a batch made here' "$outside/err"
 rm -rf out
 rm -rf in .softlens list
 
@@ -362,13 +363,38 @@ for again in 1 2; do
 done
 holds 'each in its place' in/out a.png b.jpg trip/c.jpg trip/d/e.png raw/f.png
 check '  and what is there is no picture to work on' grep -q \
-    'warning: \./out/.*: lies where this batch writes and is left out, and so are 4 more' "$outside/err"
+    'warning: \./out/.*: was made by a batch here and is left out, and so are 4 more' "$outside/err"
 (cd in && "$SOFTLENS" batch deblur ./*.png out/*.png -o out --model ../m.safetensors --json --quiet) \
     >"$outside/out" 2>"$outside/err"
 status=$?
 did 0 1 0 0 0
 check '  nor told with --quiet' test ! -s "$outside/err"
+says '"left_out":1,'
+run batch deblur in/a.png in/out/b.jpg -o in/out --dry-run
+says ', 1 left out$'
 rm -rf in/out
+# Also where nothing else was found, or that was removed
+for again in 1 2 3; do
+    (cd in && find . -type f -print0 | "$SOFTLENS" batch deblur --files0-from - -o out --newer 2021-01-01 \
+        --model ../m.safetensors) >"$outside/out" 2>"$outside/err"
+    find in -type f -not -path in/out/\* -exec touch -d 2020-01-01 {} +
+done
+holds '  by the journal alone' in/out b.jpg trip/c.jpg trip/d/e.png raw/f.png
+rm -rf in/out
+# What lies there and no batch made is a picture as any other
+plant home/pics/a.png other/b.png
+for again in 1 2; do
+    run batch deblur home/pics/a.png other/b.png -o home --quiet --json
+    did $((again == 1 ? 2 : 0)) $((again == 1 ? 0 : 2)) 0 0 0
+done
+for again in 1 2; do
+    (cd home/pics && "$SOFTLENS" batch deblur a.png ../../other/b.png -o . --format jpg \
+        --model ../../m.safetensors --json) >"$outside/out" 2>"$outside/err"
+    status=$?
+    did $((again == 1 ? 2 : 0)) $((again == 1 ? 0 : 2)) 0 0 0
+done
+holds '  and has its place' home pics/a.png pics/a.jpg pics/other/b.jpg home/pics/a.png other/b.png
+rm -rf home other
 printf 'in/a.png\nin/b.jpg\n' >list
 run batch deblur --files0-from list -o out
 check 'a list of lines' grep -q '"in/a.png" and what follows is no file; a zero byte' "$outside/err"
@@ -380,7 +406,7 @@ says '^in/trip/d/e.png -> out/trip/d/e.png$'
 says '^5 to do, 0 done before'
 run batch deblur in -o out --dry-run --json
 check '  as JSON' "$MAKER" is-json "$outside/out" 1
-says '^{"output":"out","to_do":5,"done_before":0,"failed":0,"failed_before":0,"no_pictures":0,"plan":\['
+says '^{"output":"out","to_do":5,"done_before":0,"failed":0,"failed_before":0,"no_pictures":0,"left_out":0,"plan":\['
 says '{"path":"in/trip/d/e.png","output":"out/trip/d/e.png"}'
 
 # Shards: each picture once, whatever their number before

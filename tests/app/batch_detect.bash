@@ -188,6 +188,8 @@ run batch detect drawn-on -o undrawn --format csv
 says '^undrawn: 2 pictures done'
 check 'what was drawn is left out, and told' grep -q \
     'drawn-on/[ab].detected.[a-z]*: was drawn by softlens detect and is left out, and so are 1 more' "$outside/err"
+run batch detect drawn-on -o undrawn --format csv --json
+says '"left_out":2,'
 accepted batch detect drawn-on -o undrawn --format csv --include '*.detected.*'
 says '^undrawn: 2 pictures done'
 run batch detect drawn-on -o undrawn --format csv

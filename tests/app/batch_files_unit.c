@@ -3,8 +3,8 @@
 // hands.
 #include "../base/run.h"
 #include "../base/sync.h"
-#include "batch.h"
 #include "batch_seen.h"
+#include "batch_walk.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -239,6 +239,48 @@ START_TEST(what_appears_meanwhile_stays)
 }
 END_TEST
 
+// ---- what a batch made among the pictures that are named
+
+START_TEST(what_was_made_here_is_told_by_the_journal)
+{
+    static const batch_record records[] = {
+        { .state = BATCH_START, .name = "a.jpg", .output = "made.png" },
+        { .state = BATCH_GOOD, .name = "a.jpg", .output = "made.png" },
+        { .state = BATCH_START, .name = "b.png", .output = "begun.png" },
+        { .state = BATCH_START, .name = "c.png", .output = "sub/taken.png" },
+        { .state = BATCH_START, .name = "c.png", .data = "c.json" },
+        { .state = BATCH_BROKEN, .name = "d.png", .output = "broken.png" },
+        { .state = BATCH_GOOD, .name = "labelled.png" },
+    };
+    static const char *const names[] = { "made.png",   "begun.png",    "sub/taken.png",
+                                         "broken.png", "labelled.png", "theirs.png" };
+    const batch_shard shard = { 1, 1 };
+    batch_journal *journal = NULL;
+    batch_list list = { 0 };
+    batch_walk walk = { .list = &list };
+    struct stat st = { .st_size = 1 };
+    char journals[128];
+    snprintf(journals, sizeof(journals), "%s", in_dir(BATCH_FOLDER));
+    ck_assert_int_eq(batch_journal_open(journals, &shard, &journal), APP_DONE);
+    for (size_t i = 0; i < APP_LEN(records); i++)
+        ck_assert(batch_journal_add(journal, &records[i]));
+    batch_journal_close(journal);
+    ck_assert_int_eq(mkdir(in_dir("sub"), 0777), 0);
+    batch_walk_leave_out(&walk, dir, false);
+    for (size_t i = 0; i < APP_LEN(names); i++) {
+        const char *path = in_dir(names[i]);
+        ck_assert(batch_list_add(&list, path, names[i], &st) && batch_walk_suspect(&walk, path));
+    }
+    ck_assert_int_eq(batch_walk_leave_out_own(&walk, journals), APP_DONE);
+    ck_assert_uint_eq(list.own, 2);
+    ck_assert_uint_eq(list.count, 4);
+    for (size_t i = 0; i < list.count; i++)
+        ck_assert_str_eq(list.picture[i].name, names[i + 2]);
+    batch_walk_forget(&walk);
+    batch_list_free(&list);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("batch_files");
@@ -249,5 +291,6 @@ int main(void)
     tcase_add_test(tcase, two_writers_of_one_file_stay_apart);
     tcase_add_test(tcase, changes_are_noticed);
     tcase_add_test(tcase, what_appears_meanwhile_stays);
+    tcase_add_test(tcase, what_was_made_here_is_told_by_the_journal);
     return run_case("app/batch_files_unit", tcase);
 }

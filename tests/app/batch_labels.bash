@@ -79,6 +79,23 @@ accepted batch classify in -o in/s.csv --model u.safetensors --sort-into in/sort
 check 'sorted anew' test "$(find in/sorted -type f | wc -l)" = 4 -a \
     "$(find in/sorted/unknown -type f | wc -l)" = 4
 rm -r in/sorted in/s.csv in/.s.csv.softlens
+# Where pictures are named, what was sorted is told by the journal
+for again in 1 2; do
+    find in -name '*.[jp]*g' -print0 >list
+    run batch classify --files0-from list -o s.csv --model s.safetensors --sort-into in/sorted --json
+    says "\"pictures\":4,.*\"left_out\":$((again == 1 ? 0 : 4)),"
+done
+cp in/a.png "in/sorted/$label/mine.png"
+run batch classify in/a.png in/sorted/*/*.png in/sorted/*/in/*.png -o s.csv --model s.safetensors --sort-into in/sorted --json
+says '"pictures":2,"done":1,.*"left_out":1,'
+mkdir -p "deep/$label"
+cp in/a.png "deep/$label"
+for again in 0 1; do
+    (cd "deep/$label" && "$SOFTLENS" batch classify a.png -o ../s.csv --model ../../s.safetensors --sort-into .. \
+        --json) >"$outside/out"
+    says "\"pictures\":1,.*\"done_before\":$again,"
+done
+rm -r in/sorted s.csv .s.csv.softlens deep list
 
 # What others keep where pictures are sorted to, and journals that were tampered with
 label=$(sed -n 's/^a.png,1,\([^,]*\),.*/\1/p' sorted.csv)
