@@ -208,6 +208,7 @@ static void print_summary(const batch *b, bool is_interrupted)
         json_object_set_new(o, "failed", json_integer((json_int_t)c->failed));
         json_object_set_new(o, "failed_before", json_integer((json_int_t)c->known_failed));
         json_object_set_new(o, "left_out", json_integer((json_int_t)left_out(b)));
+        json_object_set_new(o, "folders", json_integer((json_int_t)b->list.folders));
         json_object_set_new(o, "seconds", json_real(seconds));
         json_object_set_new(o, "pictures_per_second", json_real(rate));
         json_object_set_new(o, "interrupted", json_boolean(is_interrupted));
@@ -244,6 +245,7 @@ static void print_plan_json(const batch *b)
     json_object_set_new(o, "failed_before", json_integer((json_int_t)b->counts.known_failed));
     json_object_set_new(o, "no_pictures", json_integer((json_int_t)b->list.skipped));
     json_object_set_new(o, "left_out", json_integer((json_int_t)left_out(b)));
+    json_object_set_new(o, "folders", json_integer((json_int_t)b->list.folders));
     for (size_t i = 0; i < b->todo_count; i++) {
         const batch_picture *p = &b->list.picture[b->todo[i]];
         const char *to = p->target ? p->target : p->data;
@@ -399,6 +401,14 @@ static app_exit find_none(const batch *b)
     if (list->own)
         app_error("no pictures found but %zu that a batch made here; name another output folder",
                   list->own);
+    else if (list->drawn)
+        app_error("no pictures found but %zu that softlens detect drew; take them with --include "
+                  "'*.detected.*'",
+                  list->drawn);
+    else if (list->folders && !list->skipped)
+        app_error("--files0-from %s: names folders only; name the pictures in them, as find -type "
+                  "f does",
+                  b->session->values.files0_from);
     else
         app_error("no pictures found; %zu %s of other kinds, see --include", list->skipped,
                   app_plural(list->skipped, "file is", "files are"));

@@ -86,6 +86,7 @@ typedef struct batch_list {
     const char *first_drawn;    // path
     size_t own;                 // named, and left out because a batch made them
     const char *first_own;      // path
+    size_t folders;             // in --files0-from, which takes none
     uint64_t operands;          // hash of what was named; 0: pictures may have come otherwise
     // Names in the tree of folders that have nothing in them ("x/"; "" is all of it), and of links
     // that lead to no file: on a disk that is not there, pictures may be.

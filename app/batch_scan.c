@@ -159,9 +159,10 @@ static int open_names(const char *from)
 }
 
 // A list that find makes tells of folders and of what is in them.
-static void tell_folders(const batch_walk *walk, size_t folders)
+static void tell_folders(const batch_walk *walk)
 {
     const app_values *values = &walk->session->values;
+    size_t folders = walk->list->folders;
     if (folders && !values->quiet)
         app_error("warning: --files0-from %s: %zu %s passed by; only pictures that are named "
                   "themselves are taken from a list",
@@ -176,7 +177,7 @@ static app_exit add_named(batch_walk *walk)
     if (fd >= 0)
         file = fopencookie(&fd, "r", (cookie_io_functions_t) { .read = read_names });
     char *path = NULL;
-    size_t size = 0, folders = 0;
+    size_t size = 0;
     bool ok = true;
     if (!file) {
         app_error("--files0-from %s: cannot be read: %s", from, strerror(errno));
@@ -184,7 +185,7 @@ static app_exit add_named(batch_walk *walk)
     }
     while (ok && getdelim(&path, &size, '\0', file) > 0 && !app_interrupted())
         if (*path && app_is_directory(path))
-            folders++;
+            walk->list->folders++;
         else if (*path)
             ok = add_file(walk, path, true);
     bool failed = ferror(file);
@@ -196,7 +197,7 @@ static app_exit add_named(batch_walk *walk)
         app_error("--files0-from %s: cannot be read to its end", from);
         return APP_FAILED;
     }
-    tell_folders(walk, folders);
+    tell_folders(walk);
     return ok ? APP_DONE : out_of_memory();
 }
 

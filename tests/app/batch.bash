@@ -369,7 +369,7 @@ check '  and what is there is no picture to work on' grep -q \
 status=$?
 did 0 1 0 0 0
 check '  nor told with --quiet' test ! -s "$outside/err"
-says '"left_out":1,'
+says '"left_out":1,"folders":0,'
 run batch deblur in/a.png in/out/b.jpg -o in/out --dry-run
 says ', 1 left out$'
 rm -rf in/out
@@ -395,6 +395,8 @@ for again in 1 2; do
 done
 holds '  and has its place' home pics/a.png pics/a.jpg pics/other/b.jpg home/pics/a.png other/b.png
 rm -rf home other
+find in -type d -print0 >list
+refused 1 'list: names folders only.*find -type f' batch deblur --files0-from list -o out --dry-run -q
 printf 'in/a.png\nin/b.jpg\n' >list
 run batch deblur --files0-from list -o out
 check 'a list of lines' grep -q '"in/a.png" and what follows is no file; a zero byte' "$outside/err"
@@ -406,7 +408,7 @@ says '^in/trip/d/e.png -> out/trip/d/e.png$'
 says '^5 to do, 0 done before'
 run batch deblur in -o out --dry-run --json
 check '  as JSON' "$MAKER" is-json "$outside/out" 1
-says '^{"output":"out","to_do":5,"done_before":0,"failed":0,"failed_before":0,"no_pictures":0,"left_out":0,"plan":\['
+says '^{"output":"out","to_do":5,"done_before":0,"failed":0,"failed_before":0,"no_pictures":0,"left_out":0,"folders":0,"plan":\['
 says '{"path":"in/trip/d/e.png","output":"out/trip/d/e.png"}'
 
 # Shards: each picture once, whatever their number before

@@ -190,6 +190,9 @@ check 'what was drawn is left out, and told' grep -q \
     'drawn-on/[ab].detected.[a-z]*: was drawn by softlens detect and is left out, and so are 1 more' "$outside/err"
 run batch detect drawn-on -o undrawn --format csv --json
 says '"left_out":2,'
+mkdir only
+cp drawn-on/a.detected.* only
+refused 1 "no pictures found but 1 that softlens detect drew.*--include '\*.detected" batch detect only -o undrawn -q
 accepted batch detect drawn-on -o undrawn --format csv --include '*.detected.*'
 says '^undrawn: 2 pictures done'
 run batch detect drawn-on -o undrawn --format csv
