@@ -122,7 +122,7 @@ void batch_decode_item(const batch *b, sl_ctx *ctx, const batch_extent *extent, 
     if (status == SL_ERR_NOMEM || status == SL_ERR_IO)
         batch_item_fail(item, BATCH_AGAIN, "%s", sl_ctx_message(ctx));
     else if (status != SL_OK)
-        batch_item_fail(item, BATCH_BAD, "%s", sl_ctx_message(ctx));
+        batch_item_fail(item, BATCH_BAD, "%s%s", sl_ctx_message(ctx), app_how(sl_ctx_message(ctx)));
     close(item->fd);
     item->fd = -1;
 }

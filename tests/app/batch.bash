@@ -123,6 +123,7 @@ did 6 0 0 0 0
 head -c $(($(wc -c <two.jpg) - 40)) two.jpg >in/cut.jpg
 run batch deblur in -o out2 --json
 did 0 6 1 0 3
+check 'what would take it is named' grep -q 'in/cut.jpg: .*(--allow-truncated)$' "$outside/err"
 run batch deblur in -o out2 --json --allow-truncated
 did 7 0 0 0 0
 rm -rf out out2 in/cut.jpg
