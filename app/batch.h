@@ -372,7 +372,7 @@ struct batch {
     struct {
         char *text; // behind the name; NULL: none
         size_t count;
-    } warned[BATCH_MAX_WARNINGS];
+    } warned[BATCH_MAX_WARNINGS + 1]; // the last: of all kinds for which there was no room
 };
 
 // Reads the values, finds places and models, shares the memory; needs the steps. Prints.
@@ -434,8 +434,9 @@ app_exit batch_watch(batch *b, app_exit result, batch_pass_fn pass, int count, c
 
 // A sentence on stderr, from any thread.
 void batch_say(batch *b, const char *sentence);
-// sl_log_fn; user: batch. Of warnings that differ in the file's name alone the first are told, and
-// in the end how many more there were: thousands of photographs may each come with a film.
+// sl_log_fn; user: batch. Of warnings that differ in the file's name and in numbers alone the first
+// are told, and in the end how many more there were: thousands of photographs may each come with a
+// film.
 void batch_log(void *user, sl_log_level level, const char *sentence);
 void batch_tell_warnings(batch *b);
 // One worker for each device of --device. Printed: APP_FAILED.

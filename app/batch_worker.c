@@ -13,19 +13,51 @@ void batch_say(batch *b, const char *sentence)
     pthread_mutex_unlock(&b->print);
 }
 
+// What stands behind the file's name, whose folders may be called "Trip: day 1".
+static const char *text_of(const char *sentence)
+{
+    const char *name = sentence, *colon = NULL;
+    for (const char *at = sentence; (at = strstr(at, ": ")); at++)
+        colon = at;
+    for (const char *at = sentence; colon && at < colon; at++)
+        if (*at == '/')
+            name = at;
+    return colon ? strstr(name, ": ") + 2 : sentence;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+// But for the numbers in them.
+static bool is_same_kind(const char *a, const char *b)
+{
+    while (*a && (*a == *b || (is_digit(*a) && is_digit(*b)))) {
+        bool is_number = is_digit(*a);
+        do
+            a++;
+        while (is_number && is_digit(*a));
+        do
+            b++;
+        while (is_number && is_digit(*b));
+    }
+    return *a == *b;
+}
+
 // Whether a warning is told by itself, or only counted.
 static bool is_rare(batch *b, const char *sentence)
 {
-    const char *colon = strstr(sentence, ": "), *text = colon ? colon + 2 : sentence;
+    const char *text = text_of(sentence);
     size_t i = 0;
     pthread_mutex_lock(&b->print);
-    while (i < BATCH_MAX_WARNINGS && b->warned[i].text && strcmp(b->warned[i].text, text) != 0)
+    while (i < BATCH_MAX_WARNINGS && b->warned[i].text && !is_same_kind(b->warned[i].text, text))
         i++;
-    bool is_rare = i == BATCH_MAX_WARNINGS;
-    if (!is_rare && !b->warned[i].text)
+    if (i < BATCH_MAX_WARNINGS && !b->warned[i].text)
         b->warned[i].text = strdup(text);
-    if (!is_rare && b->warned[i].text)
-        is_rare = ++b->warned[i].count <= BATCH_TOLD_WARNINGS;
+    if (!b->warned[i].text)
+        i = BATCH_MAX_WARNINGS;
+    bool is_rare = ++b->warned[i].count <= BATCH_TOLD_WARNINGS;
     pthread_mutex_unlock(&b->print);
     return is_rare;
 }
@@ -46,11 +78,12 @@ void batch_log(void *user, sl_log_level level, const char *sentence)
 
 void batch_tell_warnings(batch *b)
 {
-    for (size_t i = 0; i < BATCH_MAX_WARNINGS; i++) {
+    for (size_t i = 0; i < APP_LEN(b->warned); i++) {
         size_t count = b->warned[i].count;
         if (count > BATCH_TOLD_WARNINGS)
             app_error("warning: and %zu more, which --verbose names: %s",
-                      count - BATCH_TOLD_WARNINGS, b->warned[i].text);
+                      count - BATCH_TOLD_WARNINGS,
+                      b->warned[i].text ? b->warned[i].text : "of other kinds");
         free(b->warned[i].text);
         b->warned[i].text = NULL;
         b->warned[i].count = 0;

@@ -10,6 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static void send_errors_to(int fd)
+{
+    fflush(stderr);
+    ck_assert_int_ge(dup2(fd, STDERR_FILENO), 0);
+}
+
 static char *escaped(const char *text)
 {
     char *out = NULL;
@@ -375,6 +381,50 @@ START_TEST(a_journal_of_many_shards_is_merged_at_once)
 }
 END_TEST
 
+// ---- what is told
+
+static size_t lines_of(const char *path)
+{
+    size_t lines = 0;
+    FILE *file = fopen(path, "r");
+    ck_assert_ptr_nonnull(file);
+    for (int c; (c = fgetc(file)) != EOF;)
+        lines += c == '\n';
+    fclose(file);
+    return lines;
+}
+
+// How many of 40 such warnings are told. The format is given a number, and a letter or two.
+static size_t told(const char *format)
+{
+    app_session session = { .ctx = ctx };
+    batch b = { .session = &session, .print = PTHREAD_MUTEX_INITIALIZER };
+    int before = dup(STDERR_FILENO), fd = open(in_dir("told"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    send_errors_to(fd);
+    for (int i = 0; i < 40; i++) {
+        char text[256], word[3] = { (char)('a' + i % 20), i < 20 ? '\0' : 'x', '\0' };
+        snprintf(text, sizeof(text), format, 95 + i, word);
+        batch_log(&b, SL_LOG_WARNING, text);
+    }
+    size_t lines = lines_of(in_dir("told"));
+    batch_tell_warnings(&b);
+    ck_assert_uint_eq(lines_of(in_dir("told")), lines + 1);
+    send_errors_to(before);
+    close(before);
+    close(fd);
+    return lines;
+}
+
+START_TEST(of_many_warnings_the_first_are_told)
+{
+    ck_assert_uint_eq(told("out/%d.jpg: left out: the film"), BATCH_TOLD_WARNINGS);
+    ck_assert_uint_eq(told("out/%d%s.jpg: left out: the film"), BATCH_TOLD_WARNINGS);
+    ck_assert_uint_eq(told("a.jpg: left out: EXIF of %d bytes"), BATCH_TOLD_WARNINGS);
+    ck_assert_uint_eq(told("in/Trip: day 1/%d%s.jpg: ends early: or not"), BATCH_TOLD_WARNINGS);
+    ck_assert_uint_eq(told("%d.jpg: has %s"), BATCH_MAX_WARNINGS + BATCH_TOLD_WARNINGS);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("batch");
@@ -391,5 +441,6 @@ int main(void)
     tcase_add_test(tcase, damage_is_seen);
     tcase_add_test(tcase, a_shard_has_one_writer);
     tcase_add_test(tcase, a_journal_of_many_shards_is_merged_at_once);
+    tcase_add_test(tcase, of_many_warnings_the_first_are_told);
     return run_case("app/batch_unit", tcase);
 }
