@@ -80,13 +80,13 @@ static app_exit refuse(const char *path, const char *what, int error)
     return APP_FAILED;
 }
 
-static app_exit lock_and_mend(batch_journal *j)
+static app_exit lock_and_mend(batch_journal *j, bool is_merge)
 {
     struct stat st;
     // File systems without locks do without; there, two runs of one shard are the user's mistake.
     if (flock(j->fd, LOCK_EX | LOCK_NB) != 0 && (errno == EWOULDBLOCK || errno == EAGAIN)) {
-        app_error("%s: another batch is writing there; wait for it, or give each one a --shard",
-                  j->path);
+        app_error("%s: another batch is writing there; wait for it%s", j->path,
+                  is_merge ? "" : ", or give each one a --shard");
         return APP_FAILED;
     }
     if (!mend(j->fd) || fstat(j->fd, &st) != 0)
@@ -111,7 +111,7 @@ app_exit batch_journal_open(const char *folder, const batch_shard *shard, batch_
     int error = batch_make_parents(j->path);
     if (!error && (j->fd = open(j->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) < 0)
         error = errno;
-    result = error ? refuse(j->path, "cannot be made", error) : lock_and_mend(j);
+    result = error ? refuse(j->path, "cannot be made", error) : lock_and_mend(j, shard->index == 0);
     if (result != APP_DONE) {
         batch_journal_close(j);
         return result;

@@ -354,6 +354,26 @@ START_TEST(a_shard_has_one_writer)
 }
 END_TEST
 
+// Merge has no --shard to part the two by.
+START_TEST(merge_has_one_writer)
+{
+    const batch_shard none = { 0, 1 };
+    batch_journal *first = NULL, *second = NULL;
+    ck_assert_int_eq(batch_journal_open(dir, &none, &first), APP_DONE);
+    int before = dup(STDERR_FILENO), fd = open(in_dir("told"), O_RDWR | O_CREAT, 0600);
+    send_errors_to(fd);
+    ck_assert_int_eq(batch_journal_open(dir, &none, &second), APP_FAILED);
+    send_errors_to(before);
+    char text[512] = "";
+    ck_assert_int_gt(pread(fd, text, sizeof(text) - 1, 0), 0);
+    ck_assert_ptr_nonnull(strstr(text, "wait for it"));
+    ck_assert_ptr_null(strstr(text, "--shard"));
+    close(before);
+    close(fd);
+    batch_journal_close(first);
+}
+END_TEST
+
 // Sixty thousand shards of a hundred thousand, in any order.
 START_TEST(a_journal_of_many_shards_is_merged_at_once)
 {
@@ -440,6 +460,7 @@ int main(void)
     tcase_add_test(tcase, records_come_back);
     tcase_add_test(tcase, damage_is_seen);
     tcase_add_test(tcase, a_shard_has_one_writer);
+    tcase_add_test(tcase, merge_has_one_writer);
     tcase_add_test(tcase, a_journal_of_many_shards_is_merged_at_once);
     tcase_add_test(tcase, of_many_warnings_the_first_are_told);
     return run_case("app/batch_unit", tcase);
