@@ -4,11 +4,11 @@
 # on from the weights of the one before. In the second the change fades where a predictor is not
 # sure, and one crop in five is a place of a sharp photograph that the model before changed most
 # (build/softlens finds those). The third has three blocks more and new pairs; the fourth new pairs
-# again, and rates that fall from the start.
-# Usage: train_deblur.sh DATA WORK [MINUTES [MORE_MINUTES [BLOCKS_MINUTES [LAST_MINUTES]]]]
+# again, and rates that fall from the start; the fifth trains with the fade that ships.
+# Usage: train_deblur.sh DATA WORK [MINUTES [MORE [BLOCKS [FALLING [LAST]]]]], all in minutes
 set -eu
 here=$(dirname "$0")
-data=$1 work=$2 minutes=${3:-116} more=${4:-100} blocks=${5:-92} last=${6:-62}
+data=$1 work=$2 minutes=${3:-116} more=${4:-100} blocks=${5:-92} falling=${6:-62} last=${7:-97}
 binary=$here/../../build/softlens
 if [ ! -x "$binary" ]; then
     echo "$binary is missing; build it first: tools/build.sh" >&2
@@ -43,12 +43,17 @@ run train_deblur.py --pairs "$work/pairs-blocks" --hard "$work/hard-blocks" \
     --ema 0.998 --threshold 0.3 --seed 12
 run calibrate_deblur.py --model "$work/run-blocks/checkpoint.pt" --pairs "$work/pairs-blocks" \
     --threshold 0.25 --fade 0.25 0.83 --half --out "$work/third.safetensors"
-run deblur_pairs.py --data "$data" --pairs "$work/pairs-last" --count 7000 --seed 21
-hard "$work/third.safetensors" "$work/hard-last"
-run train_deblur.py --pairs "$work/pairs-last" --hard "$work/hard-last" --hard-share 0.15 \
-    --init "$work/third.safetensors" --depths 1 2 4 2 2 --fade 0.1 0.7 --out "$work/run-last" \
-    --minutes "$last" --lr 7e-4 --muon-lr 7e-4 --fall-from 0.05 --gate-from 0 --lenient 0.01 \
+run deblur_pairs.py --data "$data" --pairs "$work/pairs-falling" --count 7000 --seed 21
+hard "$work/third.safetensors" "$work/hard-falling"
+run train_deblur.py --pairs "$work/pairs-falling" --hard "$work/hard-falling" --hard-share 0.15 \
+    --init "$work/third.safetensors" --depths 1 2 4 2 2 --fade 0.1 0.7 --out "$work/run-falling" \
+    --minutes "$falling" --lr 7e-4 --muon-lr 7e-4 --fall-from 0.05 --gate-from 0 --lenient 0.01 \
     --ema 0.998 --threshold 0.3 --seed 31
-run calibrate_deblur.py --model "$work/run-last/checkpoint.pt" --pairs "$work/pairs-last" \
-    --threshold 0.25 --fade 0.25 0.83 --half --out "$work/lmd-vit-small.safetensors"
+run deblur_pairs.py --data "$data" --pairs "$work/pairs-last" --count 8000 --seed 41
+run train_deblur.py --pairs "$work/pairs-last" --hard "$work/hard-falling" --hard-share 0.15 \
+    --init "$work/run-falling/ema.safetensors" --depths 1 2 4 2 2 --fade 0.25 0.8 \
+    --out "$work/run-last" --minutes "$last" --lr 6e-4 --muon-lr 6e-4 --fall-from 0.05 \
+    --gate-from 0 --lenient 0.01 --ema 0.998 --threshold 0.25 --seed 42
+run calibrate_deblur.py --model "$work/run-last/checkpoint.pt" --threshold 0.25 --fade 0.25 0.83 \
+    --half --out "$work/lmd-vit-small.safetensors"
 run eval_deblur.py --model "$work/lmd-vit-small.safetensors" --data "$data"
