@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # tests/app/foreign.bash: pictures of kinds that are read and not written, alone and in folders.
 # HEIF is 1 where the program was built to read HEIC and AVIF.
-# shellcheck source=lib.bash disable=SC2154
+# shellcheck source=lib.bash disable=SC2154,SC2317
 . "${BASH_SOURCE%/*}/lib.bash"
 make model m.safetensors good
 cp "$ROOT"/tests/data/image/{lossless,turned,animated}.webp .
