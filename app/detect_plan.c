@@ -137,7 +137,7 @@ char *app_detect_out_name(const app_detect_out *out, const char *path, const cha
     size_t stem = stem_length(of), skip = 0;
     char *made = NULL;
     if (!is_beside && values->no_overlay) {
-        if (kinds_asked(out, NULL) == 1 && app_format_of_name(of) == SL_IMAGE_SAME)
+        if (kinds_asked(out, NULL) == 1 && !app_is_picture_name(of))
             return strdup(of);
         if (dot && kinds_asked(out, dot))
             stem = (size_t)(dot - of);

@@ -59,7 +59,7 @@ sl_image_format app_format_of_name(const char *path)
 // none. As the library has it: what has alpha or no loss as PNG.
 static sl_image_format format_of_foreign(const unsigned char *head)
 {
-    static const char *const brands[] = { "heic", "heix", "heim", "heis", "mif1", "avif" };
+    static const char *const brands[] = { "heic", "heix", "heim", "heis", "mif1", "mif2", "avif" };
     if (memcmp(head, "RIFF", 4) == 0 && memcmp(head + 8, "WEBPVP8", 7) == 0)
         return head[15] == 'L' || (head[15] == 'X' && (head[20] & 0x10)) ? SL_IMAGE_PNG
                                                                          : SL_IMAGE_JPEG;

@@ -82,6 +82,25 @@ START_TEST(webp_keeps_metadata)
 }
 END_TEST
 
+// A film that is not kept is not told of, and a profile of grey not kept for colours.
+START_TEST(what_would_be_wrong_is_dropped)
+{
+    sl_image *image;
+    sl_blob file;
+    ck_ok(load("motion.webp", &image));
+    check_scene(image, false, 0);
+    ck_assert(image->had_more);
+    ck_assert_uint_eq(image->icc.size, 0);
+    const sl_save_options options = { .format = SL_IMAGE_JPEG };
+    ck_ok(sl_image_save(ctx, image, in_dir("out.jpg"), &options));
+    ck_assert_msg(strstr(warning, "film"), "%s", warning);
+    sl_image_free(image);
+    ck_ok(sl_file_read(ctx, in_dir("out.jpg"), SIZE_MAX, &file));
+    ck_assert_ptr_null(memmem(file.data, file.size, "MotionPhoto", 11));
+    sl_blob_free(&file);
+}
+END_TEST
+
 START_TEST(animations_are_refused)
 {
     sl_image *image;
@@ -135,11 +154,16 @@ START_TEST(heif_is_read_where_libheif_is)
     ck_assert_uint_eq(sl_exif_orientation(image->exif.data, image->exif.size), 1);
     ck_assert_ptr_nonnull(memmem(image->exif.data, image->exif.size, "softlens", 8));
     ck_assert_uint_gt(image->icc.size, 100);
+    ck_assert_uint_eq(image->turned, 6); // as EXIF says; the file itself does not turn
     sl_image_free(image);
     ck_ok(load("alpha.heic", &image));
     ck_assert_uint_eq(sl_image_channels(image), 4);
     check_scene(image, false, 12);
     check_unwritten(image, SL_IMAGE_PNG);
+    sl_image_free(image);
+    ck_ok(load("multiplied.heic", &image)); // 100 times 255 / 128
+    for (unsigned k = 0; k < 4; k++)
+        ck_assert_int_le(abs((int)sample(image, 30, 30, k) - (k < 3 ? 199 : 128)), 4);
     sl_image_free(image);
     ck_ok(load("deep.heic", &image));
     ck_assert_uint_eq(sl_image_depth(image), 16);
@@ -179,6 +203,7 @@ int main(void)
     TCase *tests = tcase_create("foreign");
     tcase_add_test(tests, webp_without_loss_is_exact);
     tcase_add_test(tests, webp_keeps_metadata);
+    tcase_add_test(tests, what_would_be_wrong_is_dropped);
     tcase_add_test(tests, animations_are_refused);
     tcase_add_test(tests, damaged_webp_is_refused);
     tcase_add_test(tests, heif_is_read_where_libheif_is);

@@ -22,7 +22,8 @@ sl_status sl_png_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 // can_keep: whether saving the picture may keep what the file holds; false of damage and of inks.
 sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out, bool *can_keep);
 // Pictures that are written as JPEG or, where they have alpha or no loss, as PNG. HEIC and AVIF
-// come turned upright. SL_ERR_UNSUPPORTED: an animation; no libheif.
+// come turned upright, and `turned` says what EXIF says. SL_ERR_UNSUPPORTED: an animation; no
+// libheif.
 sl_status sl_webp_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 sl_status sl_heif_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 
@@ -72,6 +73,11 @@ const uint8_t *sl_remarks_xmp(const sl_blob *remarks, size_t *size);
 // Leaves out what is too long for a segment. SL_ERR_NOMEM.
 sl_status sl_remarks_add_xmp(sl_ctx *ctx, sl_blob *remarks, const void *xmp, size_t size,
                              const char *name);
+// Whether XMP tells of further pictures in the file it came from.
+bool sl_xmp_tells_of_pictures(const void *xmp, size_t size);
+// Adds such as does not; of other the picture knows that it had more.
+sl_status sl_image_add_xmp(sl_ctx *ctx, sl_image *image, const void *xmp, size_t size,
+                           const char *name);
 // Remarks of a picture whose pixels are upright.
 sl_status sl_remarks_upright(sl_ctx *ctx, const sl_image *image, sl_blob *out);
 

@@ -30,9 +30,12 @@
     X(heif_image_handle_get_raw_color_profile)                                                     \
     X(heif_image_handle_get_raw_color_profile_size)                                                \
     X(heif_image_handle_get_width)                                                                 \
+    X(heif_image_handle_get_nclx_color_profile)                                                    \
     X(heif_image_handle_has_alpha_channel)                                                         \
+    X(heif_image_handle_is_premultiplied_alpha)                                                    \
     X(heif_image_handle_release)                                                                   \
-    X(heif_image_release)
+    X(heif_image_release)                                                                          \
+    X(heif_nclx_color_profile_free)
 
 #define POINTER(name) __typeof__(&name) name;
 static struct {
@@ -47,6 +50,10 @@ static void find_library(void)
 #define FIND(name) ok = ok && (lib.name = (__typeof__(&name))dlsym(library, #name)) != NULL;
     FUNCTIONS(FIND)
     lib.is_there = ok;
+    // Where decoders are libraries of their own, some versions look for them here alone.
+    __typeof__(&heif_init) start = ok ? (__typeof__(&heif_init))dlsym(library, "heif_init") : NULL;
+    if (start)
+        start(NULL);
 }
 
 typedef struct reader {
@@ -64,8 +71,16 @@ static sl_status check(const reader *r, struct heif_error e)
         return SL_OK;
     if (e.code == heif_error_Memory_allocation_error)
         return sl_fail(r->ctx, SL_ERR_NOMEM, "%s: out of memory", r->coded->name);
-    bool is_other =
-        e.code == heif_error_Unsupported_filetype || e.code == heif_error_Unsupported_feature;
+    bool has_no_decoder =
+        e.code == heif_error_Unsupported_filetype ||
+        (e.code == heif_error_Unsupported_feature && e.subcode == heif_suberror_Unsupported_codec);
+    if (has_no_decoder)
+        return sl_fail(r->ctx, SL_ERR_UNSUPPORTED,
+                       "%s: libheif has no decoder for it; install one (such as "
+                       "libheif-plugin-libde265 or libheif-plugin-dav1d), or convert the picture "
+                       "first",
+                       r->coded->name);
+    bool is_other = e.code == heif_error_Unsupported_feature;
     return sl_fail(r->ctx, is_other ? SL_ERR_UNSUPPORTED : SL_ERR_FORMAT,
                    "%s: libheif cannot read it: %s", r->coded->name,
                    e.message ? e.message : "it does not say why");
@@ -123,6 +138,28 @@ static void widen(uint16_t *row, size_t count, int bits)
     }
 }
 
+static unsigned straight(unsigned sample, unsigned alpha, unsigned white)
+{
+    uint64_t v = alpha ? ((uint64_t)sample * white + alpha / 2) / alpha : 0;
+    return v < white ? (unsigned)v : white;
+}
+
+// Of a row of RGBA whose colours were multiplied by its alpha.
+static void divide_by_alpha(const sl_image *image, void *row)
+{
+    uint8_t *bytes = row;
+    uint16_t *words = row;
+    for (size_t i = 0; i < (size_t)image->width * 4; i++) {
+        size_t alpha = i | 3;
+        if (i == alpha)
+            continue;
+        if (image->depth == 16)
+            words[i] = (uint16_t)straight(words[i], words[alpha], 65535);
+        else
+            bytes[i] = (uint8_t)straight(bytes[i], bytes[alpha], 255);
+    }
+}
+
 static sl_status copy_pixels(reader *r)
 {
     sl_image *image = r->image;
@@ -134,10 +171,14 @@ static sl_status copy_pixels(reader *r)
         (image->depth == 16 && (bits < 9 || bits > 16)))
         return sl_fail(r->ctx, SL_ERR_UNSUPPORTED, "%s: libheif decodes it to an unknown form",
                        r->coded->name);
+    bool is_multiplied =
+        image->channels == 4 && lib.heif_image_handle_is_premultiplied_alpha(r->picture);
     for (uint32_t y = 0; y < image->height; y++) {
         memcpy(sl_image_row(image, y), from + (size_t)y * (size_t)stride, image->row_bytes);
         if (image->depth == 16 && bits < 16)
             widen(sl_image_row(image, y), (size_t)image->width * image->channels, bits);
+        if (is_multiplied)
+            divide_by_alpha(image, sl_image_row(image, y));
     }
     return SL_OK;
 }
@@ -157,7 +198,8 @@ static sl_status read_block(reader *r, heif_item_id id, sl_blob *out)
     return SL_OK;
 }
 
-// Four bytes say how far behind them the TIFF structure begins. Its orientation was followed.
+// Four bytes say how far behind them the TIFF structure begins. Its orientation is what was done,
+// as far as a picture agrees with itself: the file's own turns alone count.
 static sl_status keep_exif(reader *r, const sl_blob *block)
 {
     if (block->size < 4 || r->image->exif.size > 0)
@@ -166,9 +208,10 @@ static sl_status keep_exif(reader *r, const sl_blob *block)
     size_t at = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
     if (at >= block->size - 4)
         return SL_OK;
-    sl_status st = sl_blob_copy(r->ctx, p + 4 + at, block->size - 4 - at, &r->image->exif);
+    sl_blob *exif = &r->image->exif;
+    sl_status st = sl_blob_copy(r->ctx, p + 4 + at, block->size - 4 - at, exif);
     if (st == SL_OK)
-        sl_exif_set_orientation(r->image->exif.data, r->image->exif.size, 1);
+        r->image->turned = sl_exif_orientation(exif->data, exif->size);
     return st;
 }
 
@@ -190,11 +233,28 @@ static sl_status read_blocks(reader *r)
         if (st == SL_OK && is_exif)
             st = keep_exif(r, &block);
         if (st == SL_OK && is_xmp && block.size > 0)
-            st = sl_remarks_add_xmp(r->ctx, &r->image->remarks, block.data, block.size,
-                                    r->coded->name);
+            st = sl_image_add_xmp(r->ctx, r->image, block.data, block.size, r->coded->name);
         sl_blob_free(&block);
     }
     return st;
+}
+
+// Wide or bright colours that no ICC profile tells of.
+static void warn_of_colours(const reader *r)
+{
+    struct heif_color_profile_nclx *c = NULL;
+    if (lib.heif_image_handle_get_nclx_color_profile(r->picture, &c).code != heif_error_Ok || !c)
+        return;
+    bool is_wide = c->color_primaries == heif_color_primaries_ITU_R_BT_2020_2_and_2100_0 ||
+                   c->color_primaries == heif_color_primaries_SMPTE_EG_432_1;
+    bool is_bright =
+        c->transfer_characteristics == heif_transfer_characteristic_ITU_R_BT_2100_0_PQ ||
+        c->transfer_characteristics == heif_transfer_characteristic_ITU_R_BT_2100_0_HLG;
+    if (is_wide || is_bright)
+        sl_log(r->ctx, SL_LOG_WARNING,
+               "%s: has %s colours without an ICC profile; they are taken for sRGB", r->coded->name,
+               is_bright ? "HDR" : "wide");
+    lib.heif_nclx_color_profile_free(c);
 }
 
 static sl_status read_profile(reader *r)
@@ -202,6 +262,8 @@ static sl_status read_profile(reader *r)
     enum heif_color_profile_type type = lib.heif_image_handle_get_color_profile_type(r->picture);
     size_t size = lib.heif_image_handle_get_raw_color_profile_size(r->picture);
     bool is_icc = type == heif_color_profile_type_rICC || type == heif_color_profile_type_prof;
+    if (!is_icc)
+        warn_of_colours(r);
     if (!is_icc || size == 0 || size > r->coded->size)
         return SL_OK;
     sl_blob *icc = &r->image->icc;

@@ -17,6 +17,9 @@ typedef struct magic {
 static const magic others[] = {
     MAGIC(0, "GIF8", "GIF"),
     MAGIC(4, "ftypcrx ", "Canon raw"),
+    MAGIC(4, "ftypmsf1", "an animation"),
+    MAGIC(4, "ftypavis", "an animation"),
+    MAGIC(4, "ftyphev", "an animation"),
     MAGIC(4, "ftyp", "a video"),
     MAGIC(8, "CR\2\0", "Canon raw"),
     MAGIC(0, "II*\0", "TIFF or camera raw"),
@@ -52,7 +55,8 @@ static bool is_heif(const sl_coded *c)
 {
     static const magic brands[] = {
         MAGIC(4, "ftypheic", ""), MAGIC(4, "ftypheix", ""), MAGIC(4, "ftypheim", ""),
-        MAGIC(4, "ftypheis", ""), MAGIC(4, "ftypmif1", ""), MAGIC(4, "ftypavif", ""),
+        MAGIC(4, "ftypheis", ""), MAGIC(4, "ftypmif1", ""), MAGIC(4, "ftypmif2", ""),
+        MAGIC(4, "ftypavif", ""),
     };
     for (size_t i = 0; i < SL_ARRAY_LEN(brands); i++)
         if (has_magic(c, &brands[i]))
@@ -100,6 +104,13 @@ sl_status sl_coded_check_size(sl_ctx *ctx, const sl_coded *coded, uint64_t width
     return SL_OK;
 }
 
+// These come in RGB, whatever they were: a profile of grey would be an error in what is written.
+static void drop_odd_profile(sl_image *image)
+{
+    if (image->icc.size < 20 || memcmp(image->icc.data + 16, "RGB ", 4) != 0)
+        sl_blob_free(&image->icc);
+}
+
 static sl_status decode(sl_ctx *ctx, const sl_blob *file, const char *name,
                         const sl_load_options *options, sl_image **out, bool *can_keep)
 {
@@ -120,9 +131,13 @@ static sl_status decode(sl_ctx *ctx, const sl_blob *file, const char *name,
         st = sl_heif_decode(ctx, &coded, &image);
     else
         st = refuse(ctx, &coded);
+    if (st == SL_OK && image->is_foreign)
+        drop_odd_profile(image);
     if (st == SL_OK && image->exif.size > 0) {
-        image->turned = sl_exif_orientation(image->exif.data, image->exif.size);
-        st = sl_image_orient(ctx, image, image->turned);
+        if (!image->turned) { // not by the decoder
+            image->turned = sl_exif_orientation(image->exif.data, image->exif.size);
+            st = sl_image_orient(ctx, image, image->turned);
+        }
         sl_exif_set_orientation(image->exif.data, image->exif.size, 1);
     }
     if (st != SL_OK) {

@@ -22,13 +22,13 @@ static bool is_xmp(const sl_remark *r)
     return begins(r, APP1, xmp_header, sizeof(xmp_header));
 }
 
-static bool tells_of_pictures(const sl_remark *r)
+bool sl_xmp_tells_of_pictures(const void *xmp, size_t size)
 {
     // Google's containers (motion photos, gain maps) and what came before them; Apple's gain maps.
     static const char *const signs[] = { "Container:Directory", "GCamera:MicroVideo",
                                          "GCamera:MotionPhoto", "hdrgm:", "HDRGainMap" };
     for (size_t i = 0; i < SL_ARRAY_LEN(signs); i++)
-        if (memmem(r->data, r->size, signs[i], strlen(signs[i])))
+        if (memmem(xmp, size, signs[i], strlen(signs[i])))
             return true;
     return false;
 }
@@ -36,7 +36,8 @@ static bool tells_of_pictures(const sl_remark *r)
 sl_remark_kind sl_remark_kind_of(const sl_remark *segment)
 {
     if (is_xmp(segment))
-        return tells_of_pictures(segment) ? SL_REMARK_XMP_OF_PICTURES : SL_REMARK_XMP;
+        return sl_xmp_tells_of_pictures(segment->data, segment->size) ? SL_REMARK_XMP_OF_PICTURES
+                                                                      : SL_REMARK_XMP;
     if (begins(segment, APP1, more_xmp_header, sizeof(more_xmp_header)))
         return SL_REMARK_XMP;
     bool is_other = segment->marker == JPEG_COM ||
@@ -92,6 +93,13 @@ sl_status sl_remarks_add_xmp(sl_ctx *ctx, sl_blob *remarks, const void *xmp, siz
         sl_remarks_add(ctx, remarks, &room, &(sl_remark) { APP1, data, sizeof(xmp_header) + size });
     free(data);
     return st;
+}
+
+sl_status sl_image_add_xmp(sl_ctx *ctx, sl_image *image, const void *xmp, size_t size,
+                           const char *name)
+{
+    image->had_more = image->had_more || sl_xmp_tells_of_pictures(xmp, size);
+    return image->had_more ? SL_OK : sl_remarks_add_xmp(ctx, &image->remarks, xmp, size, name);
 }
 
 // tiff:Orientation="6" or <tiff:Orientation>6</tiff:Orientation>: the digit becomes 1.

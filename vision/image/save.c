@@ -39,8 +39,8 @@ static sl_image_format format_of(const char *ending)
 // A PNG named .webp helps nobody.
 static bool is_foreign(const char *ending)
 {
-    static const char *const foreign[] = { "webp", "tif",  "tiff", "gif", "bmp",
-                                           "heic", "heif", "avif", "jxl", "jp2" };
+    static const char *const foreign[] = { "webp", "hif",  "tif",  "tiff", "gif", "bmp",
+                                           "heic", "heif", "avif", "jxl",  "jp2" };
     for (size_t i = 0; i < SL_ARRAY_LEN(foreign); i++)
         if (is_word(ending, foreign[i]))
             return true;

@@ -69,7 +69,7 @@ static sl_status read_metadata(sl_ctx *ctx, const sl_coded *coded, sl_image *ima
     if (st == SL_OK && exif.size)
         st = sl_blob_copy(ctx, exif.bytes, exif.size, &image->exif);
     if (st == SL_OK && xmp.size)
-        st = sl_remarks_add_xmp(ctx, &image->remarks, xmp.bytes, xmp.size, coded->name);
+        st = sl_image_add_xmp(ctx, image, xmp.bytes, xmp.size, coded->name);
     WebPDemuxDelete(file);
     return st;
 }
