@@ -99,6 +99,11 @@ accepted detect a.png --no-overlay -o named.json
 accepted detect a.png --no-overlay --format coco -o named.coco.json
 accepted detect a.png --no-overlay --format coco -o given.json
 accepted detect a.png --no-overlay -o given.txt
+echo photograph >other.heic
+accepted detect a.png --no-overlay --overwrite -o other.heic
+check 'a picture of a kind that is not written stays' grep -q photograph other.heic
+check '  and the data is beside it' test -s other.json
+rm other.heic other.json
 accepted detect a.png --no-overlay -o given
 check 'the names that were given' test "$(ls named* given*)" = \
     $'given\ngiven.json\ngiven.txt\nnamed.coco.json\nnamed.json'
