@@ -55,20 +55,6 @@ sl_image_format app_format_of_name(const char *path)
     return format;
 }
 
-// What a picture of a kind that is not written is written as, by its first 32 bytes; SAME: it is
-// none. As the library has it: what has alpha or no loss as PNG.
-static sl_image_format format_of_foreign(const unsigned char *head)
-{
-    static const char *const brands[] = { "heic", "heix", "heim", "heis", "mif1", "mif2", "avif" };
-    if (memcmp(head, "RIFF", 4) == 0 && memcmp(head + 8, "WEBPVP8", 7) == 0)
-        return head[15] == 'L' || (head[15] == 'X' && (head[20] & 0x10)) ? SL_IMAGE_PNG
-                                                                         : SL_IMAGE_JPEG;
-    for (size_t i = 0; i < APP_LEN(brands); i++)
-        if (memcmp(head + 4, "ftyp", 4) == 0 && memcmp(head + 8, brands[i], 4) == 0)
-            return SL_IMAGE_JPEG;
-    return SL_IMAGE_SAME;
-}
-
 sl_image_format app_format_of_file(const char *path)
 {
     unsigned char head[32] = { 0 };
@@ -76,13 +62,13 @@ sl_image_format app_format_of_file(const char *path)
     // Nothing but a regular file is opened: a pipe would lose its first bytes to us.
     int file = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     ssize_t got = file >= 0 ? read(file, head, sizeof(head)) : 0;
+    sl_image_format foreign = got > 0 ? app_format_of_foreign(file, head) : SL_IMAGE_SAME;
     if (file >= 0)
         close(file);
     if (got >= 8 && memcmp(head, "\x89PNG\r\n\x1a\n", 8) == 0)
         return SL_IMAGE_PNG;
     if (got >= 3 && memcmp(head, "\xff\xd8\xff", 3) == 0)
         return SL_IMAGE_JPEG;
-    sl_image_format foreign = got > 0 ? format_of_foreign(head) : SL_IMAGE_SAME;
     return foreign == SL_IMAGE_SAME ? app_format_of_name(path) : foreign;
 }
 

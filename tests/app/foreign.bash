@@ -22,6 +22,13 @@ check '  without loss becomes PNG' is_png lossless.deblurred.png
 check '  with loss becomes JPEG' is_jpeg turned.deblurred.jpg
 refused 2 'end the name in \.png or \.jpg' deblur turned.webp --model m.safetensors -o out.webp
 refused 1 'an animation' deblur animated.webp --model m.safetensors
+# As every tool writes it that keeps metadata: more is said first, and nothing of alpha.
+{
+    printf 'RIFF\x6e\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\x2f\0\0\x1f\0\0ABCD\3\0\0\0abc\0'
+    tail -c +13 lossless.webp
+} >extended.webp
+run deblur extended.webp --model m.safetensors
+check '  without loss, behind more, too' is_png extended.deblurred.png
 run deblur turned.webp --model m.safetensors --format png
 check 'as it is asked for' is_png turned.deblurred.png
 "$SOFTLENS" deblur - -o - --model m.safetensors <turned.webp >"$outside/picture" 2>"$outside/err"
@@ -34,19 +41,24 @@ if [ "$HEIF" = 1 ]; then
     run deblur IMG_1.HEIC --model m.safetensors
     check 'HEIC becomes JPEG' is_jpeg IMG_1.deblurred.jpg
     rm IMG_1.deblurred.jpg
+    cp "$ROOT/tests/data/image/alpha.heic" alpha.heic
+    run deblur alpha.heic --model m.safetensors
+    check '  with alpha PNG' is_png alpha.deblurred.png
+    rm alpha.deblurred.png
 else
     refused 1 'built without the header of libheif' deblur IMG_1.HEIC --model m.safetensors
     rm IMG_1.HEIC
     cp turned.webp IMG_1.webp
+    cp lossless.webp alpha.webp
 fi
 
 # Nothing is blurred here, so that pictures are linked or copied where that may be.
 make picture sharp.png 64x48
 run batch deblur . -o out/ --model m.safetensors --dense
 check 'in a folder: status 0' test "$status" = 0
-check '  each by a name of its kind' test "$(echo out/*)" = 'out/IMG_1.jpg out/lossless.png out/sharp.png out/turned.jpg'
+check '  each by a name of its kind' test "$(echo out/*)" = 'out/IMG_1.jpg out/alpha.png out/extended.png out/lossless.png out/sharp.png out/turned.jpg'
 check '  which it is' is_jpeg out/IMG_1.jpg
-check '  and so are the others' eval "is_png out/lossless.png && is_jpeg out/turned.jpg"
+check '  and so are the others' eval "is_png out/lossless.png && is_png out/alpha.png && is_png out/extended.png && is_jpeg out/turned.jpg"
 run batch deblur . -o out/ --model m.safetensors --dense
-check 'again: nothing to do' grep -q '4 done before' "$outside/out"
+check 'again: nothing to do' grep -q '6 done before' "$outside/out"
 finish

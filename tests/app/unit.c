@@ -162,6 +162,46 @@ START_TEST(names_are_derived)
 }
 END_TEST
 
+static sl_image_format format_of(const void *bytes, size_t size)
+{
+    ck_ok(sl_file_write(ctx, in_dir("picture"), true, bytes, size));
+    return app_format_of_file(in_dir("picture"));
+}
+
+START_TEST(what_has_alpha_or_no_loss_is_png)
+{
+    static const struct {
+        const char *name;
+        sl_image_format want;
+    } files[] = { { "alpha.heic", SL_IMAGE_PNG },    { "exif.heic", SL_IMAGE_JPEG },
+                  { "deep.heic", SL_IMAGE_JPEG },    { "flat.avif", SL_IMAGE_JPEG },
+                  { "lossless.webp", SL_IMAGE_PNG }, { "alpha.webp", SL_IMAGE_PNG },
+                  { "turned.webp", SL_IMAGE_JPEG } };
+    for (size_t i = 0; i < APP_LEN(files); i++) {
+        char path[512];
+        snprintf(path, sizeof(path), IMAGE_DIR "/%s", files[i].name);
+        ck_assert_msg(app_format_of_file(path) == files[i].want, "%s", files[i].name);
+    }
+    // Behind a profile of an odd length.
+    char webp[] = "RIFF\x30\0\0\0WEBPVP8X\x0a\0\0\0\x20\0\0\0\x2f\0\0\x1f\0\0"
+                  "ICCP\3\0\0\0abc\0VP8L\0\0\0\0";
+    const size_t size = sizeof(webp) - 1;
+    ck_assert_int_eq(format_of(webp, size), SL_IMAGE_PNG);
+    ck_assert_int_eq(format_of(webp, size - 8), SL_IMAGE_JPEG);
+    webp[size - 5] = ' ';
+    ck_assert_int_eq(format_of(webp, size), SL_IMAGE_JPEG);
+    webp[20] |= 0x10;
+    ck_assert_int_eq(format_of(webp, size), SL_IMAGE_PNG);
+    // By the other name of alpha, and by one of depth.
+    char avif[] = "\0\0\0\x10"
+                  "ftypavif\0\0\0\0\0\0\0\x50meta\0\0\0\0\0\0\0\x44"
+                  "auxC\0\0\0\0urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0\0\0\0\0\0\0\0";
+    ck_assert_int_eq(format_of(avif, sizeof(avif)), SL_IMAGE_PNG);
+    memcpy(strchr(avif + 48, 0) - 5, "depth", 5);
+    ck_assert_int_eq(format_of(avif, sizeof(avif)), SL_IMAGE_JPEG);
+}
+END_TEST
+
 START_TEST(utf8_is_repaired)
 {
     static const struct {
@@ -351,6 +391,7 @@ int main(void)
     tcase_add_test(tests, tables_are_sound);
     tcase_add_test(tests, near_names_are_found);
     tcase_add_test(tests, names_are_derived);
+    tcase_add_test(tests, what_has_alpha_or_no_loss_is_png);
     tcase_add_test(tests, utf8_is_repaired);
     tcase_add_test(tests, columns_are_those_of_a_terminal);
     tcase_add_test(tests, lines_are_harmless);
