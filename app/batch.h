@@ -210,8 +210,9 @@ bool batch_ignores_case(const char *folder); // whether the file system there do
 
 typedef struct batch_extent {
     uint64_t width, height;
-    unsigned pixel_bytes; // decoded, at most
-    unsigned coded_bytes; // of its coefficients, at most, while a JPEG is saved that keeps some
+    unsigned pixel_bytes;    // decoded, at most
+    unsigned decoding_bytes; // while it is decoded, where that is more than the pixels
+    unsigned coded_bytes;    // of its coefficients, at most, while a JPEG is saved that keeps some
 } batch_extent;
 
 // What a picture says of itself, without decoding it. False: it does not say.

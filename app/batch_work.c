@@ -79,6 +79,7 @@ static bool keeps_coding(const batch *b)
 
 // The file, the pixels as read, changed and coded again, and the floats of a row of tiles. Where
 // coding is kept: the file once more, and at the end the pixels, a copy on its side, coefficients.
+// At least what the decoder takes.
 uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_extent *extent)
 {
     uint64_t limit = most_pixels(b);
@@ -96,7 +97,8 @@ uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_ext
     cost += item->size * (keeps_coding(b) ? 3 : 1);
     if (b->writes_pictures)
         cost += width * (height < ROWS_SUMMED ? height : ROWS_SUMMED) * 3 * sizeof(float);
-    return cost;
+    uint64_t decoding = width * height * extent->decoding_bytes + item->size;
+    return decoding > cost ? decoding : cost;
 }
 
 static void check_unchanged(batch_item *item)

@@ -161,6 +161,22 @@ static void open_picture(batch_picture *picture, batch_item *item)
     batch_open_item(&b, item);
 }
 
+START_TEST(room_is_made_for_the_decoder)
+{
+    app_session session = { .ctx = ctx };
+    batch b = { .session = &session };
+    const batch_item item = { .size = 1000 };
+    batch_extent e = { .width = 100, .height = 50, .pixel_bytes = 8, .decoding_bytes = 21 };
+    ck_assert_uint_eq(batch_item_cost(&b, &item, &e), 100 * 50 * 21 + 1000);
+    e.decoding_bytes = 0;
+    ck_assert_uint_eq(batch_item_cost(&b, &item, &e), 100 * 50 * 8 + 1000);
+    b.writes_pictures = true;
+    uint64_t written = batch_item_cost(&b, &item, &e);
+    e.decoding_bytes = 21;
+    ck_assert_uint_eq(batch_item_cost(&b, &item, &e), written);
+}
+END_TEST
+
 START_TEST(changes_are_noticed)
 {
     app_session session = { .ctx = ctx };
@@ -289,6 +305,7 @@ int main(void)
     tcase_add_test(tcase, files_appear_whole_or_not_at_all);
     tcase_add_test(tcase, files_are_synced_before_they_appear);
     tcase_add_test(tcase, two_writers_of_one_file_stay_apart);
+    tcase_add_test(tcase, room_is_made_for_the_decoder);
     tcase_add_test(tcase, changes_are_noticed);
     tcase_add_test(tcase, what_appears_meanwhile_stays);
     tcase_add_test(tcase, what_was_made_here_is_told_by_the_journal);

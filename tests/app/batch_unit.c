@@ -227,6 +227,35 @@ START_TEST(heads_of_kinds_that_are_not_written)
 }
 END_TEST
 
+// The description behind the coded picture, which is long, by each of the three ways to say so.
+START_TEST(heads_at_the_end_are_found)
+{
+    static const size_t mdat_bytes = 3u << 20;
+    sl_blob file;
+    batch_extent e;
+    ck_ok(sl_file_read(ctx, IMAGE_DIR "/alpha.heic", SIZE_MAX, &file));
+    size_t total = 28 + mdat_bytes + 0x2fd;
+    unsigned char *moved = calloc(1, total), *mdat = moved + 28, *meta = mdat + mdat_bytes;
+    ck_assert_ptr_nonnull(moved);
+    memcpy(moved, file.data, 28);
+    memcpy(meta, (const char *)file.data + 28, 0x2fd);
+    memcpy(mdat, "\0\x30\0\0mdat", 8);
+    ck_assert(peek(moved, total, &e));
+    ck_assert(e.width == 64 && e.height == 64);
+    memset(meta, 0, 4); // to the end
+    ck_assert(peek(moved, total, &e));
+    memcpy(mdat, "\0\0\0\1mdat\0\0\0\0\0\x30\0\0", 16);
+    ck_assert(peek(moved, total, &e));
+    ck_assert(e.width == 64 && e.height == 64);
+    mdat[8] = 0x80; // beyond any file
+    ck_assert(!peek(moved, total, &e));
+    memset(mdat, 0, 4); // nothing is behind it
+    ck_assert(!peek(moved, total, &e));
+    free(moved);
+    sl_blob_free(&file);
+}
+END_TEST
+
 START_TEST(noise_is_no_picture)
 {
     uint32_t state = 1;
@@ -456,6 +485,7 @@ int main(void)
     tcase_add_test(tcase, times_that_have_no_number_are_the_last_that_have_one);
     tcase_add_test(tcase, heads_tell_the_size);
     tcase_add_test(tcase, heads_of_kinds_that_are_not_written);
+    tcase_add_test(tcase, heads_at_the_end_are_found);
     tcase_add_test(tcase, noise_is_no_picture);
     tcase_add_test(tcase, records_come_back);
     tcase_add_test(tcase, damage_is_seen);
