@@ -65,7 +65,7 @@ strangers=$(env -i LC_ALL=C ldd "$tree/bin/softlens" |
 env -i "$tree/bin/softlens" deblur "$root/data/sample.jpg" -o "$scratch/sample.jpg" --device cpu --quiet
 env -i "$tree/bin/softlens" classify "$root/data/cat.jpg" --device cpu >"$scratch/answer"
 
-tar -C "$scratch" --sort=name --owner=0 --group=0 --numeric-owner -cJf "$scratch/$name.tar.xz" "$name"
-mv "$scratch/$name.tar.xz" "$out/"
-echo "$out/$name.tar.xz: $(du -k "$out/$name.tar.xz" | cut -f 1) KiB, $(find "$tree/lib" -type f | wc -l) libraries;" \
+tar -C "$scratch" --sort=name --owner=0 --group=0 --numeric-owner -czf "$scratch/$name.tar.gz" "$name"
+mv "$scratch/$name.tar.gz" "$out/"
+echo "$out/$name.tar.gz: $(du -k "$out/$name.tar.gz" | cut -f 1) KiB, $(find "$tree/lib" -type f | wc -l) libraries;" \
     "unpack it anywhere and call $name/bin/softlens"
