@@ -157,8 +157,6 @@ void app_answers_begin(const app_session *session, app_form form, app_answers *o
 void app_answers_add(app_answers *answers, const char *input, const sl_classification *found,
                      const char *error)
 {
-    json_t *object = NULL;
-    char *text = NULL;
     switch (answers->form) {
     case APP_TABLE:
         if (found)
@@ -168,12 +166,7 @@ void app_answers_add(app_answers *answers, const char *input, const sl_classific
         json_array_append_new(answers->pictures, picture_json(input, found, error));
         break;
     case APP_JSON_LINES:
-        object = picture_json(input, found, error);
-        text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(7));
-        if (text)
-            app_put_line(text);
-        free(text);
-        json_decref(object);
+        app_put_json(picture_json(input, found, error), JSON_COMPACT | JSON_REAL_PRECISION(7));
         break;
     case APP_CSV:
         print_rows(input, found, error);
@@ -186,11 +179,7 @@ void app_answers_end(app_answers *answers)
     if (answers->pictures) {
         json_t *root = json_object();
         json_object_set(root, "pictures", answers->pictures);
-        char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(7));
-        if (text)
-            app_put_line(text);
-        free(text);
-        json_decref(root);
+        app_put_json(root, JSON_INDENT(2) | JSON_REAL_PRECISION(7));
     }
     json_decref(answers->pictures);
     answers->pictures = NULL;

@@ -327,5 +327,7 @@ app_exit app_print_report(app_session *session, char *text);
 // Sets a string of a JSON object, in UTF-8 whatever it is; nothing for NULL.
 struct json_t;
 void app_set_text(struct json_t *object, const char *key, const char *text);
+// Prints it as a line, with these flags of json_dumps, and takes it.
+void app_put_json(struct json_t *object, size_t flags);
 
 #endif

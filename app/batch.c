@@ -212,11 +212,7 @@ static void print_summary(const batch *b, bool is_interrupted)
         json_object_set_new(o, "seconds", json_real(seconds));
         json_object_set_new(o, "pictures_per_second", json_real(rate));
         json_object_set_new(o, "interrupted", json_boolean(is_interrupted));
-        char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
-        if (text)
-            app_put_line(text);
-        free(text);
-        json_decref(o);
+        app_put_json(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
         return;
     }
     char parts[512] = "", *at = parts, *end = parts + sizeof(parts);
@@ -257,11 +253,7 @@ static void print_plan_json(const batch *b)
         free(output);
     }
     json_object_set_new(o, "plan", plan);
-    char *text = json_dumps(o, JSON_COMPACT);
-    if (text)
-        app_put_line(text);
-    free(text);
-    json_decref(o);
+    app_put_json(o, JSON_COMPACT);
 }
 
 static void print_plan(const batch *b)

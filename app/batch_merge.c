@@ -196,11 +196,7 @@ static void print_summary(const merge *m, bool is_complete)
     json_object_set_new(o, "failed", json_integer((json_int_t)failed));
     json_object_set_new(o, "shards", json_integer((json_int_t)m->shards));
     json_object_set_new(o, "complete", json_boolean(is_complete));
-    char *text = json_dumps(o, JSON_COMPACT);
-    if (text)
-        app_put_line(text);
-    free(text);
-    json_decref(o);
+    app_put_json(o, JSON_COMPACT);
 }
 
 static app_exit conclude(const merge *m, app_exit result)

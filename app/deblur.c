@@ -101,11 +101,7 @@ static void print_json(const app_job *job, const sl_deblur_report *report, const
         app_set_text(object, "precision", report->precision == SL_PRECISION_F16 ? "f16" : "f32");
     }
     app_set_text(object, "error", error);
-    char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    if (text)
-        app_put_line(text);
-    free(text);
-    json_decref(object);
+    app_put_json(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
 }
 
 static void print_done(const work *w, const app_job *job, const sl_deblur_report *report)

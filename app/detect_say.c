@@ -51,11 +51,7 @@ void app_detect_print_json(const app_detect_out *out, const char *path, const sl
         json_object_set_new(picture, "detections", objects);
     }
     app_set_text(picture, "error", error);
-    char *text = json_dumps(picture, JSON_COMPACT | JSON_REAL_PRECISION(7));
-    if (text)
-        app_put_line(text);
-    free(text);
-    json_decref(picture);
+    app_put_json(picture, JSON_COMPACT | JSON_REAL_PRECISION(7));
 }
 
 // " -> a.detected.jpg, a.json", and of many files the first ones.

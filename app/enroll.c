@@ -134,11 +134,7 @@ static void print_json(const work *w)
     json_object_set_new(object, "pictures_failed", json_integer((json_int_t)w->failed));
     json_object_set_new(object, "classes", json_integer((json_int_t)sl_gallery_count(w->gallery)));
     json_object_set_new(object, "new_gallery", json_boolean(w->is_new));
-    char *text = json_dumps(object, JSON_INDENT(2));
-    if (text)
-        app_put_line(text);
-    free(text);
-    json_decref(object);
+    app_put_json(object, JSON_INDENT(2));
 }
 
 static void print_done(const work *w)

@@ -24,6 +24,15 @@ void app_set_text(json_t *object, const char *key, const char *text)
     free(utf8);
 }
 
+void app_put_json(json_t *object, size_t flags)
+{
+    char *text = json_dumps(object, flags);
+    if (text)
+        app_put_line(text);
+    free(text);
+    json_decref(object);
+}
+
 // A number with the unit that its key speaks of.
 static void format_number(const char *key, double x, char *out, size_t size)
 {
