@@ -4,14 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define MAX_LINKS 40 // as the kernel follows
 
 static const char *base_name(const char *path)
 {
@@ -123,27 +120,6 @@ static char *parent_refusal(const char *path)
     return length < 0 ? NULL : why;
 }
 
-// Whether it is /dev/stdout or its like, or leads there: a file under its name would replace the
-// link.
-static bool stands_for_open_file(const char *path)
-{
-    char at[PATH_MAX], to[PATH_MAX];
-    int length = snprintf(at, sizeof(at), "%s", path);
-    for (int steps = 0; steps < MAX_LINKS && length >= 0 && length < (int)sizeof(at); steps++) {
-        ssize_t got = readlink(at, to, sizeof(to) - 1);
-        if (got < 0)
-            return false;
-        to[got] = '\0';
-        if (strncmp(to, "/proc/", 6) == 0)
-            return true;
-        const char *slash = strrchr(at, '/');
-        size_t keep = *to == '/' || !slash ? 0 : (size_t)(slash - at) + 1;
-        length = snprintf(at + keep, sizeof(at) - keep, "%s", to);
-        length += (int)keep;
-    }
-    return false;
-}
-
 char *app_output_refusal(const char *path, bool overwrite, bool parent_is_made)
 {
     struct stat st;
@@ -152,7 +128,7 @@ char *app_output_refusal(const char *path, bool overwrite, bool parent_is_made)
     if (lstat(path, &st) != 0) {
         if (errno != ENOENT && errno != ENOTDIR)
             length = asprintf(&why, "%s: cannot be written: %s", path, strerror(errno));
-    } else if (stands_for_open_file(path) || (stat(path, &st) == 0 && !S_ISREG(st.st_mode))) {
+    } else if (sl_stands_for_open_file(path) || (stat(path, &st) == 0 && !S_ISREG(st.st_mode))) {
         length = asprintf(&why, "%s: is not a regular file; name another output", path);
     } else if (!overwrite) {
         length = asprintf(&why, "%s: exists; name another output or add --overwrite", path);

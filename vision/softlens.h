@@ -170,6 +170,9 @@ SL_API sl_status sl_image_new(sl_ctx *ctx, uint32_t width, uint32_t height, unsi
 // beyond the 65500 pixels of a JPEG. SL_ERR_EXISTS, SL_ERR_IO.
 SL_API sl_status sl_image_save(sl_ctx *ctx, const sl_image *image, const char *path,
                                const sl_save_options *options);
+// Whether a path is /dev/stdout or its like, or links to it: what is saved never takes the place of
+// those. For who plans many outputs and wants to know before.
+SL_API bool sl_stands_for_open_file(const char *path);
 // Same, into malloc'ed memory: the bytes that the file would have. SL_IMAGE_SAME: that of the image
 // loaded; `overwrite` is not looked at. Messages say `name`.
 SL_API sl_status sl_image_save_memory(sl_ctx *ctx, const sl_image *image, const char *name,

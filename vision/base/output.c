@@ -26,9 +26,8 @@ static sl_status already_exists(sl_ctx *ctx, const char *path)
                    path);
 }
 
-// /dev/stdout, or what leads there: regular where it ends may be, but the link is what would be
-// replaced.
-static bool stands_for_open_file(const char *path)
+// Regular where it ends may be, but the link is what would be replaced.
+bool sl_stands_for_open_file(const char *path)
 {
     char at[PATH_MAX], to[PATH_MAX];
     int length = snprintf(at, sizeof(at), "%s", path);
@@ -55,7 +54,7 @@ static sl_status check_target(sl_ctx *ctx, const char *path, bool overwrite)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "the name of the output file is empty");
     if (path[length - 1] == '/')
         return sl_fail(ctx, SL_ERR_IO, "%s: names a directory; name a file in it", path);
-    if (stands_for_open_file(path))
+    if (sl_stands_for_open_file(path))
         return sl_fail(ctx, SL_ERR_IO, "%s: stands for an open file; name a file of its own", path);
     if (stat(path, &info) == 0) {
         if (S_ISDIR(info.st_mode))
