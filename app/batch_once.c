@@ -37,6 +37,16 @@ bool batch_is_drawn(const char *name)
     return dot && (size_t)(dot - name) > length && memcmp(dot - length, infix, length) == 0;
 }
 
+// Pictures that are left out have lost their names.
+static void drop_nameless(batch_list *list)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++)
+        if (list->picture[i].name)
+            list->picture[kept++] = list->picture[i];
+    list->count = kept;
+}
+
 // ---- what a batch made
 
 // Names of one folder mostly follow each other: it is looked up once for all of them.
@@ -206,9 +216,7 @@ static app_exit leave_out_begun(batch_walk *walk, const char *journals)
 
 app_exit batch_walk_leave_out_own(batch_walk *walk, const char *journals)
 {
-    batch_list *list = walk->list;
     batch_history history;
-    size_t kept = 0;
     if (!walk->suspect_count)
         return APP_DONE;
     qsort(walk->suspect, walk->suspect_count, sizeof(*walk->suspect), by_suspected_place);
@@ -216,10 +224,7 @@ app_exit batch_walk_leave_out_own(batch_walk *walk, const char *journals)
     batch_history_free(&history);
     if (result == APP_DONE)
         result = leave_out_begun(walk, journals);
-    for (size_t i = 0; i < list->count; i++)
-        if (list->picture[i].name)
-            list->picture[kept++] = list->picture[i];
-    list->count = kept;
+    drop_nameless(walk->list);
     return result;
 }
 
@@ -244,8 +249,7 @@ static int by_place(const void *a, const void *b)
     return x->picture < y->picture ? -1 : x->picture > y->picture;
 }
 
-// Of the names of one file: hard links, and links to it, are pictures of their own. Those to be
-// dropped lose their names.
+// Of the names of one file: hard links, and links to it, are pictures of their own.
 static bool drop_places(batch_list *list, const app_identity *file, size_t count)
 {
     place *places = calloc(count, sizeof(*places));
@@ -269,7 +273,7 @@ static bool drop_places(batch_list *list, const app_identity *file, size_t count
 bool batch_list_drop_doubles(batch_list *list)
 {
     const app_identity *file = list->inputs.item;
-    size_t kept = 0, count = list->inputs.count;
+    size_t count = list->inputs.count;
     bool ok = true;
     for (size_t first = 0, end; first < count && ok; first = end) {
         for (end = first + 1;
@@ -277,9 +281,7 @@ bool batch_list_drop_doubles(batch_list *list)
             end++;
         ok = end - first == 1 || drop_places(list, file + first, end - first);
     }
-    for (size_t i = 0; i < list->count && ok; i++)
-        if (list->picture[i].name)
-            list->picture[kept++] = list->picture[i];
-    list->count = ok ? kept : list->count;
+    if (ok)
+        drop_nameless(list);
     return ok;
 }

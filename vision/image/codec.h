@@ -73,9 +73,8 @@ const uint8_t *sl_remarks_xmp(const sl_blob *remarks, size_t *size);
 // Leaves out what is too long for a segment. SL_ERR_NOMEM.
 sl_status sl_remarks_add_xmp(sl_ctx *ctx, sl_blob *remarks, const void *xmp, size_t size,
                              const char *name);
-// Whether XMP tells of further pictures in the file it came from.
-bool sl_xmp_tells_of_pictures(const void *xmp, size_t size);
-// Adds such as does not; of other the picture knows that it had more.
+// Adds XMP; where it tells of further pictures in the file, the picture knows that it had more
+// instead.
 sl_status sl_image_add_xmp(sl_ctx *ctx, sl_image *image, const void *xmp, size_t size,
                            const char *name);
 // Remarks of a picture whose pixels are upright.

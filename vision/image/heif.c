@@ -86,6 +86,13 @@ static sl_status check(const reader *r, struct heif_error e)
                    e.message ? e.message : "it does not say why");
 }
 
+static sl_status check_size(const reader *r, int width, int height)
+{
+    if (width < 1 || height < 1)
+        return sl_fail(r->ctx, SL_ERR_FORMAT, "%s: a picture without pixels", r->coded->name);
+    return sl_coded_check_size(r->ctx, r->coded, (uint64_t)width, (uint64_t)height);
+}
+
 static sl_status open_picture(reader *r)
 {
     r->file = lib.heif_context_alloc();
@@ -97,11 +104,8 @@ static sl_status open_picture(reader *r)
         st = check(r, lib.heif_context_get_primary_image_handle(r->file, &r->picture));
     if (st != SL_OK)
         return st;
-    int width = lib.heif_image_handle_get_width(r->picture);
-    int height = lib.heif_image_handle_get_height(r->picture);
-    if (width < 1 || height < 1)
-        return sl_fail(r->ctx, SL_ERR_FORMAT, "%s: a picture without pixels", r->coded->name);
-    return sl_coded_check_size(r->ctx, r->coded, (uint64_t)width, (uint64_t)height);
+    return check_size(r, lib.heif_image_handle_get_width(r->picture),
+                      lib.heif_image_handle_get_height(r->picture));
 }
 
 static sl_status decode(reader *r)
@@ -121,9 +125,7 @@ static sl_status decode(reader *r)
     // What the file said before may have been something else.
     int width = lib.heif_image_get_width(r->pixels, heif_channel_interleaved);
     int height = lib.heif_image_get_height(r->pixels, heif_channel_interleaved);
-    if (width < 1 || height < 1)
-        return sl_fail(r->ctx, SL_ERR_FORMAT, "%s: a picture without pixels", r->coded->name);
-    st = sl_coded_check_size(r->ctx, r->coded, (uint64_t)width, (uint64_t)height);
+    st = check_size(r, width, height);
     return st == SL_OK ? sl_image_new(r->ctx, (uint32_t)width, (uint32_t)height, has_alpha ? 4 : 3,
                                       is_deep ? 16 : 8, &r->image)
                        : st;

@@ -22,7 +22,7 @@ static bool is_xmp(const sl_remark *r)
     return begins(r, APP1, xmp_header, sizeof(xmp_header));
 }
 
-bool sl_xmp_tells_of_pictures(const void *xmp, size_t size)
+static bool tells_of_pictures(const void *xmp, size_t size)
 {
     // Google's containers (motion photos, gain maps) and what came before them; Apple's gain maps.
     static const char *const signs[] = { "Container:Directory", "GCamera:MicroVideo",
@@ -36,8 +36,8 @@ bool sl_xmp_tells_of_pictures(const void *xmp, size_t size)
 sl_remark_kind sl_remark_kind_of(const sl_remark *segment)
 {
     if (is_xmp(segment))
-        return sl_xmp_tells_of_pictures(segment->data, segment->size) ? SL_REMARK_XMP_OF_PICTURES
-                                                                      : SL_REMARK_XMP;
+        return tells_of_pictures(segment->data, segment->size) ? SL_REMARK_XMP_OF_PICTURES
+                                                               : SL_REMARK_XMP;
     if (begins(segment, APP1, more_xmp_header, sizeof(more_xmp_header)))
         return SL_REMARK_XMP;
     bool is_other = segment->marker == JPEG_COM ||
@@ -98,7 +98,7 @@ sl_status sl_remarks_add_xmp(sl_ctx *ctx, sl_blob *remarks, const void *xmp, siz
 sl_status sl_image_add_xmp(sl_ctx *ctx, sl_image *image, const void *xmp, size_t size,
                            const char *name)
 {
-    image->had_more = image->had_more || sl_xmp_tells_of_pictures(xmp, size);
+    image->had_more = image->had_more || tells_of_pictures(xmp, size);
     return image->had_more ? SL_OK : sl_remarks_add_xmp(ctx, &image->remarks, xmp, size, name);
 }
 
