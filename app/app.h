@@ -148,8 +148,9 @@ extern const app_command *const app_commands[]; // ends with NULL
     {                                                                                              \
         .name = "shrink", .kind = APP_INTEGER, .at = APP_AT(shrink), .value = "N", .min = 1,       \
         .max = APP_SHRINK_MOST,                                                                    \
-        .help = "Deblur pictures N times smaller, 1 to 16, and add what changes to the large "     \
-                "ones: for blur of more than 40 pixels; faster (default: 1)"                       \
+        .help = "Look at pictures N times smaller alone, 1 to 16, and add what changes to the "    \
+                "large ones (default: large ones in several sizes, small ones first, and join "    \
+                "what they change)"                                                                \
     }
 #define APP_OVERWRITE_OPTION                                                                       \
     {                                                                                              \

@@ -22,8 +22,7 @@ static void settings(const batch *b, json_t *object)
     json_object_set_new(object, "dense", json_boolean(values->dense));
     if (values->tta)
         json_object_set_new(object, "views", json_integer(app_views(values)));
-    if (values->shrink > 1)
-        json_object_set_new(object, "shrink", json_integer((json_int_t)values->shrink));
+    json_object_set_new(object, "shrink", json_integer((json_int_t)values->shrink));
     json_object_set_new(object, "min_blur", json_real((double)values->min_blur));
     json_object_set_new(object, "tile", json_integer((json_int_t)values->tile));
     json_object_set_new(object, "tile_bytes", json_integer((json_int_t)b->tile_bytes));

@@ -79,7 +79,8 @@ static bool keeps_coding(const batch *b)
 
 // The file, the pixels as read, changed and coded again, and the floats of a row of tiles. Where
 // coding is kept: the file once more, and at the end the pixels, a copy on its side, coefficients.
-// At least what the decoder takes.
+// While it is deblurred: the pixels, what becomes of them, and both in smaller sizes (a third of 12
+// bytes at most). At least what the decoder takes.
 uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_extent *extent)
 {
     uint64_t limit = most_pixels(b);
@@ -94,6 +95,9 @@ uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_ext
     uint64_t kept = width * height * (2 * bytes + extent->coded_bytes);
     if (keeps_coding(b) && kept > cost)
         cost = kept;
+    uint64_t looked_at = width * height * (2 * bytes + 4);
+    if (b->writes_pictures && looked_at > cost)
+        cost = looked_at;
     cost += item->size * (keeps_coding(b) ? 3 : 1);
     if (b->writes_pictures)
         cost += width * (height < ROWS_SUMMED ? height : ROWS_SUMMED) * 3 * sizeof(float);

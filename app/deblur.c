@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define MOST_LOOKS (sizeof(((sl_deblur_report *)0)->shrink) / sizeof(uint32_t))
+
 static const app_option rows[] = {
     { .name = "output",
       .letter = 'o',
@@ -74,10 +76,17 @@ typedef struct work {
     sl_model *model;
     sl_deblur *deblur;
     size_t failed;
-    uint32_t longest; // side of a picture that was deblurred
 } work;
 
 // ---- what is said about an image
+
+static json_t *looks_json(const sl_deblur_report *report)
+{
+    json_t *factors = json_array();
+    for (size_t i = 0; i < MOST_LOOKS && report->shrink[i]; i++)
+        json_array_append_new(factors, json_integer(report->shrink[i]));
+    return factors;
+}
 
 static void print_json(const app_job *job, const sl_deblur_report *report, const char *error)
 {
@@ -93,7 +102,7 @@ static void print_json(const app_job *job, const sl_deblur_report *report, const
         json_object_set_new(object, "seconds", json_real(report->seconds));
         json_object_set_new(object, "tiles", json_integer(report->tiles));
         json_object_set_new(object, "views", json_integer(report->views));
-        json_object_set_new(object, "shrink", json_integer(report->shrink));
+        json_object_set_new(object, "shrink", looks_json(report));
         json_object_set_new(object, "tile_width", json_integer(report->tile_width));
         json_object_set_new(object, "tile_height", json_integer(report->tile_height));
         app_set_text(object, "device", report->device);
@@ -102,6 +111,30 @@ static void print_json(const app_job *job, const sl_deblur_report *report, const
     }
     app_set_text(object, "error", error);
     app_put_json(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+}
+
+// ", looked at 1/4, 1/2 and full size"; nothing where it was full size alone.
+static void describe_looks(const sl_deblur_report *report, char *out, size_t size)
+{
+    size_t count = 0, length = 0;
+    while (count < MOST_LOOKS && report->shrink[count])
+        count++;
+    *out = '\0';
+    if (count == 1 && report->shrink[0] == 1)
+        return;
+    length = (size_t)snprintf(out, size, ", looked at");
+    for (size_t i = 0; i < count && length < size; i++) {
+        char one[16] = "full";
+        if (report->shrink[i] > 1)
+            snprintf(one, sizeof(one), "1/%u", report->shrink[i]);
+        length += (size_t)snprintf(out + length, size - length, "%s%s",
+                                   i == 0           ? " "
+                                   : i + 1 == count ? " and "
+                                                    : ", ",
+                                   one);
+    }
+    if (length < size)
+        snprintf(out + length, size - length, " size");
 }
 
 static void print_done(const work *w, const app_job *job, const sl_deblur_report *report)
@@ -113,8 +146,10 @@ static void print_done(const work *w, const app_job *job, const sl_deblur_report
     if (app_is_stdout(job->output[APP_PICTURE])) // where nothing else belongs
         return;
     double percent = 100 * report->kept_share;
-    app_say(w->session, "%s: %ux%u, %.*f %% of windows computed, %.2f s, %s",
-            job->output[APP_PICTURE], report->width, report->height,
+    char looks[64];
+    describe_looks(report, looks, sizeof(looks));
+    app_say(w->session, "%s: %ux%u%s, %.*f %% of windows computed, %.2f s, %s",
+            job->output[APP_PICTURE], report->width, report->height, looks,
             percent > 0 && percent < 1 ? 1 : 0, percent, report->seconds, report->device);
 }
 
@@ -194,8 +229,6 @@ static app_exit deblur_image(work *w, const app_job *job)
         status = save(w, job, &p);
     app_progress_end(&w->session->progress);
     if (status == SL_OK) {
-        uint32_t side = report.width > report.height ? report.width : report.height;
-        w->longest = side > w->longest ? side : w->longest;
         print_done(w, job, &report);
     } else {
         w->failed++;
@@ -211,19 +244,6 @@ static app_exit deblur_image(work *w, const app_job *job)
 }
 
 // ---- the command
-
-// The same motion is a longer blur in a larger picture; sides of a thousand pixels or fewer are
-// what the network was trained on.
-static void suggest_shrinking(const work *w)
-{
-    unsigned times = w->longest / 1000;
-    const app_values *values = &w->session->values;
-    if (times >= 2 && !values->shrink && !values->json && !app_is_stdout(values->output))
-        app_say(
-            w->session,
-            "a large picture, in which blur may be too long to be seen; try --shrink %u as well",
-            times < APP_SHRINK_MOST ? times : APP_SHRINK_MOST);
-}
 
 static app_exit check_values(const app_session *session)
 {
@@ -310,7 +330,6 @@ static int deblur(app_session *session, int count, char **images)
             result = APP_INTERRUPTED;
     if (result != APP_DONE)
         report_undone(&w, next, result);
-    suggest_shrinking(&w);
     if (result == APP_DONE && w.failed)
         result = w.failed == w.jobs.count ? APP_FAILED : APP_SOME_FAILED;
 done:
@@ -333,7 +352,7 @@ const app_command app_deblur = {
     .examples = "softlens deblur photo.jpg\n"
                 "softlens deblur photo.jpg -o sharp.png --heat heat.png\n"
                 "softlens deblur *.jpg -o sharp/ --quality 95\n"
-                "softlens deblur large.jpg --shrink 4\n"
+                "softlens deblur photo.jpg --shrink 1\n"
                 "curl -s https://example.org/photo.jpg | softlens deblur - -o - >sharp.jpg\n"
                 "softlens deblur --json --memory 2G -- -odd-name.png\n",
     .options = rows,

@@ -246,21 +246,23 @@ typedef struct sl_deblur_options {
                            // into, two such units at least; 0: as large as the budget allows
     unsigned views;        // averaged: 1 (or 0) the picture, 2 its mirror image too, 4 both upside
                            // down too; as many times the work
-    uint32_t shrink;       // 2 to 16: look at the picture that many times smaller, enlarge what
-                           // changes and add it; 0, 1: as large as it is
+    uint32_t shrink;       // 1: look at the picture as large as it is; 2 to 16: that many times
+                           // smaller, enlarge what changes and add it; 0: from a size of some
+                           // hundred pixels on in steps of two, as long as finer looks may find
+                           // more, and join what they change
     sl_precision precision;
 } sl_deblur_options;
 
 typedef struct sl_deblur_report {
     uint32_t width, height;           // of the picture
-    uint32_t tile_width, tile_height; // of the plan's canvas, in pixels that were looked at
-    uint32_t tiles;
-    unsigned views;    // of each tile
-    uint32_t shrink;   // how many times smaller the picture was looked at; 1: not
-    double kept_share; // windows computed / windows, over all blocks
-    double seconds;    // network and compositing, without files
-    char device[64];   // "cpu (avx512, 2 threads)"; ", after vulkan:0 failed" where it fell back
-    bool fell_back;    // the device failed or was full, now or before: the processor computed
+    uint32_t tile_width, tile_height; // of the last look's canvas, in pixels that were looked at
+    uint32_t tiles;                   // of all looks
+    unsigned views;                   // of each tile
+    uint32_t shrink[5]; // how many times smaller the picture was looked at, look by look; then 0
+    double kept_share;  // windows computed / windows, over all blocks and looks
+    double seconds;     // network and compositing, without files
+    char device[64];    // "cpu (avx512, 2 threads)"; ", after vulkan:0 failed" where it fell back
+    bool fell_back;     // the device failed or was full, now or before: the processor computed
     sl_precision precision;
 } sl_deblur_report;
 

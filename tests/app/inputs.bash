@@ -78,12 +78,6 @@ refused 2 'named twice' deblur - - --model m.safetensors -o out.png
 check 'from pipe to pipe' test $? = 0
 check '  as the file' cmp "$outside/through" good.deblurred.png
 check '  and nothing else' test ! -s "$outside/err"
-make picture long.png 2000x16
-run deblur long.png --model m.safetensors
-says '--shrink 2'
-"$SOFTLENS" deblur long.png --model m.safetensors -o - >"$outside/through" 2>"$outside/err"
-check 'a large one without advice' cmp "$outside/through" long.deblurred.png
-rm long.png long.deblurred.png
 "$SOFTLENS" deblur - --model m.safetensors -o - <good.png 2>"$outside/err" | head -c 9 >"$outside/out"
 check 'a reader that leaves' test "${PIPESTATUS[0]}" = 0 -a ! -s "$outside/err"
 if [ -w /dev/full ]; then

@@ -71,13 +71,15 @@ check 'they differ from one' test "$(sha256sum t1.png flip.png flips.png | cut -
 
 # In small
 run deblur a.png -o small.png --shrink 2 --dense --json
-check '--shrink looks at a smaller picture' grep -q '"width":200,"height":150,.*"shrink":2' "$outside/out"
+check '--shrink looks at a smaller picture' grep -q '"width":200,"height":150,.*"shrink":\[2\]' "$outside/out"
 check 'and changes another way' test "$(sha256sum t1.png small.png | cut -d ' ' -f 1 | sort -u | wc -l)" = 2
-make picture large.png 2100x20
+make picture large.png 800x130
 accepted deblur large.png
-says 'try --shrink 2'
+says 'large.deblurred.png: 800x130, looked at 1/2 and full size, '
+run deblur large.png --overwrite --json
+check 'large ones are looked at in two sizes' grep -q '"shrink":\[2,1\]' "$outside/out"
 accepted deblur large.png --overwrite --shrink 1
-check 'whoever chose is not told' test "$(wc -l < "$outside/out")" = 1
+says 'large.deblurred.png: 800x130, [0-9]'
 
 # Quiet, JSON
 accepted deblur a.png -o q.png --quiet

@@ -37,6 +37,31 @@ static sl_status deblur_once(void *arg)
     return st;
 }
 
+// Two sizes, joined, and heat.
+static sl_status join_once(void *arg)
+{
+    sl_image *out = NULL, *heat = NULL;
+    sl_status st = sl_deblur_run(arg, image, &out, &heat, NULL);
+    allow_all();
+    ck_assert((st == SL_OK) == (out != NULL) && (out != NULL) == (heat != NULL));
+    sl_image_free(out);
+    sl_image_free(heat);
+    return st;
+}
+
+START_TEST(looks_survive)
+{
+    sl_deblur *d;
+    make_inputs();
+    sl_image_free(image);
+    image = scene(768, 128, 3, 8, SCENE_BRIGHT_SPOT, 73);
+    ck_ok(sl_deblur_new(ctx, model, &(sl_deblur_options) { .tile = 256 }, &d));
+    ck_assert_int_gt(exhaust(join_once, d), 20);
+    sl_deblur_free(d);
+    drop_inputs();
+}
+END_TEST
+
 START_TEST(deblur_survives)
 {
     make_inputs();
@@ -199,6 +224,7 @@ int main(void)
 {
     TCase *tests = tcase_create("nomem");
     tcase_add_test(tests, deblur_survives);
+    tcase_add_test(tests, looks_survive);
     tcase_add_test(tests, deblur_recovers);
     tcase_add_test(tests, traces_survive);
     tcase_add_test(tests, run_survives);

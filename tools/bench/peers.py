@@ -162,8 +162,10 @@ class Bench:
 
     def shipped(self):
         self.large()
-        for what, *options in [("as the model decides",), ("every window", "--dense"),
-                               ("looked at four times smaller", "--shrink", "4")]:
+        for what, *options in [("looked at in several sizes",),
+                               ("at full size alone, as the model decides", "--shrink", "1"),
+                               ("at full size alone, every window", "--shrink", "1", "--dense"),
+                               ("four times smaller alone", "--shrink", "4")]:
             seconds, mib, text = measured(
                 [self.softlens, "deblur", self.path("12mp.jpg"), "-o", self.path("out.jpg"),
                  "--overwrite", "--json", "--quiet", "--model", self.model, "--device", self.device,

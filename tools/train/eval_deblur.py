@@ -108,8 +108,9 @@ class SoftlensEngine:
         self.model = lmd_vit.load_model(args.model)     # only for its geometry
         self.binary, self.path = args.binary, args.model
         self.options = ["--tta", args.tta] if args.tta else []
-        self.options += ["--shrink", str(args.shrink)]
-        self.sees_all = args.enlarge == 1 and args.shrink == 1
+        self.options += ["--shrink", str(args.shrink)] if args.shrink else []
+        several = not args.shrink and args.side * args.enlarge >= 640
+        self.sees_all = args.enlarge == 1 and args.shrink in (None, 1) and not several
 
     def __call__(self, picture):
         with tempfile.TemporaryDirectory() as folder:
@@ -260,7 +261,7 @@ def arguments():
     parser.add_argument("--tta", choices=["flip", "flips"], help="softlens only")
     parser.add_argument("--enlarge", type=int, default=1,
                         help="photographs and paths that many times larger; softlens only")
-    parser.add_argument("--shrink", type=int, default=1, help="as of the program; softlens only")
+    parser.add_argument("--shrink", type=int, help="as of the program; softlens only")
     parser.add_argument("--longest", type=float, default=40, help="path in pixels")
     parser.add_argument("--classics", action="store_true",
                         help="also unsharp masking, and Wiener's filter at its best")

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// pipeline/deblur.c: a photograph through LMD-ViT, tile by tile.
+// pipeline/deblur.c: a photograph through LMD-ViT, tile by tile, in one or several sizes.
 #include "pipeline/composite.h"
+#include "pipeline/looks.h"
 #include "pipeline/shape.h"
-#include "pipeline/shrink.h"
+
+#define PROGRESS 1000 // of a picture that is looked at several times
 
 struct sl_deblur {
     sl_ctx *ctx;
@@ -13,7 +15,7 @@ struct sl_deblur {
     uint64_t budget_bytes;
     uint32_t tile;
     unsigned views;       // of each tile
-    uint32_t shrink;      // pictures are looked at that many times smaller
+    uint32_t shrink;      // pictures are looked at that many times smaller; 0: as they ask
     uint32_t largest;     // side of a tile that the device has room for; 0: not known
     sl_network network;   // of the last canvas; serves until another is needed
     sl_coverage coverage; // of that canvas
@@ -102,7 +104,7 @@ sl_status sl_deblur_new(sl_ctx *ctx, const sl_model *model, const sl_deblur_opti
     d->budget_bytes = options->memory_bytes ? options->memory_bytes : SL_DEFAULT_BUDGET;
     d->tile = options->tile;
     d->views = options->views ? options->views : 1;
-    d->shrink = options->shrink ? options->shrink : 1;
+    d->shrink = options->shrink;
     st = sl_device_open(ctx, options->device, &d->device);
     if (st == SL_OK)
         st = sl_device_set_precision(d->device, options->precision);
@@ -166,15 +168,36 @@ static sl_status end_step(sl_deblur *d, sl_composite *c, size_t step, sl_window_
     return st;
 }
 
+// Looks at a picture: how many times smaller each is, coarsest first.
+typedef struct course {
+    uint32_t factor[SL_LOOKS_MOST];
+    size_t count, next;
+} course;
+
+// A look of half the factor has four times the pixels.
+static sl_status tell_progress(sl_ctx *ctx, const course *looks, size_t done, size_t total)
+{
+    if (looks->count == 1)
+        return sl_progress(ctx, done, total);
+    size_t all = 0, before = 0, size = 1;
+    for (size_t i = 0; i < looks->count; i++, size *= 4) {
+        before += i < looks->next ? size : 0;
+        all += size;
+    }
+    size = (size_t)1 << (2 * looks->next);
+    return sl_progress(ctx, (before * total + size * done) * PROGRESS / (all * total), PROGRESS);
+}
+
 // While the device computes a step, the next one is cut and the last one put in its place.
-static sl_status run_steps(sl_deblur *d, sl_composite *c, sl_window_count *count)
+static sl_status run_steps(sl_deblur *d, const course *looks, sl_composite *c,
+                           sl_window_count *count)
 {
     size_t total = sl_composite_steps(c), begun = 0, ended = 0;
     sl_plan *plan = d->network.plan;
     unsigned depth = total > 1 ? sl_plan_overlap(plan) : 1;
     sl_status st = depth > 1 ? sl_composite_overlap(c) : SL_OK;
     if (st == SL_OK)
-        st = sl_progress(d->ctx, 0, total);
+        st = tell_progress(d->ctx, looks, 0, total);
     while (ended < total && st == SL_OK) {
         if (begun < total && begun < ended + depth) {
             st = begin_step(d, c, begun);
@@ -184,7 +207,7 @@ static sl_status run_steps(sl_deblur *d, sl_composite *c, sl_window_count *count
         st = end_step(d, c, ended, count);
         ended++;
         if (st == SL_OK)
-            st = sl_progress(d->ctx, ended, total);
+            st = tell_progress(d->ctx, looks, ended, total);
     }
     for (; depth > 1 && ended < begun; ended++)
         sl_plan_wait(plan); // for what nobody reads any more
@@ -210,8 +233,8 @@ static sl_status give_way(sl_deblur *d, sl_status failure, const sl_composite *c
     return SL_OK;
 }
 
-static sl_status compute(sl_deblur *d, const sl_image *image, bool heat, sl_image *result,
-                         sl_composite *c, sl_window_count *count)
+static sl_status compute(sl_deblur *d, const course *looks, const sl_image *image, bool heat,
+                         sl_image *result, sl_composite *c, sl_window_count *count)
 {
     for (;;) {
         sl_tile_axis x, y;
@@ -223,7 +246,7 @@ static sl_status compute(sl_deblur *d, const sl_image *image, bool heat, sl_imag
         *count = (sl_window_count) { 0 };
         st = make_network(d, heat, x.tile, y.tile);
         if (st == SL_OK)
-            st = run_steps(d, c, count);
+            st = run_steps(d, looks, c, count);
         if (!sl_device_may_fall_back(d->device, st))
             return st;
         st = give_way(d, st, c);
@@ -233,75 +256,140 @@ static sl_status compute(sl_deblur *d, const sl_image *image, bool heat, sl_imag
     }
 }
 
-static void fill_report(const sl_deblur *d, const sl_image *image, const sl_composite *c,
-                        const sl_window_count *count, double start, sl_deblur_report *report)
+// ---- looks
+
+typedef struct picture {
+    const sl_image *image;
+    bool heat;
+    course course;
+    sl_looks looks;
+    sl_image *small[SL_LOOKS_MOST]; // what was looked at, where it is not the picture
+    sl_window_count count;          // of all looks
+    sl_deblur_report report;
+} picture;
+
+static void free_looks(picture *p)
 {
-    *report = (sl_deblur_report) { .width = image->width,
-                                   .height = image->height,
-                                   .tile_width = c->x.tile,
-                                   .tile_height = c->y.tile,
-                                   .tiles = c->x.count * c->y.count,
-                                   .views = d->views,
-                                   .shrink = d->shrink,
-                                   .kept_share = count->all > 0 ? count->computed / count->all : 0,
-                                   .seconds = sl_seconds() - start,
-                                   .fell_back = sl_device_fell_back(d->device),
-                                   .precision = sl_device_precision(d->device) };
+    for (size_t i = 0; i < SL_LOOKS_MOST; i++) {
+        sl_image_free(p->small[i]);
+        sl_image_free(p->looks.look[i].after);
+        free(p->looks.look[i].heat);
+    }
+    sl_looks_free(&p->looks);
+}
+
+// Takes the next look of the course.
+static sl_status take_look(sl_deblur *d, picture *p)
+{
+    sl_image **small = &p->small[p->looks.count];
+    sl_look *look = &p->looks.look[p->looks.count++];
+    sl_composite c = { 0 };
+    sl_window_count count;
+    sl_status st = SL_OK;
+    look->factor = p->course.factor[p->course.next];
+    if (look->factor > 1)
+        st = sl_shrink_picture(d->ctx, p->image, look->factor, small);
+    look->before = *small ? *small : p->image;
+    if (st == SL_OK)
+        st = sl_image_new_like(d->ctx, look->before, &look->after);
+    if (st == SL_OK)
+        st = compute(d, &p->course, look->before, p->heat, look->after, &c, &count);
+    if (st == SL_OK) {
+        look->heat = c.heat;
+        c.heat = NULL;
+        p->count.computed += count.computed;
+        p->count.all += count.all;
+        p->report.shrink[p->course.next++] = look->factor;
+        p->report.tiles += c.x.count * c.y.count;
+        p->report.tile_width = c.x.tile;
+        p->report.tile_height = c.y.tile;
+    }
+    sl_composite_free(&c);
+    return st;
+}
+
+// As many looks as are needed, joined in the last one.
+static sl_status look_and_join(sl_deblur *d, picture *p)
+{
+    bool enough = false;
+    sl_status st = SL_OK;
+    if (d->shrink)
+        p->course = (course) { .factor = { d->shrink }, .count = 1 };
+    else
+        p->course.count = sl_looks_choose(p->image->width, p->image->height, p->course.factor);
+    while (st == SL_OK && !enough && p->course.next < p->course.count) {
+        st = take_look(d, p);
+        if (st == SL_OK && p->looks.count > 1)
+            st = sl_looks_measure(&p->looks);
+        enough = st == SL_OK && sl_looks_are_enough(&p->looks);
+    }
+    if (st == SL_OK && p->course.next < p->course.count)
+        st = sl_progress(d->ctx, PROGRESS, PROGRESS);
+    return st == SL_OK && p->looks.count > 1 ? sl_looks_join(&p->looks) : st;
+}
+
+static void fill_report(const sl_deblur *d, picture *p, double start)
+{
+    sl_deblur_report *report = &p->report;
+    report->width = p->image->width;
+    report->height = p->image->height;
+    report->views = d->views;
+    report->kept_share = p->count.all > 0 ? p->count.computed / p->count.all : 0;
+    report->seconds = sl_seconds() - start;
+    report->fell_back = sl_device_fell_back(d->device);
+    report->precision = sl_device_precision(d->device);
     memcpy(report->device, d->network.plan->device, sizeof(report->device));
 }
 
-// `small`: what was looked at in place of the picture, or NULL.
-static sl_status draw_heat(const sl_deblur *d, const sl_image *image, const sl_image *small,
-                           const float *map, sl_image **out)
+static sl_status draw_heat(const sl_deblur *d, const sl_image *image, const sl_look *look,
+                           sl_image **out)
 {
-    if (!small)
-        return sl_image_heat(d->ctx, image, map, out);
+    if (look->factor == 1)
+        return sl_image_heat(d->ctx, image, look->heat, out);
     float *large;
-    sl_status st = sl_shrink_undo_map(d->ctx, image, d->shrink, small, map, &large);
+    sl_status st =
+        sl_shrink_undo_map(d->ctx, image, look->factor, look->before, look->heat, &large);
     if (st == SL_OK)
         st = sl_image_heat(d->ctx, image, large, out);
     free(large);
     return st;
 }
 
+// What comes out of the finest look, in the picture's size.
+static sl_status put_back(const sl_deblur *d, const sl_image *image, sl_look *look, sl_image **out)
+{
+    if (look->factor > 1)
+        return sl_shrink_undo(d->ctx, image, look->factor, look->before, look->after, out);
+    *out = look->after;
+    look->after = NULL;
+    return SL_OK;
+}
+
 sl_status sl_deblur_run(sl_deblur *d, const sl_image *image, sl_image **out, sl_image **heat,
                         sl_deblur_report *report)
 {
     double start = sl_seconds(), traced = sl_trace_start(d->ctx);
-    sl_composite c = { 0 };
-    sl_window_count count;
-    sl_image *small = NULL, *after = NULL, *result = NULL, *drawn = NULL;
-    sl_status st = SL_OK;
+    picture p = { .image = image, .heat = heat != NULL, .looks = { .ctx = d->ctx } };
+    sl_image *drawn = NULL;
     *out = NULL;
     if (heat)
         *heat = NULL;
-    if (d->shrink > 1)
-        st = sl_shrink_picture(d->ctx, image, d->shrink, &small);
-    const sl_image *seen = small ? small : image;
-    if (st == SL_OK)
-        st = sl_image_new_like(d->ctx, seen, &after);
-    if (st == SL_OK)
-        st = compute(d, seen, heat != NULL, after, &c, &count);
+    sl_status st = look_and_join(d, &p);
+    sl_look *finest = &p.looks.look[p.looks.count - 1];
     if (st == SL_OK && heat)
-        st = draw_heat(d, image, small, c.heat, &drawn);
-    if (st == SL_OK && small) {
-        st = sl_shrink_undo(d->ctx, image, d->shrink, small, after, &result);
-    } else if (st == SL_OK) {
-        result = after;
-        after = NULL;
-    }
+        st = draw_heat(d, image, finest, &drawn);
+    if (st == SL_OK)
+        st = put_back(d, image, finest, out);
     if (st != SL_OK)
         goto done;
+    fill_report(d, &p, start);
     if (report)
-        fill_report(d, image, &c, &count, start, report);
-    *out = result;
+        *report = p.report;
     if (heat)
         *heat = drawn;
     drawn = NULL;
 done:
-    sl_composite_free(&c);
-    sl_image_free(small);
-    sl_image_free(after);
+    free_looks(&p);
     sl_image_free(drawn);
     sl_trace_end(d->ctx, "deblur", traced);
     return st;

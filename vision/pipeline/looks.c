@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: MIT
+// pipeline/looks.c: changes of several sizes, measured and added up row by row of the finest.
+#include "pipeline/looks.h"
+
+#include "pipeline/between.h"
+
+#define CELL 32        // pixels of the finest look
+#define LEAST_LONG 320 // sides of what is looked at: with less of a picture there is no telling
+#define LEAST_SHORT 64
+#define FADED 0.1 // of the energy of the look before: less was not seen again
+#define CALM 3.0f // what the whole picture says against what a cell says, by their energies
+
+size_t sl_looks_choose(uint32_t width, uint32_t height, uint32_t factor[SL_LOOKS_MOST])
+{
+    uint32_t longer = width > height ? width : height, shorter = width + height - longer;
+    uint32_t first = 1;
+    size_t count = 0;
+    while (first < SL_SHRINK_MOST && longer / (2 * first) >= LEAST_LONG &&
+           shorter / (2 * first) >= LEAST_SHORT)
+        first *= 2;
+    for (; first > 0; first /= 2)
+        factor[count++] = first;
+    return count;
+}
+
+// ---- rows of changes
+
+typedef struct rows_of {
+    const sl_looks *looks;
+    const sl_look *finest;
+    size_t colours;
+    sl_between *column[SL_LOOKS_MOST], *cell; // of the finest look's columns
+    float *buffer;                            // per worker
+    size_t per_worker;                        // floats
+    double *sums;                             // per worker: [columns]
+    float *weight[SL_LOOKS_MOST];             // [rows, columns] of cells
+    float *heat;                              // joined
+} rows_of;
+
+static float change_at(const sl_look *look, uint32_t y, size_t x, size_t colour)
+{
+    const sl_image *before = look->before;
+    size_t at = x * before->channels + colour;
+    const void *from = sl_image_row_const(before, y), *to = sl_image_row_const(look->after, y);
+    if (before->depth == 16)
+        return ((float)((const uint16_t *)to)[at] - (float)((const uint16_t *)from)[at]) / 65535.0f;
+    return ((float)((const uint8_t *)to)[at] - (float)((const uint8_t *)from)[at]) / 255.0f;
+}
+
+static void change_row(const sl_look *look, uint32_t y, size_t colours, float *line)
+{
+    for (size_t x = 0; x < look->before->width; x++)
+        for (size_t k = 0; k < colours; k++)
+            line[x * colours + k] = change_at(look, y, x, k);
+}
+
+static void spread_row(const float *line, const sl_between *column, size_t width, size_t colours,
+                       float *out)
+{
+    for (size_t x = 0; x < width; x++) {
+        const float *first = line + column[x].first * colours;
+        const float *second = line + column[x].second * colours;
+        for (size_t k = 0; k < colours; k++)
+            out[x * colours + k] = sl_mix(first[k], second[k], column[x].share);
+    }
+}
+
+// What look i changes in row y of the finest, [width, colours]; `line`: as much again, twice.
+static void look_row(const rows_of *r, size_t i, uint32_t y, float *line, float *out)
+{
+    const sl_look *look = &r->looks->look[i];
+    if (look == r->finest) {
+        change_row(look, y, r->colours, out);
+        return;
+    }
+    size_t n = look->before->width * r->colours;
+    float *under = line + n;
+    sl_between rows = sl_between_cells(y, look->factor / r->finest->factor, look->before->height);
+    change_row(look, (uint32_t)rows.first, r->colours, line);
+    change_row(look, (uint32_t)rows.second, r->colours, under);
+    for (size_t j = 0; j < n; j++)
+        line[j] = sl_mix(line[j], under[j], rows.share);
+    spread_row(line, r->column[i], r->finest->before->width, r->colours, out);
+}
+
+static sl_status rows_new(const sl_looks *looks, rows_of *r)
+{
+    sl_ctx *ctx = looks->ctx;
+    *r = (rows_of) { .looks = looks, .finest = &looks->look[looks->count - 1] };
+    const sl_image *fine = r->finest->before;
+    r->colours = fine->channels >= 3 ? 3 : 1;
+    // A row, what is added to it, two of a coarser look, weights.
+    r->per_worker = (size_t)fine->width * (4 * r->colours + 1);
+    r->buffer = sl_alloc(ctx, sl_pool_size(ctx->pool), r->per_worker * sizeof(float));
+    r->sums = sl_alloc(ctx, sl_pool_size(ctx->pool), looks->columns * sizeof(double));
+    r->cell = sl_alloc(ctx, fine->width, sizeof(sl_between));
+    bool ok = r->buffer && r->sums && r->cell;
+    for (size_t i = 0; ok && i + 1 < looks->count; i++) {
+        const sl_look *look = &looks->look[i];
+        r->column[i] = sl_alloc(ctx, fine->width, sizeof(sl_between));
+        ok = r->column[i];
+        for (uint32_t x = 0; ok && x < fine->width; x++)
+            r->column[i][x] =
+                sl_between_cells(x, look->factor / r->finest->factor, look->before->width);
+    }
+    for (uint32_t x = 0; ok && x < fine->width; x++)
+        r->cell[x] = sl_between_cells(x, CELL, looks->columns);
+    return ok ? SL_OK : SL_ERR_NOMEM;
+}
+
+static void rows_free(rows_of *r)
+{
+    free(r->buffer);
+    free(r->sums);
+    free(r->cell);
+    for (size_t i = 0; i < SL_LOOKS_MOST; i++) {
+        free(r->column[i]);
+        free(r->weight[i]);
+    }
+}
+
+// ---- how much they change
+
+static void measure_cells(void *arg, size_t task, unsigned worker)
+{
+    const rows_of *r = arg;
+    const sl_looks *looks = r->looks;
+    size_t row = task / looks->count, i = task % looks->count;
+    const sl_image *fine = r->finest->before;
+    size_t last = (row + 1) * CELL < fine->height ? (row + 1) * CELL : fine->height;
+    float *line = r->buffer + worker * r->per_worker, *out = line + 2 * fine->width * r->colours;
+    double *sums = r->sums + worker * looks->columns;
+    memset(sums, 0, looks->columns * sizeof(*sums));
+    for (size_t y = row * CELL; y < last; y++) {
+        look_row(r, i, (uint32_t)y, line, out);
+        for (size_t x = 0; x < fine->width; x++)
+            for (size_t k = 0; k < r->colours; k++)
+                sums[x / CELL] += (double)out[x * r->colours + k] * (double)out[x * r->colours + k];
+    }
+    for (size_t c = 0; c < looks->columns; c++) {
+        size_t end = (c + 1) * CELL < fine->width ? (c + 1) * CELL : fine->width;
+        size_t pixels = (end - c * CELL) * (last - row * CELL);
+        looks->energy[i][row * looks->columns + c] = (float)(sums[c] / (double)pixels);
+    }
+}
+
+static double mean_of(const float *cells, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (double)cells[i];
+    return sum / (double)count;
+}
+
+sl_status sl_looks_measure(sl_looks *looks)
+{
+    const sl_image *fine = looks->look[looks->count - 1].before;
+    rows_of r = { 0 };
+    looks->columns = (fine->width - 1) / CELL + 1;
+    looks->rows = (fine->height - 1) / CELL + 1;
+    size_t cells = (size_t)looks->columns * looks->rows;
+    sl_status st = SL_OK;
+    for (size_t i = 0; i < looks->count && st == SL_OK; i++) {
+        free(looks->energy[i]);
+        looks->energy[i] = sl_alloc(looks->ctx, cells, sizeof(float));
+        st = looks->energy[i] ? SL_OK : SL_ERR_NOMEM;
+    }
+    if (st == SL_OK)
+        st = rows_new(looks, &r);
+    if (st == SL_OK) {
+        sl_pool_run(looks->ctx->pool, measure_cells, &r, looks->rows * looks->count);
+        for (size_t i = 0; i < looks->count; i++)
+            looks->mean[i] = mean_of(looks->energy[i], cells);
+    }
+    rows_free(&r);
+    return st;
+}
+
+bool sl_looks_are_enough(const sl_looks *looks)
+{
+    if (looks->count < 2)
+        return false;
+    double before = looks->mean[looks->count - 2], last = looks->mean[looks->count - 1];
+    return last < before && last > FADED * before;
+}
+
+// ---- joined
+
+// Binomial weights over five cells along one axis; the outermost cells go on for ever.
+static void smooth(const float *from, size_t count, size_t step, float *to)
+{
+    static const float share[5] = { 0.0625f, 0.25f, 0.375f, 0.25f, 0.0625f };
+    for (size_t i = 0; i < count; i++) {
+        float sum = 0;
+        for (size_t k = 0; k < 5; k++) {
+            size_t at = i + k < 2 ? 0 : i + k - 2;
+            sum += share[k] * from[(at < count ? at : count - 1) * step];
+        }
+        to[i * step] = sum;
+    }
+}
+
+static void smooth_cells(const sl_looks *looks, const float *cells, float *between, float *out)
+{
+    for (size_t y = 0; y < looks->rows; y++)
+        smooth(cells + y * looks->columns, looks->columns, 1, between + y * looks->columns);
+    for (size_t x = 0; x < looks->columns; x++)
+        smooth(between + x, looks->rows, looks->columns, out + x);
+}
+
+static sl_status weigh(rows_of *r)
+{
+    const sl_looks *looks = r->looks;
+    size_t cells = (size_t)looks->columns * looks->rows;
+    float *between = sl_alloc(looks->ctx, cells, sizeof(float));
+    bool ok = between;
+    for (size_t i = 0; ok && i < looks->count; i++) {
+        r->weight[i] = sl_alloc(looks->ctx, cells, sizeof(float));
+        ok = r->weight[i];
+        if (ok)
+            smooth_cells(looks, looks->energy[i], between, r->weight[i]);
+    }
+    for (size_t c = 0; ok && c < cells; c++) {
+        float sum = 0;
+        for (size_t i = 0; i < looks->count; i++) {
+            float energy = r->weight[i][c] + CALM * (float)looks->mean[i];
+            r->weight[i][c] = energy * energy;
+            sum += r->weight[i][c];
+        }
+        for (size_t i = 0; i < looks->count; i++)
+            r->weight[i][c] = sum > 0 ? r->weight[i][c] / sum : 1.0f / (float)looks->count;
+    }
+    free(between);
+    return ok ? SL_OK : SL_ERR_NOMEM;
+}
+
+static void weight_row(const rows_of *r, size_t i, uint32_t y, float *line, float *out)
+{
+    size_t columns = r->looks->columns;
+    sl_between rows = sl_between_cells(y, CELL, r->looks->rows);
+    const float *upper = r->weight[i] + rows.first * columns;
+    const float *under = r->weight[i] + rows.second * columns;
+    for (size_t c = 0; c < columns; c++)
+        line[c] = sl_mix(upper[c], under[c], rows.share);
+    spread_row(line, r->cell, r->finest->before->width, 1, out);
+}
+
+static void heat_row(const rows_of *r, size_t i, uint32_t y, float *line, float *out)
+{
+    const sl_look *look = &r->looks->look[i];
+    size_t n = look->before->width;
+    if (look == r->finest) {
+        memcpy(out, look->heat + y * n, n * sizeof(*out));
+        return;
+    }
+    sl_between rows = sl_between_cells(y, look->factor / r->finest->factor, look->before->height);
+    for (size_t x = 0; x < n; x++)
+        line[x] =
+            sl_mix(look->heat[rows.first * n + x], look->heat[rows.second * n + x], rows.share);
+    spread_row(line, r->column[i], r->finest->before->width, 1, out);
+}
+
+// Every row reads the changes of all looks in it before it is written: that of the finest is there.
+static void join_row(void *arg, size_t row, unsigned worker)
+{
+    const rows_of *r = arg;
+    const sl_image *fine = r->finest->before;
+    size_t width = fine->width, samples = width * r->colours;
+    uint32_t y = (uint32_t)row;
+    float *line = r->buffer + worker * r->per_worker, *one = line + 2 * samples;
+    float *sum = one + samples, *weight = sum + samples;
+    memset(sum, 0, samples * sizeof(*sum));
+    for (size_t i = 0; i < r->looks->count; i++) {
+        weight_row(r, i, y, line, weight);
+        look_row(r, i, y, line, one);
+        for (size_t x = 0; x < width; x++)
+            for (size_t k = 0; k < r->colours; k++)
+                sum[x * r->colours + k] += weight[x] * one[x * r->colours + k];
+    }
+    void *out = sl_image_row(r->finest->after, y);
+    memcpy(out, sl_image_row_const(fine, y), fine->row_bytes);
+    for (size_t x = 0; x < width; x++)
+        for (size_t k = 0; k < r->colours; k++)
+            if (sum[x * r->colours + k] != 0.0f)
+                sl_sample_move(out, fine->depth, x * fine->channels + k, sum[x * r->colours + k]);
+    if (!r->heat)
+        return;
+    float *heat = r->heat + row * width;
+    for (size_t i = 0; i < r->looks->count; i++) {
+        weight_row(r, i, y, line, weight);
+        heat_row(r, i, y, line, one);
+        for (size_t x = 0; x < width; x++)
+            heat[x] += weight[x] * one[x];
+    }
+}
+
+sl_status sl_looks_join(sl_looks *looks)
+{
+    sl_look *finest = &looks->look[looks->count - 1];
+    double start = sl_trace_start(looks->ctx);
+    rows_of r = { 0 };
+    sl_status st = rows_new(looks, &r);
+    if (st == SL_OK)
+        st = weigh(&r);
+    if (st == SL_OK && finest->heat) {
+        r.heat =
+            sl_alloc(looks->ctx, finest->before->height, finest->before->width * sizeof(float));
+        st = r.heat ? SL_OK : SL_ERR_NOMEM;
+    }
+    if (st == SL_OK)
+        sl_pool_run(looks->ctx->pool, join_row, &r, finest->before->height);
+    if (st == SL_OK && r.heat) {
+        free(finest->heat);
+        finest->heat = r.heat;
+    }
+    rows_free(&r);
+    sl_trace_end(looks->ctx, "join", start);
+    return st;
+}
+
+void sl_looks_free(sl_looks *looks)
+{
+    for (size_t i = 0; i < SL_LOOKS_MOST; i++)
+        free(looks->energy[i]);
+    *looks = (sl_looks) { 0 };
+}
