@@ -37,21 +37,26 @@ typedef struct rows_of {
     float *heat;                              // joined
 } rows_of;
 
-static float change_at(const sl_look *look, uint32_t y, size_t x, size_t colour)
-{
-    const sl_image *before = look->before;
-    size_t at = x * before->channels + colour;
-    const void *from = sl_image_row_const(before, y), *to = sl_image_row_const(look->after, y);
-    if (before->depth == 16)
-        return ((float)((const uint16_t *)to)[at] - (float)((const uint16_t *)from)[at]) / 65535.0f;
-    return ((float)((const uint8_t *)to)[at] - (float)((const uint8_t *)from)[at]) / 255.0f;
-}
-
+// Plain lines of samples first: a picture without alpha, eight or sixteen bits.
 static void change_row(const sl_look *look, uint32_t y, size_t colours, float *line)
 {
-    for (size_t x = 0; x < look->before->width; x++)
-        for (size_t k = 0; k < colours; k++)
-            line[x * colours + k] = change_at(look, y, x, k);
+    const sl_image *before = look->before;
+    const void *from = sl_image_row_const(before, y), *to = sl_image_row_const(look->after, y);
+    const uint8_t *bytes = from, *new_bytes = to;
+    const uint16_t *words = from, *new_words = to;
+    size_t samples = before->width * colours, channels = before->channels;
+    if (before->depth == 16 && channels == colours)
+        for (size_t i = 0; i < samples; i++)
+            line[i] = (float)(new_words[i] - words[i]) * (1 / 65535.0f);
+    else if (channels == colours)
+        for (size_t i = 0; i < samples; i++)
+            line[i] = (float)(new_bytes[i] - bytes[i]) * (1 / 255.0f);
+    else
+        for (size_t i = 0; i < samples; i++) {
+            size_t at = i / colours * channels + i % colours;
+            line[i] = before->depth == 16 ? (float)(new_words[at] - words[at]) * (1 / 65535.0f)
+                                          : (float)(new_bytes[at] - bytes[at]) * (1 / 255.0f);
+        }
 }
 
 static void spread_row(const float *line, const sl_between *column, size_t width, size_t colours,
@@ -121,25 +126,44 @@ static void rows_free(rows_of *r)
 
 // ---- how much they change
 
+static float square_sum(const float *values, size_t count)
+{
+    float lane[8] = { 0 }, sum = 0;
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        for (size_t k = 0; k < 8; k++)
+            lane[k] += values[i + k] * values[i + k];
+    for (; i < count; i++)
+        sum += values[i] * values[i];
+    for (size_t k = 0; k < 8; k++)
+        sum += lane[k];
+    return sum;
+}
+
+// Where cell c ends along an axis.
+static size_t cell_end(size_t c, size_t pixels)
+{
+    return (c + 1) * CELL < pixels ? (c + 1) * CELL : pixels;
+}
+
 static void measure_cells(void *arg, size_t task, unsigned worker)
 {
     const rows_of *r = arg;
     const sl_looks *looks = r->looks;
     size_t row = task / looks->count, i = task % looks->count;
     const sl_image *fine = r->finest->before;
-    size_t last = (row + 1) * CELL < fine->height ? (row + 1) * CELL : fine->height;
+    size_t last = cell_end(row, fine->height);
     float *line = r->buffer + worker * r->per_worker, *out = line + 2 * fine->width * r->colours;
     double *sums = r->sums + worker * looks->columns;
     memset(sums, 0, looks->columns * sizeof(*sums));
     for (size_t y = row * CELL; y < last; y++) {
         look_row(r, i, (uint32_t)y, line, out);
-        for (size_t x = 0; x < fine->width; x++)
-            for (size_t k = 0; k < r->colours; k++)
-                sums[x / CELL] += (double)out[x * r->colours + k] * (double)out[x * r->colours + k];
+        for (size_t c = 0; c < looks->columns; c++)
+            sums[c] += (double)square_sum(out + c * CELL * r->colours,
+                                          (cell_end(c, fine->width) - c * CELL) * r->colours);
     }
     for (size_t c = 0; c < looks->columns; c++) {
-        size_t end = (c + 1) * CELL < fine->width ? (c + 1) * CELL : fine->width;
-        size_t pixels = (end - c * CELL) * (last - row * CELL);
+        size_t pixels = (cell_end(c, fine->width) - c * CELL) * (last - row * CELL);
         looks->energy[i][row * looks->columns + c] = (float)(sums[c] / (double)pixels);
     }
 }
