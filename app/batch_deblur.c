@@ -22,7 +22,8 @@ static void settings(const batch *b, json_t *object)
     json_object_set_new(object, "dense", json_boolean(values->dense));
     if (values->tta)
         json_object_set_new(object, "views", json_integer(app_views(values)));
-    json_object_set_new(object, "shrink", json_integer((json_int_t)values->shrink));
+    if (values->shrink != 1) // without the word: full size alone, as it once always was
+        json_object_set_new(object, "shrink", json_integer((json_int_t)values->shrink));
     json_object_set_new(object, "min_blur", json_real((double)values->min_blur));
     json_object_set_new(object, "tile", json_integer((json_int_t)values->tile));
     json_object_set_new(object, "tile_bytes", json_integer((json_int_t)b->tile_bytes));
@@ -58,7 +59,7 @@ static sl_status run(void *state, const batch *b, batch_item *item)
     sl_status status = sl_deblur_run(state, item->image, &out, NULL, &report);
     if (status != SL_OK)
         return status;
-    item->is_unchanged = least > 0 && report.kept_share <= least;
+    item->is_unchanged = least > 0 && report.blurred_share <= least;
     if (item->is_unchanged) {
         sl_image_free(out);
     } else {
@@ -70,6 +71,7 @@ static sl_status run(void *state, const batch *b, batch_item *item)
     json_object_set_new(found, "height", json_integer(report.height));
     json_object_set_new(found, "tiles", json_integer(report.tiles));
     json_object_set_new(found, "kept_share", json_real(report.kept_share));
+    json_object_set_new(found, "blurred_share", json_real(report.blurred_share));
     json_object_set_new(found, "unchanged", json_boolean(item->is_unchanged));
     json_object_set_new(item->found, batch_step_deblur.name, found);
     return SL_OK;

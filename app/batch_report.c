@@ -95,7 +95,7 @@ static void count_found(report *r, const batch_picture *p, const char *detail)
     bool is_linked = json_is_true(json_object_get(deblur, "unchanged"));
     r->linked += is_linked;
     if (deblur && !is_linked)
-        keep_most_changed(r, p, json_number_value(json_object_get(deblur, "kept_share")));
+        keep_most_changed(r, p, json_number_value(json_object_get(deblur, "blurred_share")));
     for (size_t i = 0; i < r->b->step_count; i++) {
         const batch_step *step = r->b->step[i];
         const json_t *found = json_object_get(root, step->name);

@@ -96,7 +96,7 @@ uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_ext
     if (keeps_coding(b) && kept > cost)
         cost = kept;
     uint64_t looked_at = width * height * (2 * bytes + 4);
-    if (b->writes_pictures && looked_at > cost)
+    if (batch_has_step(b, &batch_step_deblur) && looked_at > cost)
         cost = looked_at;
     cost += item->size * (keeps_coding(b) ? 3 : 1);
     if (b->writes_pictures)

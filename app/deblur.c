@@ -99,6 +99,7 @@ static void print_json(const app_job *job, const sl_deblur_report *report, const
         json_object_set_new(object, "width", json_integer(report->width));
         json_object_set_new(object, "height", json_integer(report->height));
         json_object_set_new(object, "kept_share", json_real(report->kept_share));
+        json_object_set_new(object, "blurred_share", json_real(report->blurred_share));
         json_object_set_new(object, "seconds", json_real(report->seconds));
         json_object_set_new(object, "tiles", json_integer(report->tiles));
         json_object_set_new(object, "views", json_integer(report->views));

@@ -60,10 +60,11 @@ typedef void (*sl_log_fn)(void *user, sl_log_level level, const char *sentence);
 
 // Receives the units of work done, out of `total`. Returning false stops the work: the running call
 // ends with SL_ERR_CANCELLED and leaves no file. Called on the thread that uses the context, by
-// sl_deblur_run (tiles, times views), sl_detect_run (tiles, where there are any),
-// sl_detect_evaluate (pictures), sl_ebv_write (steps), sl_model_bench (runs), sl_gallery_merge (a
-// class's pictures, now and then), sl_gallery_lock and whatever reads a pipe (0 of 0: it waits);
-// nothing else can be cancelled. A number may come more than once.
+// sl_deblur_run (tiles, times views; thousandths of a picture looked at in several sizes),
+// sl_detect_run (tiles, where there are any), sl_detect_evaluate (pictures), sl_ebv_write (steps),
+// sl_model_bench (runs), sl_gallery_merge (a class's pictures, now and then), sl_gallery_lock and
+// whatever reads a pipe (0 of 0: it waits); nothing else can be cancelled. A number may come more
+// than once.
 typedef bool (*sl_progress_fn)(void *user, size_t done, size_t total);
 
 typedef struct sl_ctx_options {
@@ -258,11 +259,12 @@ typedef struct sl_deblur_report {
     uint32_t tile_width, tile_height; // of the last look's canvas, in pixels that were looked at
     uint32_t tiles;                   // of all looks
     unsigned views;                   // of each tile
-    uint32_t shrink[5]; // how many times smaller the picture was looked at, look by look; then 0
-    double kept_share;  // windows computed / windows, over all blocks and looks
-    double seconds;     // network and compositing, without files
-    char device[64];    // "cpu (avx512, 2 threads)"; ", after vulkan:0 failed" where it fell back
-    bool fell_back;     // the device failed or was full, now or before: the processor computed
+    uint32_t shrink[5];   // how many times smaller the picture was looked at, look by look; then 0
+    double kept_share;    // windows computed / windows, over all blocks and looks
+    double blurred_share; // the same of the look that computed most
+    double seconds;       // network and compositing, without files
+    char device[64];      // "cpu (avx512, 2 threads)"; ", after vulkan:0 failed" where it fell back
+    bool fell_back;       // the device failed or was full, now or before: the processor computed
     sl_precision precision;
 } sl_deblur_report;
 

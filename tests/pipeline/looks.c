@@ -247,9 +247,9 @@ START_TEST(changes_are_added_by_their_energies)
     }
     wanted w = want(&m);
     ck_ok(sl_looks_measure(&m.looks));
+    ck_ok(sl_looks_join(&m.looks));
     for (size_t i = 0; i < m.looks.count; i++)
         ck_assert_double_le(fabs(m.looks.mean[i] - w.mean[i]), 1e-4 * w.mean[i]);
-    ck_ok(sl_looks_join(&m.looks));
     for (uint32_t y = 0; y < fine->before->height; y++)
         for (uint32_t x = 0; x < fine->before->width; x++)
             check_pixel(&m, &w, x, y);
@@ -346,12 +346,51 @@ START_TEST(large_pictures_are_looked_at_several_times)
             ck_assert_uint_eq(sample(of_both, x, y, 3), sample(image, x, y, 3));
         }
     ck_assert_uint_gt(differing(image, of_both), 100);
+    ck_assert_uint_gt(differing(of_full, of_both), 100);
+    ck_assert_double_ge(report.blurred_share, report.kept_share);
     sl_image *const all[] = { image, of_both, of_half, of_full, heat };
     for (size_t i = 0; i < SL_ARRAY_LEN(all); i++)
         sl_image_free(all[i]);
     sl_deblur_free(by_itself);
     sl_deblur_free(small);
     sl_deblur_free(full);
+    sl_model_free(model);
+}
+END_TEST
+
+// Stripes of which every window is bright enough on average at a quarter of the size, and only
+// every second one at half of it.
+static sl_image *stripes(uint32_t width, uint32_t height)
+{
+    sl_image *image = scene(width, height, 3, 8, SCENE_DARK, 67);
+    for (uint32_t y = 0; y < height; y++)
+        for (uint32_t x = 0; x < width; x++)
+            for (unsigned k = 0; k < 3 && x % 32 < 17; k++)
+                set_sample(image, x, y, k, 230);
+    return image;
+}
+
+START_TEST(a_course_may_end_early)
+{
+    sl_model *model = model_of(1, 1, 1, TEST_KEEPS_BRIGHT, 66);
+    watched seen = { 0 };
+    sl_deblur *d;
+    sl_image *image = stripes(1280, 256), *out, *heat;
+    sl_deblur_report report;
+    ck_ok(sl_deblur_new(ctx, model, NULL, &d));
+    ctx->options.progress = watch;
+    ctx->options.progress_user = &seen;
+    ck_ok(sl_deblur_run(d, image, &out, &heat, &report));
+    ctx->options.progress = NULL;
+    ck_assert(!seen.is_wrong && seen.done == 1000 && seen.total == 1000);
+    ck_assert(report.shrink[0] == 4 && report.shrink[1] == 2 && report.shrink[2] == 0);
+    ck_assert_double_ge(report.blurred_share, report.kept_share);
+    ck_assert(out->width == 1280 && out->height == 256 && heat->width == 1280);
+    ck_assert_uint_gt(differing(image, out), 100);
+    sl_image *const all[] = { image, out, heat };
+    for (size_t i = 0; i < SL_ARRAY_LEN(all); i++)
+        sl_image_free(all[i]);
+    sl_deblur_free(d);
     sl_model_free(model);
 }
 END_TEST
@@ -364,5 +403,6 @@ int main(void)
     tcase_add_test(tests, what_no_look_changes_stays);
     tcase_add_test(tests, a_finer_look_that_sees_less_is_the_last);
     tcase_add_test(tests, large_pictures_are_looked_at_several_times);
+    tcase_add_test(tests, a_course_may_end_early);
     return run_case("pipeline/looks", tests);
 }

@@ -268,13 +268,19 @@ typedef struct picture {
     sl_deblur_report report;
 } picture;
 
+static void free_look(picture *p, size_t i)
+{
+    sl_image_free(p->small[i]);
+    sl_image_free(p->looks.look[i].after);
+    free(p->looks.look[i].heat);
+    p->small[i] = NULL;
+    p->looks.look[i] = (sl_look) { 0 };
+}
+
 static void free_looks(picture *p)
 {
-    for (size_t i = 0; i < SL_LOOKS_MOST; i++) {
-        sl_image_free(p->small[i]);
-        sl_image_free(p->looks.look[i].after);
-        free(p->looks.look[i].heat);
-    }
+    for (size_t i = 0; i < SL_LOOKS_MOST; i++)
+        free_look(p, i);
     sl_looks_free(&p->looks);
 }
 
@@ -299,6 +305,9 @@ static sl_status take_look(sl_deblur *d, picture *p)
         c.heat = NULL;
         p->count.computed += count.computed;
         p->count.all += count.all;
+        double share = count.all > 0 ? count.computed / count.all : 0;
+        if (share > p->report.blurred_share)
+            p->report.blurred_share = share;
         p->report.shrink[p->course.next++] = look->factor;
         p->report.tiles += c.x.count * c.y.count;
         p->report.tile_width = c.x.tile;
@@ -306,6 +315,15 @@ static sl_status take_look(sl_deblur *d, picture *p)
     }
     sl_composite_free(&c);
     return st;
+}
+
+static void begin_anew(sl_deblur *d, picture *p)
+{
+    free_looks(p);
+    *p = (picture) {
+        .image = p->image, .heat = p->heat, .course = p->course, .looks = { .ctx = d->ctx }
+    };
+    p->course.next = 0;
 }
 
 // As many looks as are needed, joined in the last one.
@@ -318,14 +336,23 @@ static sl_status look_and_join(sl_deblur *d, picture *p)
     else
         p->course.count = sl_looks_choose(p->image->width, p->image->height, p->course.factor);
     while (st == SL_OK && !enough && p->course.next < p->course.count) {
+        bool had_fallen = sl_device_fell_back(d->device);
         st = take_look(d, p);
+        if (st == SL_OK && p->looks.count > 1 && sl_device_fell_back(d->device) != had_fallen) {
+            begin_anew(d, p); // not half of it by a device that failed
+            continue;
+        }
         if (st == SL_OK && p->looks.count > 1)
             st = sl_looks_measure(&p->looks);
         enough = st == SL_OK && sl_looks_are_enough(&p->looks);
     }
     if (st == SL_OK && p->course.next < p->course.count)
         st = sl_progress(d->ctx, PROGRESS, PROGRESS);
-    return st == SL_OK && p->looks.count > 1 ? sl_looks_join(&p->looks) : st;
+    if (st == SL_OK && p->looks.count > 1)
+        st = sl_looks_join(&p->looks);
+    for (size_t i = 0; i + 1 < p->looks.count; i++)
+        free_look(p, i); // room for what comes out
+    return st;
 }
 
 static void fill_report(const sl_deblur *d, picture *p, double start)

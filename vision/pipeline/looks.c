@@ -35,29 +35,8 @@ typedef struct rows_of {
     double *sums;                             // per worker: [columns]
     float *weight[SL_LOOKS_MOST];             // [rows, columns] of cells
     float *heat;                              // joined
+    size_t measured, measured_end;            // looks
 } rows_of;
-
-// Plain lines of samples first: a picture without alpha, eight or sixteen bits.
-static void change_row(const sl_look *look, uint32_t y, size_t colours, float *line)
-{
-    const sl_image *before = look->before;
-    const void *from = sl_image_row_const(before, y), *to = sl_image_row_const(look->after, y);
-    const uint8_t *bytes = from, *new_bytes = to;
-    const uint16_t *words = from, *new_words = to;
-    size_t samples = before->width * colours, channels = before->channels;
-    if (before->depth == 16 && channels == colours)
-        for (size_t i = 0; i < samples; i++)
-            line[i] = (float)(new_words[i] - words[i]) * (1 / 65535.0f);
-    else if (channels == colours)
-        for (size_t i = 0; i < samples; i++)
-            line[i] = (float)(new_bytes[i] - bytes[i]) * (1 / 255.0f);
-    else
-        for (size_t i = 0; i < samples; i++) {
-            size_t at = i / colours * channels + i % colours;
-            line[i] = before->depth == 16 ? (float)(new_words[at] - words[at]) * (1 / 65535.0f)
-                                          : (float)(new_bytes[at] - bytes[at]) * (1 / 255.0f);
-        }
-}
 
 static void spread_row(const float *line, const sl_between *column, size_t width, size_t colours,
                        float *out)
@@ -75,14 +54,14 @@ static void look_row(const rows_of *r, size_t i, uint32_t y, float *line, float 
 {
     const sl_look *look = &r->looks->look[i];
     if (look == r->finest) {
-        change_row(look, y, r->colours, out);
+        sl_change_row(look->before, look->after, y, out);
         return;
     }
     size_t n = look->before->width * r->colours;
     float *under = line + n;
     sl_between rows = sl_between_cells(y, look->factor / r->finest->factor, look->before->height);
-    change_row(look, (uint32_t)rows.first, r->colours, line);
-    change_row(look, (uint32_t)rows.second, r->colours, under);
+    sl_change_row(look->before, look->after, (uint32_t)rows.first, line);
+    sl_change_row(look->before, look->after, (uint32_t)rows.second, under);
     for (size_t j = 0; j < n; j++)
         line[j] = sl_mix(line[j], under[j], rows.share);
     spread_row(line, r->column[i], r->finest->before->width, r->colours, out);
@@ -150,7 +129,8 @@ static void measure_cells(void *arg, size_t task, unsigned worker)
 {
     const rows_of *r = arg;
     const sl_looks *looks = r->looks;
-    size_t row = task / looks->count, i = task % looks->count;
+    size_t every = r->measured_end - r->measured;
+    size_t row = task / every, i = r->measured + task % every;
     const sl_image *fine = r->finest->before;
     size_t last = cell_end(row, fine->height);
     float *line = r->buffer + worker * r->per_worker, *out = line + 2 * fine->width * r->colours;
@@ -176,28 +156,37 @@ static double mean_of(const float *cells, size_t count)
     return sum / (double)count;
 }
 
-sl_status sl_looks_measure(sl_looks *looks)
+// The energies of looks from `first` to before `end`.
+static sl_status measure(sl_looks *looks, size_t first, size_t end)
 {
+    double start = sl_trace_start(looks->ctx);
     const sl_image *fine = looks->look[looks->count - 1].before;
     rows_of r = { 0 };
     looks->columns = (fine->width - 1) / CELL + 1;
     looks->rows = (fine->height - 1) / CELL + 1;
     size_t cells = (size_t)looks->columns * looks->rows;
     sl_status st = SL_OK;
-    for (size_t i = 0; i < looks->count && st == SL_OK; i++) {
+    for (size_t i = first; i < end && st == SL_OK; i++) {
         free(looks->energy[i]);
         looks->energy[i] = sl_alloc(looks->ctx, cells, sizeof(float));
         st = looks->energy[i] ? SL_OK : SL_ERR_NOMEM;
     }
     if (st == SL_OK)
         st = rows_new(looks, &r);
-    if (st == SL_OK) {
-        sl_pool_run(looks->ctx->pool, measure_cells, &r, looks->rows * looks->count);
-        for (size_t i = 0; i < looks->count; i++)
-            looks->mean[i] = mean_of(looks->energy[i], cells);
-    }
+    r.measured = first;
+    r.measured_end = end;
+    if (st == SL_OK && first < end)
+        sl_pool_run(looks->ctx->pool, measure_cells, &r, looks->rows * (end - first));
+    for (size_t i = first; i < end && st == SL_OK; i++)
+        looks->mean[i] = mean_of(looks->energy[i], cells);
     rows_free(&r);
+    sl_trace_end(looks->ctx, "measure", start);
     return st;
+}
+
+sl_status sl_looks_measure(sl_looks *looks)
+{
+    return measure(looks, looks->count < 2 ? 0 : looks->count - 2, looks->count);
 }
 
 bool sl_looks_are_enough(const sl_looks *looks)
@@ -323,7 +312,9 @@ sl_status sl_looks_join(sl_looks *looks)
     sl_look *finest = &looks->look[looks->count - 1];
     double start = sl_trace_start(looks->ctx);
     rows_of r = { 0 };
-    sl_status st = rows_new(looks, &r);
+    sl_status st = looks->count > 2 ? measure(looks, 0, looks->count - 2) : SL_OK;
+    if (st == SL_OK)
+        st = rows_new(looks, &r);
     if (st == SL_OK)
         st = weigh(&r);
     if (st == SL_OK && finest->heat) {

@@ -32,15 +32,16 @@ typedef struct sl_looks {
     double mean[SL_LOOKS_MOST];   // of the whole picture
 } sl_looks;
 
-// After another look was taken, which is the finest now: measures all of them. SL_ERR_NOMEM.
+// After another look was taken, which is the finest now: measures it and the one before it.
+// SL_ERR_NOMEM.
 sl_status sl_looks_measure(sl_looks *looks);
 
 // Whether finer looks can be left out: the last one saw what the one before it saw, and less of it.
 bool sl_looks_are_enough(const sl_looks *looks);
 
-// Puts what all of them say into the finest one's `after` and, where they have it, `heat`: the sum
-// of the changes, each by its share of the squared energies around. Where none changes anything it
-// stays as it was, bit for bit. SL_ERR_NOMEM.
+// After that: puts what all of them say into the finest one's `after` and, where they have it,
+// `heat`: the sum of the changes, each by its share of the squared energies around. Where none
+// changes anything it stays as it was, bit for bit. SL_ERR_NOMEM.
 sl_status sl_looks_join(sl_looks *looks);
 
 void sl_looks_free(sl_looks *looks); // the looks themselves stay the caller's

@@ -69,15 +69,40 @@ sl_status sl_shrink_picture(sl_ctx *ctx, const sl_image *image, uint32_t factor,
 
 // ---- larger
 
+// Plain lines of samples first: a picture without alpha, eight or sixteen bits.
+void sl_change_row(const sl_image *before, const sl_image *after, uint32_t y, float *line)
+{
+    const void *from = sl_image_row_const(before, y), *to = sl_image_row_const(after, y);
+    const uint8_t *bytes = from, *new_bytes = to;
+    const uint16_t *words = from, *new_words = to;
+    size_t colours = colours_of(before), channels = before->channels;
+    size_t samples = before->width * colours;
+    if (channels == colours && before->depth == 16)
+        for (size_t i = 0; i < samples; i++)
+            line[i] = (float)(new_words[i] - words[i]) / 65535.0f;
+    else if (channels == colours)
+        for (size_t i = 0; i < samples; i++)
+            line[i] = (float)(new_bytes[i] - bytes[i]) / 255.0f;
+    else
+        for (size_t x = 0; x < before->width; x++)
+            for (size_t k = 0; k < colours; k++) {
+                size_t at = x * channels + k;
+                line[x * colours + k] = before->depth == 16
+                                            ? (float)(new_words[at] - words[at]) / 65535.0f
+                                            : (float)(new_bytes[at] - bytes[at]) / 255.0f;
+            }
+}
+
 typedef struct enlarging {
     const sl_image *image;
-    sl_image *out;       // or NULL: a map
-    float *map;          // [height, width] of the picture, or NULL
-    const float *values; // [height, width, colours], small
+    sl_image *out;                  // or NULL: a map
+    const sl_image *before, *after; // small
+    float *map;                     // [height, width] of the picture, or NULL
+    const float *values;            // [height, width], small
     uint32_t factor, width, height;
     size_t colours;
     sl_between *columns; // of the picture
-    float *lines;        // per worker: a row of the picture's height, of the small one's width
+    float *lines;        // per worker: two rows of the small one
 } enlarging;
 
 static void add_to_row(const enlarging *e, const float *line, uint32_t y)
@@ -100,11 +125,17 @@ static void enlarge_row(void *arg, size_t row, unsigned worker)
 {
     const enlarging *e = arg;
     size_t n = e->width * e->colours;
-    float *line = e->lines + worker * n;
+    float *line = e->lines + worker * 2 * n, *under = line + n;
     sl_between rows = sl_between_cells(row, e->factor, e->height);
-    const float *upper = e->values + rows.first * n, *under = e->values + rows.second * n;
+    if (e->out) {
+        sl_change_row(e->before, e->after, (uint32_t)rows.first, line);
+        sl_change_row(e->before, e->after, (uint32_t)rows.second, under);
+    } else {
+        memcpy(line, e->values + rows.first * n, n * sizeof(*line));
+        memcpy(under, e->values + rows.second * n, n * sizeof(*line));
+    }
     for (size_t i = 0; i < n; i++)
-        line[i] = sl_mix(upper[i], under[i], rows.share);
+        line[i] = sl_mix(line[i], under[i], rows.share);
     if (e->out) {
         add_to_row(e, line, (uint32_t)row);
         return;
@@ -119,7 +150,7 @@ static sl_status enlarge(sl_ctx *ctx, enlarging *e)
     double start = sl_trace_start(ctx);
     const sl_image *image = e->image;
     e->columns = sl_alloc(ctx, image->width, sizeof(*e->columns));
-    e->lines = sl_alloc(ctx, sl_pool_size(ctx->pool), e->width * e->colours * sizeof(float));
+    e->lines = sl_alloc(ctx, sl_pool_size(ctx->pool), 2 * e->width * e->colours * sizeof(float));
     bool ok = e->columns && e->lines;
     for (uint32_t x = 0; x < image->width && ok; x++)
         e->columns[x] = sl_between_cells(x, e->factor, e->width);
@@ -134,22 +165,16 @@ static sl_status enlarge(sl_ctx *ctx, enlarging *e)
 sl_status sl_shrink_undo(sl_ctx *ctx, const sl_image *image, uint32_t factor,
                          const sl_image *before, const sl_image *after, sl_image **out)
 {
-    size_t samples = (size_t)before->width * before->height * before->channels;
-    const uint16_t *from = sl_image_row_const(before, 0), *to = sl_image_row_const(after, 0);
     enlarging e = { .image = image,
+                    .before = before,
+                    .after = after,
                     .factor = factor,
                     .width = before->width,
                     .height = before->height,
                     .colours = before->channels };
-    float *changes = sl_alloc(ctx, samples, sizeof(*changes));
-    sl_status st = changes ? sl_image_new_like(ctx, image, &e.out) : SL_ERR_NOMEM;
-    if (st == SL_OK) {
-        for (size_t i = 0; i < samples; i++)
-            changes[i] = ((float)to[i] - (float)from[i]) / 65535.0f;
-        e.values = changes;
+    sl_status st = sl_image_new_like(ctx, image, &e.out);
+    if (st == SL_OK)
         st = enlarge(ctx, &e);
-    }
-    free(changes);
     if (st != SL_OK) {
         sl_image_free(e.out);
         e.out = NULL;

@@ -15,6 +15,10 @@
 // the right and lower edge. 1 <= factor <= SL_SHRINK_MOST. SL_ERR_NOMEM.
 sl_status sl_shrink_picture(sl_ctx *ctx, const sl_image *image, uint32_t factor, sl_image **out);
 
+// line: what `after` is more than `before` in row y, as shares of white, colours without alpha;
+// both of one size and kind.
+void sl_change_row(const sl_image *before, const sl_image *after, uint32_t y, float *line);
+
 // *out: the picture plus what `after` is more than `before`, both of sl_shrink_picture's size,
 // bilinearly enlarged. Bit for bit the picture where they are the same. SL_ERR_NOMEM.
 sl_status sl_shrink_undo(sl_ctx *ctx, const sl_image *image, uint32_t factor,
