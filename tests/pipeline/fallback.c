@@ -161,6 +161,42 @@ START_TEST(lost_devices_are_left)
 }
 END_TEST
 
+typedef struct progress {
+    size_t done;
+    unsigned returns;
+} progress;
+
+static bool watch(void *user, size_t done, size_t total)
+{
+    progress *p = user;
+    (void)total;
+    p->returns += done < p->done;
+    p->done = done;
+    return true;
+}
+
+// Between two looks at a large picture: the CPU takes both.
+START_TEST(a_device_lost_between_looks_leaves_nothing)
+{
+    sl_image_free(image);
+    image = scene(640, 128, 3, 16, SCENE_BRIGHT_SPOT, 64);
+    sl_deblur *d = deblur_on("vulkan:0", 0);
+    sl_deblur_report report;
+    progress p = { 0 };
+    ctx->options.progress = watch;
+    ctx->options.progress_user = &p;
+    fail_at("vkQueueSubmit", VK_ERROR_DEVICE_LOST, 2);
+    check_right(d, 65535, 0, &report);
+    ctx->options.progress = NULL;
+    ck_assert_uint_eq(p.returns, 2); // one fifth was done; and for what it is compared with
+    ck_assert(report.fell_back && report.shrink[0] == 2 && report.shrink[1] == 1);
+    ck_assert_msg(strstr(report.device, "cpu (") &&
+                      strstr(report.device, ", after vulkan:0 failed"),
+                  "%s", report.device);
+    sl_deblur_free(d);
+}
+END_TEST
+
 START_TEST(lost_at_the_start)
 {
     sl_deblur_report report;
@@ -297,6 +333,7 @@ int main(void)
     tcase_add_test(tests, in_the_end_the_cpu_computes);
     tcase_add_test(tests, no_room_from_the_start);
     tcase_add_loop_test(tests, lost_devices_are_left, 0, SL_ARRAY_LEN(losses));
+    tcase_add_test(tests, a_device_lost_between_looks_leaves_nothing);
     tcase_add_test(tests, lost_at_the_start);
     tcase_add_test(tests, limits_of_the_network_are_not_those_of_the_device);
     tcase_add_test(tests, nothing_falls_back_without_need);
