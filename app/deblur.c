@@ -21,7 +21,7 @@ static const app_option rows[] = {
       .kind = APP_CHOICE,
       .at = APP_AT(format),
       .value = "KIND",
-      .choices = "png|jpg",
+      .choices = "png|jpg|jpeg",
       .help = "Write png or jpg (default: the ending of FILE, else the image's own kind, of WebP, "
               "HEIC and AVIF jpg or, "
               "with alpha or without loss, png)" },

@@ -36,7 +36,7 @@ check 'the heat map is a PNG' "$MAKER" is-picture heat.png 200x150
 size=$(od -An -tu1 -j16 -N8 both.png | awk '{ print $3 * 256 + $4 "x" $7 * 256 + $8 }')
 check "the comparison ($size) is a PNG" "$MAKER" is-picture both.png "$size"
 check 'of twice the width' test "${size%x*}" -ge 400
-accepted deblur a.png -o two --format jpg --quality 50
+accepted deblur a.png -o two --format jpeg --quality 50
 check 'a name without an ending' test "$(head -c 2 two | od -An -tx1)" = ' ff d8'
 mkdir dir
 accepted deblur a.png b.jpg -o dir
