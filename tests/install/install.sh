@@ -8,7 +8,7 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 DESTDIR=$stage meson install -C "$BUILD" --no-rebuild --quiet
 
-for path in bin/softlens include/softlens.h libsoftlens.so libsoftlens.so.0.1 libsoftlens.a \
+for path in bin/softlens include/softlens.h libsoftlens.so libsoftlens.so.0.2 libsoftlens.a \
     pkgconfig/softlens.pc man1/softlens.1 models/lmd-vit-small.safetensors models/soft-small.safetensors models/retina-soft-cells.safetensors models/retina-soft-small.safetensors \
     softlens/LICENSE softlens/DejaVuSans-LICENSE.txt softlens/README.md completions/softlens site-functions/_softlens; do
     if [ -z "$(find "$stage$PREFIX" -path "*/$path")" ]; then
@@ -25,7 +25,7 @@ if grep -rlF "$ROOT/models" "$stage"; then
     exit 1
 fi
 
-LD_LIBRARY_PATH=$(dirname "$(find "$stage" -name libsoftlens.so.0.1)")
+LD_LIBRARY_PATH=$(dirname "$(find "$stage" -name libsoftlens.so.0.2)")
 PKG_CONFIG_PATH=$LD_LIBRARY_PATH/pkgconfig
 export LD_LIBRARY_PATH PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR=$stage
 read -r -a flags <<<"$(pkg-config --cflags --libs softlens)"
