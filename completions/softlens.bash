@@ -35,7 +35,7 @@ _softlens_value() # option: completes its value; fails when it takes none
             case ${COMP_WORDS[1]} in
                 detect) _softlens_words json jsonl coco yolo labelme cvat csv ;;
                 batch) _softlens_words png jpg json jsonl coco yolo labelme cvat csv ;;
-                *) _softlens_words png jpg ;;
+                *) _softlens_words png jpg jpeg ;;
             esac
             ;;
         --overlay-style)
