@@ -161,20 +161,6 @@ START_TEST(lost_devices_are_left)
 }
 END_TEST
 
-typedef struct progress {
-    size_t done;
-    unsigned returns;
-} progress;
-
-static bool watch(void *user, size_t done, size_t total)
-{
-    progress *p = user;
-    (void)total;
-    p->returns += done < p->done;
-    p->done = done;
-    return true;
-}
-
 // Between two looks at a large picture: the CPU takes both.
 START_TEST(a_device_lost_between_looks_leaves_nothing)
 {
@@ -182,13 +168,12 @@ START_TEST(a_device_lost_between_looks_leaves_nothing)
     image = scene(640, 128, 3, 16, SCENE_BRIGHT_SPOT, 64);
     sl_deblur *d = deblur_on("vulkan:0", 0);
     sl_deblur_report report;
-    progress p = { 0 };
-    ctx->options.progress = watch;
-    ctx->options.progress_user = &p;
+    watched seen = { 0 };
+    watch_progress(&seen);
     fail_at("vkQueueSubmit", VK_ERROR_DEVICE_LOST, 2);
     check_right(d, 65535, 0, &report);
     ctx->options.progress = NULL;
-    ck_assert_uint_eq(p.returns, 2); // one fifth was done; and for what it is compared with
+    ck_assert_uint_eq(seen.returns, 2); // one fifth was done; and for what it is compared with
     ck_assert(report.fell_back && report.shrink[0] == 2 && report.shrink[1] == 1);
     ck_assert_msg(strstr(report.device, "cpu (") &&
                       strstr(report.device, ", after vulkan:0 failed"),

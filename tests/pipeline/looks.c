@@ -297,20 +297,6 @@ END_TEST
 
 // ---- through the network
 
-typedef struct watched {
-    size_t done, total;
-    bool is_wrong;
-} watched;
-
-static bool watch(void *user, size_t done, size_t total)
-{
-    watched *w = user;
-    w->is_wrong |= done < w->done || done > total;
-    w->done = done;
-    w->total = total;
-    return true;
-}
-
 START_TEST(large_pictures_are_looked_at_several_times)
 {
     sl_model *model = model_of(1, 1, 1, TEST_KEEPS_BRIGHT, 63);
@@ -321,11 +307,10 @@ START_TEST(large_pictures_are_looked_at_several_times)
     ck_ok(sl_deblur_new(ctx, model, &(sl_deblur_options) { .shrink = 1 }, &full));
     sl_image *image = scene(780, 130, 4, 8, SCENE_BRIGHT_SPOT, 64), *of_both, *heat, *of_full;
     sl_deblur_report report, of_small, whole;
-    ctx->options.progress = watch;
-    ctx->options.progress_user = &seen;
+    watch_progress(&seen);
     ck_ok(sl_deblur_run(by_itself, image, &of_both, &heat, &report));
     ctx->options.progress = NULL;
-    ck_assert(!seen.is_wrong && seen.done == seen.total && seen.total > 0);
+    ck_assert(seen.returns == 0 && !seen.is_beyond && seen.done == seen.total && seen.total > 0);
     sl_image *of_half;
     ck_ok(sl_deblur_run(small, image, &of_half, NULL, &of_small));
     ck_ok(sl_deblur_run(full, image, &of_full, NULL, &whole));
@@ -378,11 +363,10 @@ START_TEST(a_course_may_end_early)
     sl_image *image = stripes(1280, 256), *out, *heat;
     sl_deblur_report report;
     ck_ok(sl_deblur_new(ctx, model, NULL, &d));
-    ctx->options.progress = watch;
-    ctx->options.progress_user = &seen;
+    watch_progress(&seen);
     ck_ok(sl_deblur_run(d, image, &out, &heat, &report));
     ctx->options.progress = NULL;
-    ck_assert(!seen.is_wrong && seen.done == 1000 && seen.total == 1000);
+    ck_assert(seen.returns == 0 && !seen.is_beyond && seen.done == 1000 && seen.total == 1000);
     ck_assert(report.shrink[0] == 4 && report.shrink[1] == 2 && report.shrink[2] == 0);
     ck_assert_double_ge(report.blurred_share, report.kept_share);
     ck_assert(out->width == 1280 && out->height == 256 && heat->width == 1280);

@@ -20,19 +20,26 @@ static void drop_inputs(void)
     sl_model_free(model);
 }
 
+static sl_status run_with_heat(sl_deblur *d, const sl_image *picture)
+{
+    sl_image *out = NULL, *heat = NULL;
+    sl_status st = sl_deblur_run(d, picture, &out, &heat, NULL);
+    allow_all();
+    ck_assert((st == SL_OK) == (out != NULL) && (out != NULL) == (heat != NULL));
+    sl_image_free(out);
+    sl_image_free(heat);
+    return st;
+}
+
 // Two tiles of a smaller picture, and heat.
 static sl_status deblur_once(void *arg)
 {
     sl_deblur_options options = { .tile = 32, .shrink = 2 };
     sl_deblur *d = NULL;
-    sl_image *out = NULL, *heat = NULL;
     sl_status st = sl_deblur_new(ctx, model, &options, &d);
     if (st == SL_OK)
-        st = sl_deblur_run(d, arg, &out, &heat, NULL);
+        st = run_with_heat(d, arg);
     allow_all();
-    ck_assert((st == SL_OK) == (out != NULL) && (out != NULL) == (heat != NULL));
-    sl_image_free(out);
-    sl_image_free(heat);
     sl_deblur_free(d);
     return st;
 }
@@ -40,13 +47,7 @@ static sl_status deblur_once(void *arg)
 // Two sizes, joined, and heat.
 static sl_status join_once(void *arg)
 {
-    sl_image *out = NULL, *heat = NULL;
-    sl_status st = sl_deblur_run(arg, image, &out, &heat, NULL);
-    allow_all();
-    ck_assert((st == SL_OK) == (out != NULL) && (out != NULL) == (heat != NULL));
-    sl_image_free(out);
-    sl_image_free(heat);
-    return st;
+    return run_with_heat(arg, image);
 }
 
 START_TEST(looks_survive)

@@ -101,4 +101,27 @@ static inline sl_model *model_of(uint32_t scales, uint32_t depth, uint32_t unshu
     return model;
 }
 
+// What a context was told of its progress.
+typedef struct watched {
+    size_t done, total;
+    unsigned returns; // how often it went back
+    bool is_beyond;   // there was more than all
+} watched;
+
+static inline bool watch(void *user, size_t done, size_t total)
+{
+    watched *w = user;
+    w->returns += done < w->done;
+    w->is_beyond |= done > total;
+    w->done = done;
+    w->total = total;
+    return true;
+}
+
+static inline void watch_progress(watched *w)
+{
+    ctx->options.progress = watch;
+    ctx->options.progress_user = w;
+}
+
 #endif

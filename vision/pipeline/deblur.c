@@ -168,36 +168,41 @@ static sl_status end_step(sl_deblur *d, sl_composite *c, size_t step, sl_window_
     return st;
 }
 
-// Looks at a picture: how many times smaller each is, coarsest first.
-typedef struct course {
-    uint32_t factor[SL_LOOKS_MOST];
-    size_t count, next;
-} course;
+// A picture and the looks that were taken at it; the last one may be under way.
+typedef struct picture {
+    const sl_image *image;
+    bool heat;
+    uint32_t factor[SL_LOOKS_MOST]; // of the looks that may be taken, coarsest first
+    size_t most;                    // of them
+    sl_looks looks;
+    sl_image *small[SL_LOOKS_MOST]; // what was looked at, where it is not the picture
+    sl_window_count count;          // of all looks
+    sl_deblur_report report;
+} picture;
 
 // A look of half the factor has four times the pixels.
-static sl_status tell_progress(sl_ctx *ctx, const course *looks, size_t done, size_t total)
+static sl_status tell_progress(sl_ctx *ctx, const picture *p, size_t done, size_t total)
 {
-    if (looks->count == 1)
+    if (p->most == 1)
         return sl_progress(ctx, done, total);
     size_t all = 0, before = 0, size = 1;
-    for (size_t i = 0; i < looks->count; i++, size *= 4) {
-        before += i < looks->next ? size : 0;
+    for (size_t i = 0; i < p->most; i++, size *= 4) {
+        before += i + 1 < p->looks.count ? size : 0;
         all += size;
     }
-    size = (size_t)1 << (2 * looks->next);
+    size = (size_t)1 << 2 * (p->looks.count - 1);
     return sl_progress(ctx, (before * total + size * done) * PROGRESS / (all * total), PROGRESS);
 }
 
 // While the device computes a step, the next one is cut and the last one put in its place.
-static sl_status run_steps(sl_deblur *d, const course *looks, sl_composite *c,
-                           sl_window_count *count)
+static sl_status run_steps(sl_deblur *d, const picture *p, sl_composite *c, sl_window_count *count)
 {
     size_t total = sl_composite_steps(c), begun = 0, ended = 0;
     sl_plan *plan = d->network.plan;
     unsigned depth = total > 1 ? sl_plan_overlap(plan) : 1;
     sl_status st = depth > 1 ? sl_composite_overlap(c) : SL_OK;
     if (st == SL_OK)
-        st = tell_progress(d->ctx, looks, 0, total);
+        st = tell_progress(d->ctx, p, 0, total);
     while (ended < total && st == SL_OK) {
         if (begun < total && begun < ended + depth) {
             st = begin_step(d, c, begun);
@@ -207,7 +212,7 @@ static sl_status run_steps(sl_deblur *d, const course *looks, sl_composite *c,
         st = end_step(d, c, ended, count);
         ended++;
         if (st == SL_OK)
-            st = tell_progress(d->ctx, looks, ended, total);
+            st = tell_progress(d->ctx, p, ended, total);
     }
     for (; depth > 1 && ended < begun; ended++)
         sl_plan_wait(plan); // for what nobody reads any more
@@ -233,20 +238,20 @@ static sl_status give_way(sl_deblur *d, sl_status failure, const sl_composite *c
     return SL_OK;
 }
 
-static sl_status compute(sl_deblur *d, const course *looks, const sl_image *image, bool heat,
-                         sl_image *result, sl_composite *c, sl_window_count *count)
+static sl_status compute(sl_deblur *d, const picture *p, sl_composite *c, sl_window_count *count)
 {
+    const sl_look *look = &p->looks.look[p->looks.count - 1];
     for (;;) {
         sl_tile_axis x, y;
-        sl_status st = choose_shape(d, image, heat, &x, &y);
+        sl_status st = choose_shape(d, look->before, p->heat, &x, &y);
         if (st == SL_OK)
-            st = sl_composite_new(d->ctx, image, &x, &y, d->views, heat, result, c);
+            st = sl_composite_new(d->ctx, look->before, &x, &y, d->views, p->heat, look->after, c);
         if (st != SL_OK)
             return st;
         *count = (sl_window_count) { 0 };
-        st = make_network(d, heat, x.tile, y.tile);
+        st = make_network(d, p->heat, x.tile, y.tile);
         if (st == SL_OK)
-            st = run_steps(d, looks, c, count);
+            st = run_steps(d, p, c, count);
         if (!sl_device_may_fall_back(d->device, st))
             return st;
         st = give_way(d, st, c);
@@ -257,16 +262,6 @@ static sl_status compute(sl_deblur *d, const course *looks, const sl_image *imag
 }
 
 // ---- looks
-
-typedef struct picture {
-    const sl_image *image;
-    bool heat;
-    course course;
-    sl_looks looks;
-    sl_image *small[SL_LOOKS_MOST]; // what was looked at, where it is not the picture
-    sl_window_count count;          // of all looks
-    sl_deblur_report report;
-} picture;
 
 static void free_look(picture *p, size_t i)
 {
@@ -284,22 +279,23 @@ static void free_looks(picture *p)
     sl_looks_free(&p->looks);
 }
 
-// Takes the next look of the course.
+// The next one.
 static sl_status take_look(sl_deblur *d, picture *p)
 {
-    sl_image **small = &p->small[p->looks.count];
-    sl_look *look = &p->looks.look[p->looks.count++];
+    size_t i = p->looks.count++;
+    sl_image **small = &p->small[i];
+    sl_look *look = &p->looks.look[i];
     sl_composite c = { 0 };
     sl_window_count count;
     sl_status st = SL_OK;
-    look->factor = p->course.factor[p->course.next];
+    look->factor = p->factor[i];
     if (look->factor > 1)
         st = sl_shrink_picture(d->ctx, p->image, look->factor, small);
     look->before = *small ? *small : p->image;
     if (st == SL_OK)
         st = sl_image_new_like(d->ctx, look->before, &look->after);
     if (st == SL_OK)
-        st = compute(d, &p->course, look->before, p->heat, look->after, &c, &count);
+        st = compute(d, p, &c, &count);
     if (st == SL_OK) {
         look->heat = c.heat;
         c.heat = NULL;
@@ -308,7 +304,7 @@ static sl_status take_look(sl_deblur *d, picture *p)
         double share = count.all > 0 ? count.computed / count.all : 0;
         if (share > p->report.blurred_share)
             p->report.blurred_share = share;
-        p->report.shrink[p->course.next++] = look->factor;
+        p->report.shrink[i] = look->factor;
         p->report.tiles += c.x.count * c.y.count;
         p->report.tile_width = c.x.tile;
         p->report.tile_height = c.y.tile;
@@ -320,10 +316,9 @@ static sl_status take_look(sl_deblur *d, picture *p)
 static void begin_anew(sl_deblur *d, picture *p)
 {
     free_looks(p);
-    *p = (picture) {
-        .image = p->image, .heat = p->heat, .course = p->course, .looks = { .ctx = d->ctx }
-    };
-    p->course.next = 0;
+    p->looks.ctx = d->ctx;
+    p->count = (sl_window_count) { 0 };
+    p->report = (sl_deblur_report) { 0 };
 }
 
 // As many looks as are needed, joined in the last one.
@@ -331,22 +326,21 @@ static sl_status look_and_join(sl_deblur *d, picture *p)
 {
     bool enough = false;
     sl_status st = SL_OK;
-    if (d->shrink)
-        p->course = (course) { .factor = { d->shrink }, .count = 1 };
-    else
-        p->course.count = sl_looks_choose(p->image->width, p->image->height, p->course.factor);
-    while (st == SL_OK && !enough && p->course.next < p->course.count) {
+    p->factor[0] = d->shrink;
+    p->most = d->shrink ? 1 : sl_looks_choose(p->image->width, p->image->height, p->factor);
+    while (st == SL_OK && !enough && p->looks.count < p->most) {
         bool had_fallen = sl_device_fell_back(d->device);
         st = take_look(d, p);
-        if (st == SL_OK && p->looks.count > 1 && sl_device_fell_back(d->device) != had_fallen) {
+        if (st != SL_OK || p->looks.count < 2)
+            continue;
+        if (sl_device_fell_back(d->device) != had_fallen) {
             begin_anew(d, p); // not half of it by a device that failed
             continue;
         }
-        if (st == SL_OK && p->looks.count > 1)
-            st = sl_looks_measure(&p->looks);
+        st = sl_looks_measure(&p->looks);
         enough = st == SL_OK && sl_looks_are_enough(&p->looks);
     }
-    if (st == SL_OK && p->course.next < p->course.count)
+    if (st == SL_OK && p->looks.count < p->most)
         st = sl_progress(d->ctx, PROGRESS, PROGRESS);
     if (st == SL_OK && p->looks.count > 1)
         st = sl_looks_join(&p->looks);

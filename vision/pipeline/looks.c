@@ -2,8 +2,6 @@
 // pipeline/looks.c: changes of several sizes, measured and added up row by row of the finest.
 #include "pipeline/looks.h"
 
-#include "pipeline/between.h"
-
 #define CELL 32        // pixels of the finest look
 #define LEAST_LONG 320 // sides of what is looked at: with less of a picture there is no telling
 #define LEAST_SHORT 64
@@ -29,42 +27,20 @@ typedef struct rows_of {
     const sl_looks *looks;
     const sl_look *finest;
     size_t colours;
-    sl_between *column[SL_LOOKS_MOST], *cell; // of the finest look's columns
-    float *buffer;                            // per worker
-    size_t per_worker;                        // floats
-    double *sums;                             // per worker: [columns]
-    float *weight[SL_LOOKS_MOST];             // [rows, columns] of cells
-    float *heat;                              // joined
-    size_t measured, measured_end;            // looks
+    sl_enlarger enlarger[SL_LOOKS_MOST], cells; // to the finest
+    float *buffer;                              // per worker
+    size_t per_worker;                          // floats
+    double *sums;                               // per worker: [columns]
+    float *weight[SL_LOOKS_MOST];               // [rows, columns] of cells
+    float *heat;                                // joined
+    size_t measured, measured_end;              // looks
 } rows_of;
-
-static void spread_row(const float *line, const sl_between *column, size_t width, size_t colours,
-                       float *out)
-{
-    for (size_t x = 0; x < width; x++) {
-        const float *first = line + column[x].first * colours;
-        const float *second = line + column[x].second * colours;
-        for (size_t k = 0; k < colours; k++)
-            out[x * colours + k] = sl_mix(first[k], second[k], column[x].share);
-    }
-}
 
 // What look i changes in row y of the finest, [width, colours]; `line`: as much again, twice.
 static void look_row(const rows_of *r, size_t i, uint32_t y, float *line, float *out)
 {
     const sl_look *look = &r->looks->look[i];
-    if (look == r->finest) {
-        sl_change_row(look->before, look->after, y, out);
-        return;
-    }
-    size_t n = look->before->width * r->colours;
-    float *under = line + n;
-    sl_between rows = sl_between_cells(y, look->factor / r->finest->factor, look->before->height);
-    sl_change_row(look->before, look->after, (uint32_t)rows.first, line);
-    sl_change_row(look->before, look->after, (uint32_t)rows.second, under);
-    for (size_t j = 0; j < n; j++)
-        line[j] = sl_mix(line[j], under[j], rows.share);
-    spread_row(line, r->column[i], r->finest->before->width, r->colours, out);
+    sl_enlarge_change_row(&r->enlarger[i], look->before, look->after, y, line, out);
 }
 
 static sl_status rows_new(const sl_looks *looks, rows_of *r)
@@ -77,28 +53,24 @@ static sl_status rows_new(const sl_looks *looks, rows_of *r)
     r->per_worker = (size_t)fine->width * (4 * r->colours + 1);
     r->buffer = sl_alloc(ctx, sl_pool_size(ctx->pool), r->per_worker * sizeof(float));
     r->sums = sl_alloc(ctx, sl_pool_size(ctx->pool), looks->columns * sizeof(double));
-    r->cell = sl_alloc(ctx, fine->width, sizeof(sl_between));
-    bool ok = r->buffer && r->sums && r->cell;
-    for (size_t i = 0; ok && i + 1 < looks->count; i++) {
+    sl_status st = r->buffer && r->sums ? SL_OK : SL_ERR_NOMEM;
+    for (size_t i = 0; st == SL_OK && i < looks->count; i++) {
         const sl_look *look = &looks->look[i];
-        r->column[i] = sl_alloc(ctx, fine->width, sizeof(sl_between));
-        ok = r->column[i];
-        for (uint32_t x = 0; ok && x < fine->width; x++)
-            r->column[i][x] =
-                sl_between_cells(x, look->factor / r->finest->factor, look->before->width);
+        st = sl_enlarger_new(ctx, look->factor / r->finest->factor, look->before->width,
+                             look->before->height, fine->width, &r->enlarger[i]);
     }
-    for (uint32_t x = 0; ok && x < fine->width; x++)
-        r->cell[x] = sl_between_cells(x, CELL, looks->columns);
-    return ok ? SL_OK : SL_ERR_NOMEM;
+    return st == SL_OK
+               ? sl_enlarger_new(ctx, CELL, looks->columns, looks->rows, fine->width, &r->cells)
+               : st;
 }
 
 static void rows_free(rows_of *r)
 {
     free(r->buffer);
     free(r->sums);
-    free(r->cell);
+    sl_enlarger_free(&r->cells);
     for (size_t i = 0; i < SL_LOOKS_MOST; i++) {
-        free(r->column[i]);
+        sl_enlarger_free(&r->enlarger[i]);
         free(r->weight[i]);
     }
 }
@@ -175,7 +147,7 @@ static sl_status measure(sl_looks *looks, size_t first, size_t end)
         st = rows_new(looks, &r);
     r.measured = first;
     r.measured_end = end;
-    if (st == SL_OK && first < end)
+    if (st == SL_OK)
         sl_pool_run(looks->ctx->pool, measure_cells, &r, looks->rows * (end - first));
     for (size_t i = first; i < end && st == SL_OK; i++)
         looks->mean[i] = mean_of(looks->energy[i], cells);
@@ -186,7 +158,7 @@ static sl_status measure(sl_looks *looks, size_t first, size_t end)
 
 sl_status sl_looks_measure(sl_looks *looks)
 {
-    return measure(looks, looks->count < 2 ? 0 : looks->count - 2, looks->count);
+    return measure(looks, looks->count - 2, looks->count);
 }
 
 bool sl_looks_are_enough(const sl_looks *looks)
@@ -247,32 +219,6 @@ static sl_status weigh(rows_of *r)
     return ok ? SL_OK : SL_ERR_NOMEM;
 }
 
-static void weight_row(const rows_of *r, size_t i, uint32_t y, float *line, float *out)
-{
-    size_t columns = r->looks->columns;
-    sl_between rows = sl_between_cells(y, CELL, r->looks->rows);
-    const float *upper = r->weight[i] + rows.first * columns;
-    const float *under = r->weight[i] + rows.second * columns;
-    for (size_t c = 0; c < columns; c++)
-        line[c] = sl_mix(upper[c], under[c], rows.share);
-    spread_row(line, r->cell, r->finest->before->width, 1, out);
-}
-
-static void heat_row(const rows_of *r, size_t i, uint32_t y, float *line, float *out)
-{
-    const sl_look *look = &r->looks->look[i];
-    size_t n = look->before->width;
-    if (look == r->finest) {
-        memcpy(out, look->heat + y * n, n * sizeof(*out));
-        return;
-    }
-    sl_between rows = sl_between_cells(y, look->factor / r->finest->factor, look->before->height);
-    for (size_t x = 0; x < n; x++)
-        line[x] =
-            sl_mix(look->heat[rows.first * n + x], look->heat[rows.second * n + x], rows.share);
-    spread_row(line, r->column[i], r->finest->before->width, 1, out);
-}
-
 // Every row reads the changes of all looks in it before it is written: that of the finest is there.
 static void join_row(void *arg, size_t row, unsigned worker)
 {
@@ -284,24 +230,19 @@ static void join_row(void *arg, size_t row, unsigned worker)
     float *sum = one + samples, *weight = sum + samples;
     memset(sum, 0, samples * sizeof(*sum));
     for (size_t i = 0; i < r->looks->count; i++) {
-        weight_row(r, i, y, line, weight);
+        sl_enlarge_map_row(&r->cells, r->weight[i], y, line, weight);
         look_row(r, i, y, line, one);
         for (size_t x = 0; x < width; x++)
             for (size_t k = 0; k < r->colours; k++)
                 sum[x * r->colours + k] += weight[x] * one[x * r->colours + k];
     }
-    void *out = sl_image_row(r->finest->after, y);
-    memcpy(out, sl_image_row_const(fine, y), fine->row_bytes);
-    for (size_t x = 0; x < width; x++)
-        for (size_t k = 0; k < r->colours; k++)
-            if (sum[x * r->colours + k] != 0.0f)
-                sl_sample_move(out, fine->depth, x * fine->channels + k, sum[x * r->colours + k]);
+    sl_move_row(fine, y, sum, r->finest->after);
     if (!r->heat)
         return;
     float *heat = r->heat + row * width;
     for (size_t i = 0; i < r->looks->count; i++) {
-        weight_row(r, i, y, line, weight);
-        heat_row(r, i, y, line, one);
+        sl_enlarge_map_row(&r->cells, r->weight[i], y, line, weight);
+        sl_enlarge_map_row(&r->enlarger[i], r->looks->look[i].heat, y, line, one);
         for (size_t x = 0; x < width; x++)
             heat[x] += weight[x] * one[x];
     }

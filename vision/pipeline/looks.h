@@ -32,8 +32,8 @@ typedef struct sl_looks {
     double mean[SL_LOOKS_MOST];   // of the whole picture
 } sl_looks;
 
-// After another look was taken, which is the finest now: measures it and the one before it.
-// SL_ERR_NOMEM.
+// After a second look or one more was taken, which is the finest now: measures it and the one
+// before it. SL_ERR_NOMEM.
 sl_status sl_looks_measure(sl_looks *looks);
 
 // Whether finer looks can be left out: the last one saw what the one before it saw, and less of it.

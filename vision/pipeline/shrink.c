@@ -2,8 +2,6 @@
 // pipeline/shrink.c: means of squares of pixels, and changes of those means enlarged again.
 #include "pipeline/shrink.h"
 
-#include "pipeline/between.h"
-
 static size_t colours_of(const sl_image *image)
 {
     return image->channels >= 3 ? 3 : 1;
@@ -69,8 +67,9 @@ sl_status sl_shrink_picture(sl_ctx *ctx, const sl_image *image, uint32_t factor,
 
 // ---- larger
 
-// Plain lines of samples first: a picture without alpha, eight or sixteen bits.
-void sl_change_row(const sl_image *before, const sl_image *after, uint32_t y, float *line)
+// What `after` is more than `before`, as shares of white. Plain lines of samples first: pictures
+// without alpha, of eight or sixteen bits.
+static void change_row(const sl_image *before, const sl_image *after, uint32_t y, float *line)
 {
     const void *from = sl_image_row_const(before, y), *to = sl_image_row_const(after, y);
     const uint8_t *bytes = from, *new_bytes = to;
@@ -93,88 +92,128 @@ void sl_change_row(const sl_image *before, const sl_image *after, uint32_t y, fl
             }
 }
 
+sl_status sl_enlarger_new(sl_ctx *ctx, uint32_t factor, uint32_t width, uint32_t height,
+                          uint32_t large_width, sl_enlarger *out)
+{
+    *out = (sl_enlarger) { .factor = factor,
+                           .width = width,
+                           .height = height,
+                           .large_width = large_width,
+                           .column = sl_alloc(ctx, large_width, sizeof(sl_between)) };
+    if (!out->column)
+        return SL_ERR_NOMEM;
+    for (uint32_t x = 0; x < large_width; x++)
+        out->column[x] = sl_between_cells(x, factor, width);
+    return SL_OK;
+}
+
+void sl_enlarger_free(sl_enlarger *e)
+{
+    free(e->column);
+    *e = (sl_enlarger) { 0 };
+}
+
+// What lies between two small rows, which may be `line` itself, in the columns of the large
+// picture.
+static void enlarge_between(const sl_enlarger *e, const float *upper, const float *under,
+                            float share, size_t colours, float *line, float *out)
+{
+    for (size_t i = 0; i < e->width * colours; i++)
+        line[i] = sl_mix(upper[i], under[i], share);
+    for (size_t x = 0; x < e->large_width; x++) {
+        const float *first = line + e->column[x].first * colours;
+        const float *second = line + e->column[x].second * colours;
+        for (size_t k = 0; k < colours; k++)
+            out[x * colours + k] = sl_mix(first[k], second[k], e->column[x].share);
+    }
+}
+
+void sl_enlarge_map_row(const sl_enlarger *e, const float *map, uint32_t y, float *line, float *out)
+{
+    if (e->factor == 1) {
+        memcpy(out, map + (size_t)y * e->width, e->width * sizeof(*out));
+        return;
+    }
+    sl_between rows = sl_between_cells(y, e->factor, e->height);
+    enlarge_between(e, map + rows.first * e->width, map + rows.second * e->width, rows.share, 1,
+                    line, out);
+}
+
+void sl_enlarge_change_row(const sl_enlarger *e, const sl_image *before, const sl_image *after,
+                           uint32_t y, float *lines, float *out)
+{
+    if (e->factor == 1) {
+        change_row(before, after, y, out);
+        return;
+    }
+    size_t colours = colours_of(before);
+    float *under = lines + e->width * colours;
+    sl_between rows = sl_between_cells(y, e->factor, e->height);
+    change_row(before, after, (uint32_t)rows.first, lines);
+    change_row(before, after, (uint32_t)rows.second, under);
+    enlarge_between(e, lines, under, rows.share, colours, lines, out);
+}
+
+void sl_move_row(const sl_image *image, uint32_t y, const float *change, sl_image *out)
+{
+    size_t colours = colours_of(image);
+    void *row = sl_image_row(out, y);
+    memcpy(row, sl_image_row_const(image, y), image->row_bytes);
+    for (size_t x = 0; x < image->width; x++)
+        for (size_t k = 0; k < colours; k++)
+            if (change[x * colours + k] != 0.0f)
+                sl_sample_move(row, image->depth, x * image->channels + k, change[x * colours + k]);
+}
+
 typedef struct enlarging {
     const sl_image *image;
     sl_image *out;                  // or NULL: a map
     const sl_image *before, *after; // small
     float *map;                     // [height, width] of the picture, or NULL
     const float *values;            // [height, width], small
-    uint32_t factor, width, height;
-    size_t colours;
-    sl_between *columns; // of the picture
-    float *lines;        // per worker: two rows of the small one
+    sl_enlarger enlarger;
+    float *lines; // per worker: two small rows, a large one
+    size_t per_worker;
 } enlarging;
-
-static void add_to_row(const enlarging *e, const float *line, uint32_t y)
-{
-    const sl_image *image = e->image;
-    void *row = sl_image_row(e->out, y);
-    memcpy(row, sl_image_row_const(image, y), image->row_bytes);
-    for (size_t x = 0; x < image->width; x++) {
-        const float *first = line + e->columns[x].first * e->colours;
-        const float *second = line + e->columns[x].second * e->colours;
-        for (size_t k = 0; k < e->colours; k++) {
-            float change = sl_mix(first[k], second[k], e->columns[x].share);
-            if (change != 0.0f)
-                sl_sample_move(row, image->depth, x * image->channels + k, change);
-        }
-    }
-}
 
 static void enlarge_row(void *arg, size_t row, unsigned worker)
 {
     const enlarging *e = arg;
-    size_t n = e->width * e->colours;
-    float *line = e->lines + worker * 2 * n, *under = line + n;
-    sl_between rows = sl_between_cells(row, e->factor, e->height);
-    if (e->out) {
-        sl_change_row(e->before, e->after, (uint32_t)rows.first, line);
-        sl_change_row(e->before, e->after, (uint32_t)rows.second, under);
-    } else {
-        memcpy(line, e->values + rows.first * n, n * sizeof(*line));
-        memcpy(under, e->values + rows.second * n, n * sizeof(*line));
-    }
-    for (size_t i = 0; i < n; i++)
-        line[i] = sl_mix(line[i], under[i], rows.share);
-    if (e->out) {
-        add_to_row(e, line, (uint32_t)row);
+    uint32_t y = (uint32_t)row;
+    float *lines = e->lines + worker * e->per_worker;
+    if (!e->out) {
+        sl_enlarge_map_row(&e->enlarger, e->values, y, lines, e->map + row * e->image->width);
         return;
     }
-    float *to = e->map + row * e->image->width;
-    for (size_t x = 0; x < e->image->width; x++)
-        to[x] = sl_mix(line[e->columns[x].first], line[e->columns[x].second], e->columns[x].share);
+    float *change = lines + 2 * e->enlarger.width * colours_of(e->image);
+    sl_enlarge_change_row(&e->enlarger, e->before, e->after, y, lines, change);
+    sl_move_row(e->image, y, change, e->out);
 }
 
-static sl_status enlarge(sl_ctx *ctx, enlarging *e)
+static sl_status enlarge(sl_ctx *ctx, enlarging *e, uint32_t factor, const sl_image *small)
 {
     double start = sl_trace_start(ctx);
     const sl_image *image = e->image;
-    e->columns = sl_alloc(ctx, image->width, sizeof(*e->columns));
-    e->lines = sl_alloc(ctx, sl_pool_size(ctx->pool), 2 * e->width * e->colours * sizeof(float));
-    bool ok = e->columns && e->lines;
-    for (uint32_t x = 0; x < image->width && ok; x++)
-        e->columns[x] = sl_between_cells(x, e->factor, e->width);
-    if (ok)
+    e->per_worker = (2 * (size_t)small->width + image->width) * colours_of(image);
+    e->lines = sl_alloc(ctx, sl_pool_size(ctx->pool), e->per_worker * sizeof(float));
+    sl_status st = e->lines ? sl_enlarger_new(ctx, factor, small->width, small->height,
+                                              image->width, &e->enlarger)
+                            : SL_ERR_NOMEM;
+    if (st == SL_OK)
         sl_pool_run(ctx->pool, enlarge_row, e, image->height);
-    free(e->columns);
+    sl_enlarger_free(&e->enlarger);
     free(e->lines);
     sl_trace_end(ctx, "enlarge", start);
-    return ok ? SL_OK : SL_ERR_NOMEM;
+    return st;
 }
 
 sl_status sl_shrink_undo(sl_ctx *ctx, const sl_image *image, uint32_t factor,
                          const sl_image *before, const sl_image *after, sl_image **out)
 {
-    enlarging e = { .image = image,
-                    .before = before,
-                    .after = after,
-                    .factor = factor,
-                    .width = before->width,
-                    .height = before->height,
-                    .colours = before->channels };
+    enlarging e = { .image = image, .before = before, .after = after };
     sl_status st = sl_image_new_like(ctx, image, &e.out);
     if (st == SL_OK)
-        st = enlarge(ctx, &e);
+        st = enlarge(ctx, &e, factor, before);
     if (st != SL_OK) {
         sl_image_free(e.out);
         e.out = NULL;
@@ -188,12 +227,8 @@ sl_status sl_shrink_undo_map(sl_ctx *ctx, const sl_image *image, uint32_t factor
 {
     enlarging e = { .image = image,
                     .map = sl_alloc(ctx, image->height, image->width * sizeof(float)),
-                    .values = map,
-                    .factor = factor,
-                    .width = small->width,
-                    .height = small->height,
-                    .colours = 1 };
-    sl_status st = e.map ? enlarge(ctx, &e) : SL_ERR_NOMEM;
+                    .values = map };
+    sl_status st = e.map ? enlarge(ctx, &e, factor, small) : SL_ERR_NOMEM;
     if (st != SL_OK) {
         free(e.map);
         e.map = NULL;
