@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define MAX_MARKERS 10000 // of a JPEG, before its frame
+#define MAX_ENTRIES 4096  // of a TIFF's directory, in ascending order of their tags
 
 static unsigned big16(const unsigned char *at)
 {
@@ -107,6 +108,73 @@ static bool peek_heif(int fd, batch_extent *out)
     return true;
 }
 
+typedef struct tiff_head {
+    int fd;
+    bool big_endian, is_large; // more than 4 GiB: counts and offsets of eight bytes
+} tiff_head;
+
+static uint64_t tiff_number(const tiff_head *h, const unsigned char *at, unsigned bytes)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < bytes; i++)
+        n = n << 8 | at[h->big_endian ? i : bytes - 1 - i];
+    return n;
+}
+
+// The first value of a directory's entry, all of which are equal or single where they matter here.
+static uint64_t tiff_value(const tiff_head *h, const unsigned char *entry)
+{
+    static const unsigned char sizes[17] = { 0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8 };
+    const unsigned word = h->is_large ? 8 : 4;
+    const unsigned char *value = entry + 4 + word;
+    unsigned char far[8];
+    const uint64_t type = tiff_number(h, entry + 2, 2), count = tiff_number(h, entry + 4, word);
+    const unsigned bytes = type < sizeof(sizes) ? sizes[type] : 0;
+    if (bytes && count > word / bytes) {
+        const uint64_t at = tiff_number(h, value, word);
+        if (at > INT64_MAX || pread(h->fd, far, sizeof(far), (off_t)at) != sizeof(far))
+            return 0;
+        value = far;
+    }
+    return tiff_number(h, value, bytes);
+}
+
+// Of the first directory, as libtiff takes it: width, height, bits a sample, kind of colours,
+// samples.
+static void read_directory(const tiff_head *h, uint64_t at, uint64_t found[5])
+{
+    static const unsigned tags[5] = { 0x100, 0x101, 0x102, 0x106, 0x115 };
+    const unsigned entry_bytes = h->is_large ? 20 : 12, count_bytes = h->is_large ? 8 : 2;
+    unsigned char entry[20] = { 0 };
+    if (at > INT64_MAX / 2 || pread(h->fd, entry, count_bytes, (off_t)at) != (ssize_t)count_bytes)
+        return;
+    uint64_t count = tiff_number(h, entry, count_bytes);
+    at += count_bytes;
+    for (uint64_t i = 0; i < count && i < MAX_ENTRIES; i++, at += entry_bytes) {
+        if (pread(h->fd, entry, entry_bytes, (off_t)at) != (ssize_t)entry_bytes)
+            return;
+        for (unsigned k = 0; k < 5; k++)
+            if (tiff_number(h, entry, 2) == tags[k])
+                found[k] = tiff_value(h, entry);
+    }
+}
+
+static bool peek_tiff(int fd, const unsigned char head[32], batch_extent *out)
+{
+    const tiff_head h = { fd, head[0] == 'M', head[2] == '+' || head[3] == '+' };
+    uint64_t found[5] = { 0, 0, 1, 0, 1 };
+    read_directory(&h, h.is_large ? tiff_number(&h, head + 8, 8) : tiff_number(&h, head + 4, 4),
+                   found);
+    out->width = found[0];
+    out->height = found[1];
+    // Palettes and the like become RGB.
+    const unsigned samples = found[3] > 2 ? 3 : found[4] < 4 ? (unsigned)found[4] : 4;
+    out->pixel_bytes = samples * (found[2] > 8 ? 2 : 1);
+    // On the way there may be a tile as large as the picture, or what libtiff makes of a palette.
+    out->decoding_bytes = 2 * out->pixel_bytes + 4;
+    return true;
+}
+
 bool batch_peek(int fd, batch_extent *out)
 {
     unsigned char head[32] = { 0 };
@@ -122,5 +190,7 @@ bool batch_peek(int fd, batch_extent *out)
         known = peek_webp(head, out);
     else if (got == sizeof(head) && memcmp(head + 4, "ftyp", 4) == 0)
         known = peek_heif(fd, out);
+    else if (got == sizeof(head) && app_is_tiff(head))
+        known = peek_tiff(fd, head, out);
     return known && out->width && out->height;
 }

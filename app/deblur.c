@@ -22,9 +22,10 @@ static const app_option rows[] = {
       .at = APP_AT(format),
       .value = "KIND",
       .choices = "png|jpg|jpeg",
-      .help = "Write png or jpg (default: the ending of FILE, else the image's own kind, of WebP, "
-              "HEIC and AVIF jpg or, "
-              "with alpha or without loss, png)" },
+      .help =
+          "Write png or jpg (default: the ending of FILE, else the image's own kind, of TIFF png, "
+          "of WebP, HEIC and AVIF jpg or, "
+          "with alpha or without loss, png)" },
     APP_QUALITY_OPTION(APP_KEPT),
     APP_STRIP_METADATA_OPTION,
     APP_OVERWRITE_OPTION,
@@ -346,10 +347,11 @@ const app_command app_deblur = {
     .operands = "IMAGE...",
     .operands_min = 1,
     .operands_max = INT32_MAX,
-    .about = "Reads PNG, JPEG, WebP, HEIC and AVIF images and writes each as NAME.deblurred.EXT "
-             "beside it, same "
-             "size, depth and metadata. Where no motion blur is seen, pixels stay bit for bit as "
-             "they were. - reads an image from standard input.",
+    .about =
+        "Reads PNG, JPEG, WebP, TIFF, HEIC and AVIF images and writes each as NAME.deblurred.EXT "
+        "beside it, same "
+        "size, depth and metadata. Where no motion blur is seen, pixels stay bit for bit as "
+        "they were. - reads an image from standard input.",
     .examples = "softlens deblur photo.jpg\n"
                 "softlens deblur photo.jpg -o sharp.png --heat heat.png\n"
                 "softlens deblur *.jpg -o sharp/ --quality 95\n"

@@ -85,6 +85,16 @@ static bool webp_is_exact(int fd)
     return false;
 }
 
+bool app_is_tiff(const unsigned char head[32])
+{
+    // The second pair is BigTIFF, for files of more than 4 GiB.
+    static const char *const kinds[] = { "II*", "II+", "MM\0*", "MM\0+" };
+    for (size_t i = 0; i < APP_LEN(kinds); i++)
+        if (memcmp(head, kinds[i], 4) == 0)
+            return true;
+    return false;
+}
+
 sl_image_format app_format_of_foreign(int fd, const unsigned char head[32])
 {
     static const char *const brands[] = { "heic", "heix", "heim", "heis", "mif1", "mif2", "avif" };
@@ -96,5 +106,7 @@ sl_image_format app_format_of_foreign(int fd, const unsigned char head[32])
     for (size_t i = 0; i < APP_LEN(brands); i++)
         if (memcmp(head + 4, "ftyp", 4) == 0 && memcmp(head + 8, brands[i], 4) == 0)
             return heif_has_alpha(fd) ? SL_IMAGE_PNG : SL_IMAGE_JPEG;
+    if (app_is_tiff(head))
+        return SL_IMAGE_PNG;
     return SL_IMAGE_SAME;
 }

@@ -77,8 +77,9 @@ static app_exit check_value(const app_session *session, int target, const char *
     const char *name = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
     if (named == SL_IMAGE_SAME && strchr(name + 1, '.') && format == SL_IMAGE_SAME)
         return app_usage(session->command,
-                         "%s %s: no known kind; end the name in .png or .jpg, or add --format",
-                         option, file);
+                         "%s %s: %s; end the name in .png or .jpg, or add --format", option, file,
+                         app_is_picture_name(file) ? "a kind that is read and not written"
+                                                   : "no known kind");
     if (named != SL_IMAGE_SAME && format != SL_IMAGE_SAME && named != format)
         return app_usage(session->command, "%s %s: the name and --format contradict each other",
                          option, file);

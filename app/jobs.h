@@ -54,6 +54,8 @@ sl_image_format app_format_of_name(const char *path);
 // What a picture of a kind that is not written is written as, by its first 32 bytes and what they
 // lead to; SAME: it is none. As the library has it: what has alpha or no loss as PNG.
 sl_image_format app_format_of_foreign(int fd, const unsigned char head[32]);
+// Whether the first 32 bytes are those of a TIFF, of more than 4 GiB or less.
+bool app_is_tiff(const unsigned char head[32]);
 // What describes a HEIC or AVIF picture, at most its first MiB, malloc'ed; NULL: it has none.
 unsigned char *app_heif_meta(int fd, size_t *size);
 // What it is written as, by the first bytes of a regular file, else by name.

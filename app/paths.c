@@ -26,7 +26,8 @@ static const char *picture_ending(const char *path, sl_image_format *format)
                     { ".jpeg", SL_IMAGE_JPEG }, { ".jpe", SL_IMAGE_JPEG },
                     { ".jfif", SL_IMAGE_JPEG }, { ".webp", SL_IMAGE_SAME },
                     { ".heic", SL_IMAGE_SAME }, { ".heif", SL_IMAGE_SAME },
-                    { ".hif", SL_IMAGE_SAME },  { ".avif", SL_IMAGE_SAME } };
+                    { ".hif", SL_IMAGE_SAME },  { ".avif", SL_IMAGE_SAME },
+                    { ".tif", SL_IMAGE_SAME },  { ".tiff", SL_IMAGE_SAME } };
     const char *name = base_name(path), *dot = strrchr(name, '.');
     *format = SL_IMAGE_SAME;
     if (!dot || dot == name)

@@ -138,19 +138,19 @@ _softlens()
                 *) _softlens_files ;;
             esac
             ;;
-        deblur:* | detect:* | classify:*) _softlens_files 'png|jpe?g|jpe|jfif|webp|hei[cf]|hif|avif' ;;
+        deblur:* | detect:* | classify:*) _softlens_files 'png|jpe?g|jpe|jfif|webp|tiff?|hei[cf]|hif|avif' ;;
         info:* | convert:* | run:* | bench:*) _softlens_files 'safetensors|pth|pt' ;;
         batch:*)
             case $COMP_CWORD in
                 2) _softlens_words deblur detect classify deblur,detect deblur,classify merge ;;
-                *) _softlens_files 'png|jpe?g|jpe|jfif|webp|hei[cf]|hif|avif' ;;
+                *) _softlens_files 'png|jpe?g|jpe|jfif|webp|tiff?|hei[cf]|hif|avif' ;;
             esac
             ;;
         enroll:*)
             case $COMP_CWORD in
                 2) _softlens_files ;;
                 3) COMPREPLY=() ;; # a label
-                *) _softlens_files 'png|jpe?g|jpe|jfif|webp|hei[cf]|hif|avif' ;;
+                *) _softlens_files 'png|jpe?g|jpe|jfif|webp|tiff?|hei[cf]|hif|avif' ;;
             esac
             ;;
         help:*) _softlens_words "$commands" ;;

@@ -7,7 +7,7 @@ set -euo pipefail
 
 build=(gcc libc6-dev meson ninja-build pkg-config
        glslang-tools libfontconfig-dev libfreetype-dev libharfbuzz-dev libheif-dev libjansson-dev libjpeg-dev
-       liblcms2-dev libpng-dev libraqm-dev libvulkan-dev libwebp-dev libzip-dev nettle-dev
+       liblcms2-dev libpng-dev libraqm-dev libtiff-dev libvulkan-dev libwebp-dev libzip-dev nettle-dev
        zlib1g-dev)
 tests=(check fonts-lohit-deva g++ mesa-vulkan-drivers python3-jsonschema python3-yaml
        vulkan-validationlayers)
@@ -46,8 +46,8 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     echo "setup: this is not Debian or Ubuntu; please install by hand: a C17 compiler, meson 1.0," \
         "ninja, pkg-config, and the development files of FreeType, HarfBuzz, jansson, lcms2," \
         "libjpeg-turbo, libpng, libraqm, libwebp, libzip, nettle and zlib; for labels in more" \
-        "scripts those of fontconfig; for HEIC and AVIF those of libheif; for Vulkan its headers" \
-        "and glslangValidator; for the tests also Check," \
+        "scripts those of fontconfig; for TIFF those of libtiff 4.5; for HEIC and AVIF those of" \
+        "libheif; for Vulkan its headers and glslangValidator; for the tests also Check," \
         "Python's jsonschema and PyYAML, a Vulkan driver such as lavapipe, and the validation" \
         "layers; for all checks clang with its" \
         "sanitizer runtime, clang-format, mandoc and shellcheck." >&2

@@ -197,7 +197,7 @@ END_TEST
 START_TEST(heads_of_kinds_that_are_not_written)
 {
     static const char *const names[] = { "lossless.webp", "alpha.webp", "turned.webp", "exif.heic",
-                                         "flat.avif" };
+                                         "flat.avif",     "flat.tif",   "lossy.tif" };
     for (size_t i = 0; i < APP_LEN(names); i++) {
         char path[512];
         sl_blob file;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # tests/app/foreign.bash: pictures of kinds that are read and not written, alone and in folders.
-# HEIF is 1 where the program was built to read HEIC and AVIF.
+# HEIF and TIFF are 1 where the program was built to read HEIC and AVIF, and TIFF.
 # shellcheck source=lib.bash disable=SC2154,SC2317
 . "${BASH_SOURCE%/*}/lib.bash"
 make model m.safetensors good
@@ -37,6 +37,20 @@ head -c 500 turned.webp >cut.webp
 refused 1 'cut\.webp: damaged WebP' deblur cut.webp --model m.safetensors
 rm cut.webp animated.webp ./*.deblurred.*
 
+cp "$ROOT/tests/data/image/flat.tif" scan.tif
+if [ "$TIFF" = 1 ]; then
+    run deblur scan.tif --model m.safetensors
+    check 'TIFF becomes PNG' is_png scan.deblurred.png
+    refused 2 'is read and not written' deblur scan.tif --model m.safetensors -o out.tif
+    head -c 700 scan.tif >cut.tif
+    refused 1 'cut\.tif: damaged TIFF' deblur cut.tif --model m.safetensors
+    rm cut.tif scan.deblurred.png
+else
+    refused 1 'built without libtiff' deblur scan.tif --model m.safetensors
+    cp lossless.webp scan.webp
+    rm scan.tif
+fi
+
 if [ "$HEIF" = 1 ]; then
     run deblur IMG_1.HEIC --model m.safetensors
     check 'HEIC becomes JPEG' is_jpeg IMG_1.deblurred.jpg
@@ -56,9 +70,9 @@ fi
 make picture sharp.png 64x48
 run batch deblur . -o out/ --model m.safetensors --dense
 check 'in a folder: status 0' test "$status" = 0
-check '  each by a name of its kind' test "$(echo out/*)" = 'out/IMG_1.jpg out/alpha.png out/extended.png out/lossless.png out/sharp.png out/turned.jpg'
+check '  each by a name of its kind' test "$(echo out/*)" = 'out/IMG_1.jpg out/alpha.png out/extended.png out/lossless.png out/scan.png out/sharp.png out/turned.jpg'
 check '  which it is' is_jpeg out/IMG_1.jpg
-check '  and so are the others' eval "is_png out/lossless.png && is_png out/alpha.png && is_png out/extended.png && is_jpeg out/turned.jpg"
+check '  and so are the others' eval "is_png out/lossless.png && is_png out/alpha.png && is_png out/extended.png && is_png out/scan.png && is_jpeg out/turned.jpg"
 run batch deblur . -o out/ --model m.safetensors --dense
-check 'again: nothing to do' grep -q '6 done before' "$outside/out"
+check 'again: nothing to do' grep -q '7 done before' "$outside/out"
 finish

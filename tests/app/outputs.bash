@@ -133,7 +133,8 @@ refused 2 'several images need a directory' deblur a.png b.jpg --heat z.png
 refused 2 'several images need a directory' deblur a.png b.jpg --compare z.png
 refused 2 'end the name in .png' deblur a.png --heat heat.jpg
 refused 2 'end the name in .png' deblur a.png --compare both
-refused 2 'no known kind' deblur a.png -o z.webp
+refused 2 'no known kind' deblur a.png -o z.gif
+refused 2 'is read and not written' deblur a.png -o z.webp
 refused 2 'contradict' deblur a.png -o z.png --format jpg
 refused 1 'there is no directory nowhere' deblur a.png -o nowhere/z.png
 refused 1 'there is no directory nowhere' deblur a.png -o z.png --heat nowhere/z.png

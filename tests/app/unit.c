@@ -147,6 +147,7 @@ START_TEST(names_are_derived)
         { NULL, "photo.webp", SL_IMAGE_JPEG, "photo.deblurred.jpg" },
         { NULL, "IMG_1.HEIC", SL_IMAGE_JPEG, "IMG_1.deblurred.jpg" },
         { NULL, "photo.avif", SL_IMAGE_PNG, "photo.deblurred.png" },
+        { NULL, "scan.TIF", SL_IMAGE_PNG, "scan.deblurred.png" },
         { NULL, "photo.gif", SL_IMAGE_JPEG, "photo.gif.deblurred.jpg" },
         { NULL, ".png", SL_IMAGE_PNG, ".png.deblurred.png" },
         { "out", "a/photo.png", SL_IMAGE_PNG, "out/photo.deblurred.png" },
@@ -176,7 +177,8 @@ START_TEST(what_has_alpha_or_no_loss_is_png)
     } files[] = { { "alpha.heic", SL_IMAGE_PNG },    { "exif.heic", SL_IMAGE_JPEG },
                   { "deep.heic", SL_IMAGE_JPEG },    { "flat.avif", SL_IMAGE_JPEG },
                   { "lossless.webp", SL_IMAGE_PNG }, { "alpha.webp", SL_IMAGE_PNG },
-                  { "turned.webp", SL_IMAGE_JPEG } };
+                  { "turned.webp", SL_IMAGE_JPEG },  { "flat.tif", SL_IMAGE_PNG },
+                  { "lossy.tif", SL_IMAGE_PNG } };
     for (size_t i = 0; i < APP_LEN(files); i++) {
         char path[512];
         snprintf(path, sizeof(path), IMAGE_DIR "/%s", files[i].name);

@@ -165,7 +165,7 @@ START_TEST(unreadable_things_are_named)
     ck_fails(sl_image_load(ctx, dir, NULL, &image), SL_ERR_IO, "is a directory");
     ck_ok(sl_file_write(ctx, in_dir("text.png"), false, "not a picture", 13));
     ck_fails(sl_image_load(ctx, in_dir("text.png"), NULL, &image), SL_ERR_FORMAT,
-             "text.png: not PNG, JPEG, WebP, HEIC or AVIF (looks like text)");
+             "text.png: not PNG, JPEG, WebP, TIFF, HEIC or AVIF (looks like text)");
     ck_ok(sl_file_write(ctx, in_dir("empty.jpg"), false, "", 0));
     ck_fails(sl_image_load(ctx, in_dir("empty.jpg"), NULL, &image), SL_ERR_FORMAT, "empty file");
 }

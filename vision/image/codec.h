@@ -21,11 +21,12 @@ typedef struct sl_coded {
 sl_status sl_png_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 // can_keep: whether saving the picture may keep what the file holds; false of damage and of inks.
 sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out, bool *can_keep);
-// Pictures that are written as JPEG or, where they have alpha or no loss, as PNG. HEIC and AVIF
-// come turned upright, and `turned` says what EXIF says. SL_ERR_UNSUPPORTED: an animation; no
-// libheif.
+// Pictures that are written as JPEG or, where they have alpha or no loss, as PNG. HEIC, AVIF and
+// TIFF come turned upright, and `turned` says what the file says. SL_ERR_UNSUPPORTED: an animation,
+// a camera's raw file, a rare kind of TIFF; no libheif, a build without libtiff.
 sl_status sl_webp_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 sl_status sl_heif_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
+sl_status sl_tiff_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 
 // options: not NULL, quality 0..100.
 sl_status sl_png_encode(sl_ctx *ctx, const sl_image *image, const char *name,
@@ -45,6 +46,11 @@ sl_status sl_image_oriented(sl_ctx *ctx, const sl_image *image, unsigned orienta
 
 // The EXIF of a picture whose pixels are upright, whatever way they lay in its file.
 sl_status sl_exif_upright(sl_ctx *ctx, const sl_image *image, sl_blob *out);
+
+// The EXIF that stands in a TIFF: what its first directory says of the picture and not of how it
+// lies in the file, Exif and GPS, without maker's notes, whose offsets would lead nowhere. *out:
+// empty where there is none. SL_ERR_NOMEM.
+sl_status sl_exif_of_tiff(sl_ctx *ctx, const sl_blob *file, sl_blob *out);
 
 // Remarks (remarks.c): segments of a JPEG one after the other, each a marker, two bytes of length
 // (of itself and the data), data.
@@ -86,6 +92,9 @@ bool sl_image_row_flat(const sl_image *image, uint32_t y, uint8_t background, ui
 // Same, of `count` pixels from column `first` on.
 bool sl_image_span_flat(const sl_image *image, uint32_t y, uint32_t first, uint32_t count,
                         uint8_t background, uint8_t *out);
+
+// Divides a row's colours by its alpha, which they were multiplied by: channels 2 or 4.
+void sl_image_row_straighten(sl_image *image, uint32_t y);
 
 // CMYK to sRGB by the picture's own ICC profile, or plainly where there is none that fits.
 typedef struct sl_cmyk sl_cmyk;

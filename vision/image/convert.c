@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// image/convert.c: any picture's row as 8-bit opaque samples.
+// image/convert.c: any picture's row as 8-bit opaque samples, and alpha made straight.
 #include "image/codec.h"
 
 static inline unsigned sample_8(const uint8_t *row, size_t i, bool deep)
@@ -53,4 +53,23 @@ bool sl_image_span_flat(const sl_image *image, uint32_t y, uint32_t first, uint3
             *out++ = blend(row, at + c, alpha_at, deep, background);
     }
     return transparent;
+}
+
+static unsigned straight(unsigned sample, unsigned alpha, unsigned white)
+{
+    uint64_t v = alpha ? ((uint64_t)sample * white + alpha / 2) / alpha : 0;
+    return v < white ? (unsigned)v : white;
+}
+
+void sl_image_row_straighten(sl_image *image, uint32_t y)
+{
+    const size_t channels = image->channels, samples = image->width * channels;
+    uint8_t *bytes = sl_image_row(image, y);
+    uint16_t *words = sl_image_row(image, y);
+    for (size_t at = 0; at < samples; at += channels)
+        for (size_t i = at, alpha = at + channels - 1; i < alpha; i++)
+            if (image->depth == 16)
+                words[i] = (uint16_t)straight(words[i], words[alpha], 65535);
+            else
+                bytes[i] = (uint8_t)straight(bytes[i], bytes[alpha], 255);
 }

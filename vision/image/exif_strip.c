@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// image/exif_strip.c: EXIF without anything that could hold a picture. The directories are written
-// anew, so that nothing lies hidden between them: of the first one, Exif, GPS and Interop, what is
-// small and no known place for pictures. Every offset is checked.
-#include "image/image.h"
+// image/exif_strip.c: EXIF without anything that could hold a picture, and that of a TIFF. The
+// directories are written anew, so that nothing lies hidden between them: of the first one, Exif,
+// GPS and Interop, what is small and no known place for pictures. Every offset is checked.
+#include "image/codec.h"
 #include "image/tiff.h"
 
 #define MOST_DATA 1024 // bytes of a value; a thumbnail takes more
@@ -18,6 +18,7 @@ typedef struct rewriter {
     size_t size;
     bool big;        // endian
     bool is_resized; // what measures the whole picture goes, too
+    bool is_file;    // a TIFF: its first directory holds more than EXIF
     sl_blob out;
     size_t room;
 } rewriter;
@@ -42,26 +43,33 @@ static bool is_any(unsigned tag, const uint16_t *list, size_t count)
     return false;
 }
 
-static bool is_unwanted(const rewriter *w, unsigned tag)
+static bool is_unwanted(const rewriter *w, unsigned tag, unsigned depth)
 {
+    // Description, make, model, orientation, software, date, artist, computer, rating, copyright,
+    // what Windows calls title to subject, Exif, GPS.
+    static const uint16_t of_file[] = { 0x010E, 0x010F, 0x0110, 0x0112, 0x0131, 0x0132,
+                                        0x013B, 0x013C, 0x4746, 0x4749, 0x8298, 0x9C9B,
+                                        0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F, 0x8769, 0x8825 };
     // Strips, tiles, further directories, JPEG thumbnails, XMP, IPTC, Photoshop's resources,
     // maker's notes, DNG's private data: pictures are known to be in each.
     static const uint16_t pictures[] = { 0x0111, 0x0117, 0x0144, 0x0145, 0x014A, 0x0201,
                                          0x0202, 0x02BC, 0x83BB, 0x8649, 0x927C, 0xC634 };
     // Width and height, where the subject is.
     static const uint16_t measures[] = { 0x0100, 0x0101, 0x9214, 0xA002, 0xA003, 0xA214 };
+    if (w->is_file && depth == 0)
+        return !is_any(tag, of_file, SL_ARRAY_LEN(of_file));
     return is_any(tag, pictures, SL_ARRAY_LEN(pictures)) ||
            (w->is_resized && is_any(tag, measures, SL_ARRAY_LEN(measures)));
 }
 
 // Bytes of the entry's value, 0 where it is to be left out.
-static size_t value_bytes(const rewriter *w, const uint8_t *entry)
+static size_t value_bytes(const rewriter *w, const uint8_t *entry, unsigned depth)
 {
     static const uint8_t sizes[] = { 0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4 };
     const unsigned type = sl_tiff_16(entry + 2, w->big);
     const uint32_t count = sl_tiff_32(entry + 4, w->big);
     const size_t most = type == TYPE_TEXT ? MOST_TEXT : MOST_DATA;
-    if (is_unwanted(w, sl_tiff_16(entry, w->big)) || type >= SL_ARRAY_LEN(sizes) ||
+    if (is_unwanted(w, sl_tiff_16(entry, w->big), depth) || type >= SL_ARRAY_LEN(sizes) ||
         sizes[type] == 0 || count == 0 || count > most / sizes[type])
         return 0;
     const size_t bytes = count * sizes[type];
@@ -102,7 +110,7 @@ static sl_status copy_entry(rewriter *w, const uint8_t *entry, size_t slot, unsi
                             bool *kept)
 {
     const unsigned tag = sl_tiff_16(entry, w->big);
-    const size_t bytes = value_bytes(w, entry), end = w->out.size;
+    const size_t bytes = value_bytes(w, entry, depth), end = w->out.size;
     sl_status st = SL_OK;
     uint8_t made[SL_TIFF_ENTRY];
     *kept = bytes > 0 && end <= UINT32_MAX;
@@ -129,11 +137,11 @@ static sl_status copy_entry(rewriter *w, const uint8_t *entry, size_t slot, unsi
 }
 
 // How many entries may come along; directories among them can turn out to be none.
-static size_t count_wanted(const rewriter *w, uint32_t directory, size_t count)
+static size_t count_wanted(const rewriter *w, uint32_t directory, size_t count, unsigned depth)
 {
     size_t wanted = 0;
     for (size_t i = 0; i < count; i++)
-        wanted += value_bytes(w, w->in + directory + 2 + i * SL_TIFF_ENTRY) > 0;
+        wanted += value_bytes(w, w->in + directory + 2 + i * SL_TIFF_ENTRY, depth) > 0;
     return wanted;
 }
 
@@ -146,7 +154,7 @@ static sl_status copy_directory(rewriter *w, uint32_t from, unsigned depth, bool
     *is_there = open_directory(w, from, &count);
     if (!*is_there)
         return SL_OK;
-    const size_t slots = count_wanted(w, from, count), start = w->out.size;
+    const size_t slots = count_wanted(w, from, count, depth), start = w->out.size;
     sl_status st = append(w, zeros, 2);
     for (size_t i = 0; i < slots && st == SL_OK; i++)
         st = append(w, zeros, SL_TIFF_ENTRY);
@@ -163,24 +171,38 @@ static sl_status copy_directory(rewriter *w, uint32_t from, unsigned depth, bool
     return st;
 }
 
-sl_status sl_exif_strip(sl_ctx *ctx, const sl_blob *exif, bool is_resized, sl_blob *out)
+static sl_status rewrite(rewriter *w, sl_blob *out)
 {
-    rewriter w = { .ctx = ctx, .in = exif->data, .size = exif->size, .is_resized = is_resized };
     bool is_there = false;
     size_t first = 0;
     *out = (sl_blob) { NULL, 0 };
-    if (!sl_tiff_open(w.in, w.size, &w.big, &first))
+    if (!sl_tiff_open(w->in, w->size, &w->big, &first))
         return SL_OK;
     uint8_t header[8];
-    memcpy(header, exif->data, 4);
-    put32(&w, header + 4, 8);
-    sl_status st = append(&w, header, sizeof(header));
+    memcpy(header, w->in, 4);
+    put32(w, header + 4, 8);
+    sl_status st = append(w, header, sizeof(header));
     if (st == SL_OK)
-        st = copy_directory(&w, (uint32_t)first, 0, &is_there);
+        st = copy_directory(w, (uint32_t)first, 0, &is_there);
     if (st == SL_OK && is_there) {
-        *out = w.out;
-        w.out = (sl_blob) { NULL, 0 };
+        *out = w->out;
+        w->out = (sl_blob) { NULL, 0 };
     }
-    sl_blob_free(&w.out);
+    sl_blob_free(&w->out);
     return st == SL_ERR_LIMIT ? SL_OK : st; // nothing sane is that way: it goes as a whole
+}
+
+sl_status sl_exif_strip(sl_ctx *ctx, const sl_blob *exif, bool is_resized, sl_blob *out)
+{
+    rewriter w = { .ctx = ctx, .in = exif->data, .size = exif->size, .is_resized = is_resized };
+    return rewrite(&w, out);
+}
+
+sl_status sl_exif_of_tiff(sl_ctx *ctx, const sl_blob *file, sl_blob *out)
+{
+    rewriter w = { .ctx = ctx, .in = file->data, .size = file->size, .is_file = true };
+    sl_status st = rewrite(&w, out);
+    if (out->size > 0 && sl_tiff_entries(out->data, out->size, 8, w.big) == 0)
+        sl_blob_free(out);
+    return st;
 }

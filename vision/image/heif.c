@@ -140,28 +140,6 @@ static void widen(uint16_t *row, size_t count, int bits)
     }
 }
 
-static unsigned straight(unsigned sample, unsigned alpha, unsigned white)
-{
-    uint64_t v = alpha ? ((uint64_t)sample * white + alpha / 2) / alpha : 0;
-    return v < white ? (unsigned)v : white;
-}
-
-// Of a row of RGBA whose colours were multiplied by its alpha.
-static void divide_by_alpha(const sl_image *image, void *row)
-{
-    uint8_t *bytes = row;
-    uint16_t *words = row;
-    for (size_t i = 0; i < (size_t)image->width * 4; i++) {
-        size_t alpha = i | 3;
-        if (i == alpha)
-            continue;
-        if (image->depth == 16)
-            words[i] = (uint16_t)straight(words[i], words[alpha], 65535);
-        else
-            bytes[i] = (uint8_t)straight(bytes[i], bytes[alpha], 255);
-    }
-}
-
 static sl_status copy_pixels(reader *r)
 {
     sl_image *image = r->image;
@@ -180,7 +158,7 @@ static sl_status copy_pixels(reader *r)
         if (image->depth == 16 && bits < 16)
             widen(sl_image_row(image, y), (size_t)image->width * image->channels, bits);
         if (is_multiplied)
-            divide_by_alpha(image, sl_image_row(image, y));
+            sl_image_row_straighten(image, y);
     }
     return SL_OK;
 }

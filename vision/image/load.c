@@ -22,8 +22,6 @@ static const magic others[] = {
     MAGIC(4, "ftyphev", "an animation"),
     MAGIC(4, "ftyp", "a video"),
     MAGIC(8, "CR\2\0", "Canon raw"),
-    MAGIC(0, "II*\0", "TIFF or camera raw"),
-    MAGIC(0, "MM\0*", "TIFF or camera raw"),
     MAGIC(0, "IIU\0", "Panasonic raw"),
     MAGIC(0, "FUJIFILM", "Fujifilm raw"),
     MAGIC(0, "BM", "BMP"),
@@ -64,6 +62,17 @@ static bool is_heif(const sl_coded *c)
     return false;
 }
 
+static bool is_tiff(const sl_coded *c)
+{
+    static const magic kinds[] = { MAGIC(0, "II*\0", ""), MAGIC(0, "MM\0*", ""),
+                                   MAGIC(0, "II+\0", ""), MAGIC(0, "MM\0+", "") };
+    static const magic canon = MAGIC(8, "CR\2\0", "");
+    bool is = false;
+    for (size_t i = 0; i < SL_ARRAY_LEN(kinds); i++)
+        is |= has_magic(c, &kinds[i]);
+    return is && !has_magic(c, &canon);
+}
+
 static bool looks_like_text(const uint8_t *data, size_t size)
 {
     size_t n = size < 512 ? size : 512;
@@ -87,11 +96,11 @@ static sl_status refuse(sl_ctx *ctx, const sl_coded *c)
         if (has_magic(c, &others[i]))
             return sl_fail(
                 ctx, SL_ERR_UNSUPPORTED,
-                "%s: not PNG, JPEG, WebP, HEIC or AVIF (looks like %s); convert it first", c->name,
-                others[i].name);
+                "%s: not PNG, JPEG, WebP, TIFF, HEIC or AVIF (looks like %s); convert it first",
+                c->name, others[i].name);
     return sl_fail(ctx, SL_ERR_FORMAT,
-                   "%s: not PNG, JPEG, WebP, HEIC or AVIF%s; is this the right file?", c->name,
-                   looks_like_text(c->data, c->size) ? " (looks like text)" : "");
+                   "%s: not PNG, JPEG, WebP, TIFF, HEIC or AVIF%s; is this the right file?",
+                   c->name, looks_like_text(c->data, c->size) ? " (looks like text)" : "");
 }
 
 sl_status sl_coded_check_size(sl_ctx *ctx, const sl_coded *coded, uint64_t width, uint64_t height)
@@ -104,10 +113,12 @@ sl_status sl_coded_check_size(sl_ctx *ctx, const sl_coded *coded, uint64_t width
     return SL_OK;
 }
 
-// These come in RGB, whatever they were: a profile of grey would be an error in what is written.
+// These may come in other colours than they were: their profile would be an error in what is
+// written.
 static void drop_odd_profile(sl_image *image)
 {
-    if (image->icc.size < 20 || memcmp(image->icc.data + 16, "RGB ", 4) != 0)
+    const char *colours = image->channels < 3 ? "GRAY" : "RGB ";
+    if (image->icc.size < 20 || memcmp(image->icc.data + 16, colours, 4) != 0)
         sl_blob_free(&image->icc);
 }
 
@@ -129,6 +140,8 @@ static sl_status decode(sl_ctx *ctx, const sl_blob *file, const char *name,
         st = sl_webp_decode(ctx, &coded, &image);
     else if (is_heif(&coded))
         st = sl_heif_decode(ctx, &coded, &image);
+    else if (is_tiff(&coded))
+        st = sl_tiff_decode(ctx, &coded, &image);
     else
         st = refuse(ctx, &coded);
     if (st == SL_OK && image->is_foreign)
