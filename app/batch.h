@@ -212,6 +212,7 @@ typedef struct batch_extent {
     uint64_t width, height;
     unsigned pixel_bytes;    // decoded, at most
     unsigned decoding_bytes; // while it is decoded, where that is more than the pixels
+    unsigned file_copies;    // of the file in memory meanwhile, at most; 0: itself alone
     unsigned coded_bytes;    // of its coefficients, at most, while a JPEG is saved that keeps some
 } batch_extent;
 

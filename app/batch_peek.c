@@ -132,7 +132,7 @@ static uint64_t tiff_value(const tiff_head *h, const unsigned char *entry)
     const unsigned bytes = type < sizeof(sizes) ? sizes[type] : 0;
     if (bytes && count > word / bytes) {
         const uint64_t at = tiff_number(h, value, word);
-        if (at > INT64_MAX || pread(h->fd, far, sizeof(far), (off_t)at) != sizeof(far))
+        if (at > INT64_MAX || pread(h->fd, far, bytes, (off_t)at) != (ssize_t)bytes)
             return 0;
         value = far;
     }
@@ -172,6 +172,8 @@ static bool peek_tiff(int fd, const unsigned char head[32], batch_extent *out)
     out->pixel_bytes = samples * (found[2] > 8 ? 2 : 1);
     // On the way there may be a tile as large as the picture, or what libtiff makes of a palette.
     out->decoding_bytes = 2 * out->pixel_bytes + 4;
+    // libtiff copies what stands beside the pixels: layers, profiles.
+    out->file_copies = 3;
     return true;
 }
 

@@ -101,7 +101,8 @@ uint64_t batch_item_cost(const batch *b, const batch_item *item, const batch_ext
     cost += item->size * (keeps_coding(b) ? 3 : 1);
     if (b->writes_pictures)
         cost += width * (height < ROWS_SUMMED ? height : ROWS_SUMMED) * 3 * sizeof(float);
-    uint64_t decoding = width * height * extent->decoding_bytes + item->size;
+    uint64_t copies = extent->file_copies ? extent->file_copies : 1;
+    uint64_t decoding = width * height * extent->decoding_bytes + item->size * copies;
     return decoding > cost ? decoding : cost;
 }
 
@@ -120,7 +121,10 @@ void batch_decode_item(const batch *b, sl_ctx *ctx, const batch_extent *extent, 
     uint64_t pixels = extent->width ? extent->width * extent->height : UNKNOWN_PIXELS;
     sl_load_options options = { .max_pixels = most_pixels(b),
                                 .allow_truncated = values->allow_truncated };
-    // No more than room was made for.
+    // No more than room was made for. Files that hold more than the picture need this to be read
+    // whole: as many bytes are taken as so many pixels could have.
+    if (extent->file_copies && pixels < item->size / 8)
+        pixels = item->size / 8;
     if (pixels < options.max_pixels)
         options.max_pixels = pixels;
     sl_status status = sl_image_load_fd(ctx, item->fd, item->picture->path, &options, &item->image);

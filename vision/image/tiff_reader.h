@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// image/tiff_reader.h: what the two halves of reading a TIFF share: tiff.c (the file, what it says)
+// and tiff_pixels.c.
+#ifndef SL_IMAGE_TIFF_READER_H
+#define SL_IMAGE_TIFF_READER_H
+
+#include "image/codec.h"
+
+#include <tiffio.h>
+
+typedef enum sl_tiff_damage {
+    SL_TIFF_DAMAGE_NONE,
+    SL_TIFF_DAMAGE_LINES, // as old fax machines made it
+    SL_TIFF_DAMAGE_PARTS,
+} sl_tiff_damage;
+
+typedef struct sl_tiff_reader {
+    sl_ctx *ctx;
+    const sl_coded *coded;
+    TIFF *tiff;
+    toff_t at;             // of what libtiff reads as from a file
+    char error[160];       // the first one that libtiff told
+    bool is_reading;       // pixels
+    sl_tiff_damage damage; // of those
+    uint32_t width, height;
+    uint16_t bits, samples, colours, plane_kind, compression, orientation;
+    unsigned colour_samples;       // that are kept: 1 or 3; of inks 4
+    int alpha;                     // the sample that is alpha, or -1
+    bool is_multiplied, is_mapped; // colours times alpha; colours that libtiff makes RGB of
+    sl_image *image;
+    sl_cmyk *cmyk;
+    uint8_t *inks; // a row of them
+} sl_tiff_reader;
+
+// Of bytes, in one allocation.
+tmsize_t sl_tiff_most_bytes(const sl_tiff_reader *r);
+sl_status sl_tiff_damaged(const sl_tiff_reader *r);
+// what: "of ..."
+sl_status sl_tiff_unsupported(const sl_tiff_reader *r, const char *what);
+
+// Before anything of the picture's size is read. SL_ERR_FORMAT, SL_ERR_UNSUPPORTED.
+sl_status sl_tiff_check_work(const sl_tiff_reader *r);
+// Fills the image by its own samples, or by libtiff's conversion to 8 bits of RGB where
+// `is_mapped`. SL_ERR_FORMAT, SL_ERR_UNSUPPORTED, SL_ERR_NOMEM.
+sl_status sl_tiff_read_pixels(sl_tiff_reader *r);
+
+#endif
