@@ -93,25 +93,6 @@ static sl_status load_made(const uint32_t *entries, unsigned count, size_t size)
     return st;
 }
 
-START_TEST(raw_files_are_told_by_their_directories)
-{
-    // Sony's first directory has no size; Nikon's is a preview, and further ones are its parts.
-    static const uint32_t sony[][4] = { { 0xFE, 4, 1, 1 }, { 0x10F, 2, 4, 0x796E6F53 } };
-    static const uint32_t nikon[][4] = { { 0xFE, 4, 1, 1 },   { 0x100, 4, 1, 8 },
-                                         { 0x101, 4, 1, 8 },  { 0x102, 3, 1, 8 },
-                                         { 0x106, 3, 1, 1 },  { 0x111, 4, 1, 128 },
-                                         { 0x117, 4, 1, 64 }, { 0x14A, 4, 1, 512 } };
-    const char *want = "made: a camera's raw file; develop it first";
-    ck_fails(load_made(sony[0], 2, 600), SL_ERR_UNSUPPORTED, want);
-    ck_fails(load_made(nikon[0], 8, 600), SL_ERR_UNSUPPORTED, want);
-    ck_fails(load_made(nikon[0], 0, 600), SL_ERR_FORMAT, "made: damaged TIFF");
-    static const char phase_one[64] = "II*\0\x14\0\0\0IIIIwaR\0\0\0\0\0\1\0\0\1\4\0\1\0\0\0\x8";
-    sl_image *image;
-    ck_fails(sl_image_load_memory(ctx, phase_one, sizeof(phase_one), "made", NULL, &image),
-             SL_ERR_UNSUPPORTED, want);
-}
-END_TEST
-
 static void patch(const char *name, const char *what, size_t size, size_t from, const char *to,
                   size_t to_size)
 {
@@ -124,6 +105,32 @@ static void patch(const char *name, const char *what, size_t size, size_t from, 
     sl_blob_free(&file);
 }
 
+START_TEST(raw_files_are_told_by_their_directories)
+{
+    // Sony's first directory has no size; Nikon's is a preview, and further ones are its parts.
+    static const uint32_t sony[][4] = { { 0xFE, 4, 1, 1 }, { 0x10F, 2, 4, 0x796E6F53 } };
+    static const uint32_t nikon[][4] = { { 0xFE, 4, 1, 1 },   { 0x100, 4, 1, 8 },
+                                         { 0x101, 4, 1, 8 },  { 0x102, 3, 1, 8 },
+                                         { 0x106, 3, 1, 1 },  { 0x111, 4, 1, 128 },
+                                         { 0x117, 4, 1, 64 }, { 0x14A, 4, 1, 512 } };
+    const char *want = "made: a camera's raw file; develop it first";
+    ck_fails(load_made(sony[0], 2, 600), SL_ERR_UNSUPPORTED, want);
+    ck_fails(load_made(nikon[0], 8, 600), SL_ERR_UNSUPPORTED, want);
+    ck_fails(load_made(nikon[0], 0, 600), SL_ERR_FORMAT, "made: damaged TIFF");
+    // A grey whose pixels look like half of what Phase One begins with.
+    const made_tiff_spec grey = { .width = 9, .height = 5, .bits = 8, .colours = 2, .samples = 3 };
+    made_tiff(in_dir("grey.tif"), &grey);
+    patch("grey.tif", "II*\0", 4, 8, "IIII", 4);
+    sl_image *image;
+    ck_ok(load("grey.tif", &image));
+    ck_assert_uint_eq(made_tiff_sample(image, 0, 0, 0), 'I');
+    sl_image_free(image);
+    static const char phase_one[64] = "II*\0\x14\0\0\0IIII\0waR\0\0\0\0\1\0\0\1\4\0\1\0\0\0\x8";
+    ck_fails(sl_image_load_memory(ctx, phase_one, sizeof(phase_one), "made", NULL, &image),
+             SL_ERR_UNSUPPORTED, want);
+}
+END_TEST
+
 // Little that stands for much: values that share their bytes, tiles larger than the picture, strips
 // that are all the same bytes.
 START_TEST(little_is_not_made_much)
@@ -133,6 +140,13 @@ START_TEST(little_is_not_made_much)
     for (uint32_t i = 0; i < 100; i++)
         memcpy(entries[i], (const uint32_t[4]) { 0xC000 + i, 1, 60000, 2000 }, 16);
     ck_fails(load_made(entries[0], 100, 65536), SL_ERR_FORMAT, "longer than the file");
+    uint8_t early[65536] = "II*\0\3"; // a directory of 0x300 entries within the header
+    for (uint32_t i = 0; i < 0x300; i++)
+        memcpy(early + 5 + i * 12,
+               (const uint16_t[6]) { (uint16_t)(0xC000 + i), 1, 60000, 0, 2000, 0 }, 12);
+    memcpy(early, "II*\0\3\0\0\0", 8);
+    ck_fails(sl_image_load_memory(ctx, early, sizeof(early), "early", NULL, &image), SL_ERR_FORMAT,
+             "longer than the file");
     made_tiff(in_dir("tiles.tif"), &(made_tiff_spec) { .width = 64,
                                                        .height = 16,
                                                        .bits = 8,
@@ -142,8 +156,8 @@ START_TEST(little_is_not_made_much)
                                                        .compression = COMPRESSION_ADOBE_DEFLATE });
     patch("tiles.tif", "\x43\1\3\0\1\0\0\0", 8, 2, "\4\0\1\0\0\0\0\0\0\1", 10); // 16 Mi high
     ck_fails(load("tiles.tif", &image), SL_ERR_UNSUPPORTED, "tiles much larger than the picture");
-    made_tiff(in_dir("strips.tif"), &(made_tiff_spec) { .width = 900,
-                                                        .height = 400,
+    made_tiff(in_dir("strips.tif"), &(made_tiff_spec) { .width = 100,
+                                                        .height = 5000,
                                                         .bits = 8,
                                                         .colours = 1,
                                                         .samples = 1,
@@ -153,22 +167,18 @@ START_TEST(little_is_not_made_much)
     TIFF *tiff = TIFFOpen(in_dir("strips.tif"), "r");
     uint64_t *counts = NULL;
     ck_assert_int_eq(TIFFGetField(tiff, TIFFTAG_STRIPBYTECOUNTS, &counts), 1);
-    char words[64]; // two of the counts, as they stand in the file
-    const uint16_t two[2] = { (uint16_t)counts[1], (uint16_t)counts[2] };
-    memcpy(words, two, sizeof(two));
+    const uint16_t some[4] = { (uint16_t)counts[0], (uint16_t)counts[1], (uint16_t)counts[2],
+                               (uint16_t)counts[3] };
     TIFFClose(tiff);
-    uint8_t *at = memmem(file.data, file.size, words, sizeof(two));
+    uint8_t *at = memmem(file.data, file.size, some, sizeof(some));
     ck_assert_ptr_nonnull(at);
-    for (size_t i = 0; i < 60; i++)
-        memcpy(at + i * 2, (const uint16_t[1]) { 0xFFFF }, 2);
-    ck_assert_uint_lt(file.size, 65535);
+    memset(at, 0xFF, 1000 * 2);
     ck_fails(sl_image_load_memory(ctx, file.data, file.size, "strips", NULL, &image), SL_ERR_FORMAT,
              "its pixels take more room than the file has");
     sl_blob_free(&file);
 }
 END_TEST
 
-// What libtiff only warns of.
 START_TEST(damaged_pixels_are_told_of)
 {
     sl_image *image;
@@ -192,7 +202,7 @@ START_TEST(damaged_pixels_are_told_of)
     ck_ok(sl_file_read(ctx, in_dir("fax.tif"), SIZE_MAX, &file));
     memset(file.data + 12, 0, 3);
     ck_ok(sl_image_load_memory(ctx, file.data, file.size, "fax", NULL, &image));
-    ck_assert_msg(strstr(warning, "fax: some lines of it are damaged"), "%s", warning);
+    ck_assert_msg(strstr(warning, "fax: ends early or is damaged"), "%s", warning);
     sl_image_free(image);
     sl_blob_free(&file);
 }

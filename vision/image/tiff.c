@@ -58,13 +58,32 @@ static void unmap(thandle_t handle, void *data, toff_t size)
     (void)handle, (void)data, (void)size;
 }
 
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+static void keep_error(sl_tiff_reader *r, const char *format, va_list values)
+{
+    if (!*r->error)
+        vsnprintf(r->error, sizeof(r->error), format, values);
+}
+
+// What is wrong with faxes libtiff tells, and goes on.
 static int on_error(TIFF *tiff, void *user, const char *where, const char *format, va_list values)
 {
     sl_tiff_reader *r = user;
-    (void)tiff, (void)where;
-    if (!*r->error)
-        vsnprintf(r->error, sizeof(r->error), format, values);
+    (void)tiff;
+    r->is_damaged |= r->is_reading && begins(where, "Fax");
+    keep_error(r, format, values);
     return 1; // and to nobody else
+}
+
+// Warnings of libjpeg that leave every pixel as it was meant.
+static bool is_harmless_text(const char *text)
+{
+    return begins(text, "Warning: unknown JFIF") || begins(text, "Unknown Adobe") ||
+           strstr(text, "before marker 0xd9");
 }
 
 // Of most there is nothing to be said: tags that libtiff does not know. But what is wrong with
@@ -73,13 +92,27 @@ static int on_warning(TIFF *tiff, void *user, const char *where, const char *for
 {
     sl_tiff_reader *r = user;
     (void)tiff;
-    if (r->is_reading && strncmp(where, "Fax", 3) == 0 && r->damage == SL_TIFF_DAMAGE_NONE)
-        r->damage = SL_TIFF_DAMAGE_LINES;
-    if (r->is_reading && strncmp(where, "JPEG", 4) == 0) {
-        if (r->damage != SL_TIFF_DAMAGE_PARTS && !*r->error)
-            vsnprintf(r->error, sizeof(r->error), format, values);
-        r->damage = SL_TIFF_DAMAGE_PARTS;
+    if (!r->is_reading)
+        return 1;
+    bool is_broken = begins(where, "PackBits");
+    r->is_damaged |= begins(where, "Fax");
+    if (begins(where, "JPEGLib") && strcmp(format, "%s") == 0) {
+        va_list copy;
+        va_copy(copy, values);
+        is_broken = !is_harmless_text(va_arg(copy, const char *));
+        va_end(copy);
+    } else if (begins(where, "JPEGPreDecode") && begins(format, "Improper JPEG strip/tile size")) {
+        va_list copy; // expected width and height, those that are there
+        va_copy(copy, values);
+        uint32_t sizes[4];
+        for (int i = 0; i < 4; i++)
+            sizes[i] = va_arg(copy, uint32_t);
+        va_end(copy);
+        is_broken = sizes[2] < r->wide || sizes[3] < r->high;
     }
+    if (is_broken)
+        keep_error(r, format, values);
+    r->is_broken |= is_broken;
     return 1;
 }
 
@@ -91,8 +124,9 @@ static sl_status open_file(sl_tiff_reader *r)
     TIFFOpenOptionsSetMaxSingleMemAlloc(options, sl_tiff_most_bytes(r));
     TIFFOpenOptionsSetErrorHandlerExtR(options, on_error, r);
     TIFFOpenOptionsSetWarningHandlerExtR(options, on_warning, r);
-    r->tiff = TIFFClientOpenExt(r->coded->name, "r", r, read_bytes, write_nothing, seek,
-                                close_nothing, size_of, map, unmap, options);
+    // By a fixed name, which some warnings give as where they come from.
+    r->tiff = TIFFClientOpenExt("TIFF", "r", r, read_bytes, write_nothing, seek, close_nothing,
+                                size_of, map, unmap, options);
     TIFFOpenOptionsFree(options);
     return r->tiff ? SL_OK : sl_tiff_damaged(r);
 }
@@ -238,7 +272,7 @@ static sl_status read_pixels(sl_tiff_reader *r)
     if (st == SL_OK)
         st = sl_tiff_read_pixels(r);
     r->is_reading = false;
-    if (st == SL_OK && r->damage == SL_TIFF_DAMAGE_PARTS && !r->coded->allow_truncated)
+    if (st == SL_OK && r->is_broken && !r->coded->allow_truncated)
         st = sl_tiff_damaged(r);
     if (is_cmyk && st == SL_OK)
         sl_blob_free(&r->image->icc); // it described the inks; the pixels are sRGB now
@@ -287,9 +321,7 @@ static void tell(const sl_tiff_reader *r, const sl_tiff_facts *facts)
                r->coded->name);
     if (facts->loses_exif)
         sl_log(r->ctx, SL_LOG_WARNING, "%s: a BigTIFF, whose EXIF is not kept", r->coded->name);
-    if (r->damage == SL_TIFF_DAMAGE_LINES)
-        sl_log(r->ctx, SL_LOG_WARNING, "%s: some lines of it are damaged", r->coded->name);
-    if (r->damage == SL_TIFF_DAMAGE_PARTS)
+    if (r->is_damaged || r->is_broken)
         sl_log(r->ctx, SL_LOG_WARNING, "%s: ends early or is damaged; parts of it are missing",
                r->coded->name);
 }

@@ -4,6 +4,8 @@
 
 #define SPARE_BYTES (64u << 20)  // of one allocation, besides what 16-bit RGBA takes
 #define SPARE_PIXELS (16u << 20) // of tiles, besides four times the picture's own
+#define SPARE_CODED (16u << 20)  // bytes of strips, besides four times the file's: some are shared
+#define WHOLE_STRIP (16u << 20)  // bytes of a strip that is read at once
 
 sl_status sl_tiff_damaged(const sl_tiff_reader *r)
 {
@@ -44,12 +46,13 @@ sl_status sl_tiff_check_work(const sl_tiff_reader *r)
     }
     const uint32_t parts =
         TIFFIsTiled(r->tiff) ? TIFFNumberOfTiles(r->tiff) : TIFFNumberOfStrips(r->tiff);
+    const uint64_t most = 4 * (uint64_t)r->coded->size + SPARE_CODED;
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < parts && bytes <= 4 * (uint64_t)r->coded->size; i++) {
+    for (uint32_t i = 0; i < parts && bytes <= most; i++) {
         const uint64_t part = TIFFGetStrileByteCount(r->tiff, i);
         bytes += part < r->coded->size ? part : r->coded->size;
     }
-    if (bytes > 4 * (uint64_t)r->coded->size)
+    if (bytes > most)
         return sl_fail(r->ctx, SL_ERR_FORMAT,
                        "%s: damaged TIFF: its pixels take more room than the file has",
                        r->coded->name);
@@ -114,6 +117,23 @@ static sl_status read_lines(sl_tiff_reader *r, uint8_t *line, unsigned plane)
     return SL_OK;
 }
 
+// Strips that are not large are read whole: some writers of PackBits let runs cross lines.
+static sl_status read_strips(sl_tiff_reader *r, uint8_t *strip, size_t line_bytes, unsigned plane)
+{
+    uint32_t high = 0;
+    TIFFGetFieldDefaulted(r->tiff, TIFFTAG_ROWSPERSTRIP, &high);
+    for (uint64_t top = 0; top < r->height; top += high) {
+        const uint32_t y = (uint32_t)top, rows = r->height - y < high ? r->height - y : high;
+        const tmsize_t want = (tmsize_t)(rows * line_bytes);
+        const uint32_t number = TIFFComputeStrip(r->tiff, y, (uint16_t)plane);
+        if (TIFFReadEncodedStrip(r->tiff, number, strip, want) < want)
+            return sl_tiff_damaged(r);
+        for (uint32_t i = 0; i < rows; i++)
+            put_pixels(r, strip + i * line_bytes, 0, y + i, r->width, plane);
+    }
+    return SL_OK;
+}
+
 static sl_status read_tiles(sl_tiff_reader *r, uint8_t *tile, unsigned plane)
 {
     uint32_t wide = 0, high = 0;
@@ -125,35 +145,53 @@ static sl_status read_tiles(sl_tiff_reader *r, uint8_t *tile, unsigned plane)
     for (uint64_t top = 0; top < r->height; top += high)
         for (uint64_t left = 0; left < r->width; left += wide) {
             const uint32_t x = (uint32_t)left, y = (uint32_t)top;
+            r->wide = r->width - x < wide ? r->width - x : wide;
+            r->high = r->height - y < high ? r->height - y : high;
             if (TIFFReadTile(r->tiff, tile, x, y, 0, (uint16_t)plane) < 0)
                 return sl_tiff_damaged(r);
-            const uint32_t n = r->width - x < wide ? r->width - x : wide;
-            const uint32_t rows = r->height - y < high ? r->height - y : high;
-            for (uint32_t i = 0; i < rows; i++)
-                put_pixels(r, tile + i * row_bytes, x, y + i, n, plane);
+            for (uint32_t i = 0; i < r->high; i++)
+                put_pixels(r, tile + i * row_bytes, x, y + i, r->wide, plane);
         }
     return SL_OK;
 }
 
-static sl_status read_samples(sl_tiff_reader *r)
+// Bytes of what is read at once, tiles, strips or lines. 0: what libtiff fills would not hold what
+// is taken out of it, or is more than may be.
+static size_t portion(const sl_tiff_reader *r, bool *is_strip)
 {
     const bool is_tiled = TIFFIsTiled(r->tiff);
-    const unsigned planes = r->plane_kind == PLANARCONFIG_CONTIG ? 1 : r->samples;
-    const tmsize_t bytes = is_tiled ? TIFFTileSize(r->tiff) : TIFFScanlineSize(r->tiff);
-    // What libtiff fills has to hold what is taken out of it.
-    const uint64_t pixel = (uint64_t)r->bits / 8 * (planes == 1 ? r->samples : 1);
-    const uint64_t line = is_tiled ? (uint64_t)TIFFTileRowSize(r->tiff) : (uint64_t)bytes;
-    uint32_t wide = r->width;
+    const unsigned samples = r->plane_kind == PLANARCONFIG_CONTIG ? r->samples : 1;
+    const tmsize_t line = is_tiled ? TIFFTileRowSize(r->tiff) : TIFFScanlineSize(r->tiff);
+    uint32_t wide = r->width, high = 0;
+    TIFFGetFieldDefaulted(r->tiff, TIFFTAG_ROWSPERSTRIP, &high);
     if (is_tiled)
         TIFFGetField(r->tiff, TIFFTAG_TILEWIDTH, &wide);
-    if (bytes <= 0 || bytes > sl_tiff_most_bytes(r) || line < pixel * wide)
+    if (line <= 0 || (uint64_t)line < (uint64_t)r->bits / 8 * samples * wide)
+        return 0;
+    high = high < r->height ? high : r->height;
+    *is_strip = !is_tiled && high > 0 && (uint64_t)line <= WHOLE_STRIP / high;
+    const tmsize_t bytes = is_tiled ? TIFFTileSize(r->tiff) : *is_strip ? line * high : line;
+    return bytes > 0 && bytes <= sl_tiff_most_bytes(r) ? (size_t)bytes : 0;
+}
+
+static sl_status read_samples(sl_tiff_reader *r)
+{
+    const unsigned planes = r->plane_kind == PLANARCONFIG_CONTIG ? 1 : r->samples;
+    bool is_strip = false;
+    const size_t bytes = portion(r, &is_strip);
+    if (bytes == 0)
         return sl_tiff_damaged(r);
-    uint8_t *buffer = sl_alloc(r->ctx, (size_t)bytes, 1);
+    uint8_t *buffer = sl_alloc(r->ctx, bytes, 1);
     sl_status st = buffer ? SL_OK : SL_ERR_NOMEM;
     for (unsigned plane = 0; plane < planes && st == SL_OK; plane++) {
         if (planes > 1 && plane >= r->colour_samples && (int)plane != r->alpha)
             continue;
-        st = is_tiled ? read_tiles(r, buffer, plane) : read_lines(r, buffer, plane);
+        if (TIFFIsTiled(r->tiff))
+            st = read_tiles(r, buffer, plane);
+        else if (is_strip)
+            st = read_strips(r, buffer, (size_t)TIFFScanlineSize(r->tiff), plane);
+        else
+            st = read_lines(r, buffer, plane);
     }
     free(buffer);
     return st;
@@ -185,5 +223,6 @@ static sl_status read_mapped(sl_tiff_reader *r)
 
 sl_status sl_tiff_read_pixels(sl_tiff_reader *r)
 {
+    r->wide = r->high = UINT32_MAX; // of strips libtiff knows it
     return r->is_mapped ? read_mapped(r) : read_samples(r);
 }

@@ -8,20 +8,16 @@
 
 #include <tiffio.h>
 
-typedef enum sl_tiff_damage {
-    SL_TIFF_DAMAGE_NONE,
-    SL_TIFF_DAMAGE_LINES, // as old fax machines made it
-    SL_TIFF_DAMAGE_PARTS,
-} sl_tiff_damage;
-
 typedef struct sl_tiff_reader {
     sl_ctx *ctx;
     const sl_coded *coded;
     TIFF *tiff;
-    toff_t at;             // of what libtiff reads as from a file
-    char error[160];       // the first one that libtiff told
-    bool is_reading;       // pixels
-    sl_tiff_damage damage; // of those
+    toff_t at;           // of what libtiff reads as from a file
+    char error[160];     // the first one that libtiff told
+    bool is_reading;     // pixels
+    bool is_damaged;     // these, as fax machines and interrupted scans leave them
+    bool is_broken;      // these, which is an error unless it is asked for what there is
+    uint32_t wide, high; // how much of the tile that is being read is in the picture
     uint32_t width, height;
     uint16_t bits, samples, colours, plane_kind, compression, orientation;
     unsigned colour_samples;       // that are kept: 1 or 3; of inks 4

@@ -64,7 +64,7 @@ static void note_entry(const structure *s, uint64_t at, directory *d)
 static bool read_directory(const structure *s, uint64_t at, directory *d)
 {
     const unsigned entry = s->is_large ? 20 : 12, head = s->is_large ? 8 : 2;
-    const uint64_t count = at >= 8 ? number(s, at, head) : 0;
+    const uint64_t count = at > 0 ? number(s, at, head) : 0; // libtiff follows any other place
     *d = (directory) { 0 };
     if (count == 0 || count > MOST_ENTRIES)
         return false;
@@ -91,7 +91,8 @@ static bool is_raw(const sl_coded *coded, const directory *d)
     const uint8_t *p = coded->data;
     // Phase One's begin so; Sony's first directory has no size, others' is a preview.
     const bool is_phase_one =
-        coded->size >= 12 && (memcmp(p + 8, "IIII", 4) == 0 || memcmp(p + 8, "MMMM", 4) == 0);
+        coded->size >= 16 && ((memcmp(p + 8, "IIII", 4) == 0 && memcmp(p + 13, "waR", 3) == 0) ||
+                              (memcmp(p + 8, "MMMM", 4) == 0 && memcmp(p + 12, "Raw", 3) == 0));
     const bool has_no_size = !d->has_width || !d->has_height;
     return is_phase_one || (has_no_size && (d->has_make || d->has_parts)) ||
            ((d->subfile & SUBFILE_REDUCED) && d->has_parts);
