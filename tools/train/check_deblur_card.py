@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Holds the network of deblur_net_card.py, on any device, to lmd_vit.py on the CPU, and the imitation
-of JPEG to OpenCV's; writes a sheet of crops beside deblur_synth's."""
+"""Holds the network of deblur_net_card.py, on any device, to lmd_vit.py on the CPU, sharpening to
+deblur_synth's, and the imitation of JPEG to OpenCV's; writes a sheet of crops beside deblur_synth's."""
 
 import argparse
 import sys
@@ -73,6 +73,18 @@ def check_jpeg(synthesis, photo):
               f" dB, between them {decibels(ours, theirs):.2f} dB")
 
 
+def check_sharpening(synthesis, photo):
+    """Whether it is deblur_synth's up to its rounding on the way, but for the border."""
+    rng, again = np.random.default_rng(1), np.random.default_rng(1)
+    theirs = deblur_synth.sharpened(rng, np.ascontiguousarray(photo))[4:-4, 4:-4].astype(np.float32)
+    x = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float().to(synthesis.device)
+    amount = synthesis.constant([[[[again.uniform(0, 0.8)]]]])
+    ours = synthesis.sharpened(x, amount)[0].permute(1, 2, 0).cpu().numpy()[4:-4, 4:-4]
+    most = np.abs(ours - theirs).max()
+    print(f"sharpening: {most:.0f} of 255 away")
+    return most <= 1
+
+
 def check_network(device):
     """Whether results and gradients agree: in f32 closely, in bf16 about."""
     config = {"unshuffle": 2, "embed_dim": 24, "depths": [2] * 5, "heads": [1, 2, 4, 4, 2],
@@ -130,12 +142,13 @@ def main():
     if args.out:
         cv2.imwrite(args.out, sheet(crops[rng.permutation(len(crops))], 12)[..., ::-1])
     check_jpeg(synthesis, crops[0, 3:6].transpose(1, 2, 0))
+    fine &= check_sharpening(synthesis, crops[0, 3:6].transpose(1, 2, 0))
     if args.data:
         theirs = from_synth(args.data, rng, args.count, args.side)
         print("synth: ", numbers(theirs))
         if args.out:
             cv2.imwrite(args.out.replace(".png", "-synth.png"), sheet(theirs, 12)[..., ::-1])
-    print("network alike" if fine else "network NOT ALIKE")
+    print("alike" if fine else "NOT ALIKE")
     sys.exit(0 if fine else 1)
 
 

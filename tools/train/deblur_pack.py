@@ -22,8 +22,9 @@ def compressed(kind, image, quality):
 
 
 def pictures(data, count):
-    """[(kind, number of the photograph or cut-out, picture)]"""
+    """[(kind, number of the photograph or cut-out, picture)]; [n]: the number of each photograph's set"""
     source, found = deblur_synth.Source(data), []
+    of_photos = [source.set_of[name] for name in source.photos[:count]]
     for i, name in enumerate(source.photos[:count]):
         photo = source.photo(name, LONGEST)
         found.append(("photo", i, np.ascontiguousarray(photo[..., ::-1])))
@@ -33,29 +34,30 @@ def pictures(data, count):
     for i, name in enumerate(source.cutouts[:count]):
         rgba = deblur_synth.fit(source.cutout(name), LONGEST)
         found.append(("cutout", i, cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)))
-    return found
+    return found, np.unique(of_photos, return_inverse=True)[1]
 
 
-def write(path, found, blobs, quality):
+def write(path, found, sets, blobs, quality):
     """An archive of arrays: the blobs end to end, and the table that tells them apart."""
     kinds = np.array([("photo", "mask", "cutout").index(kind) for kind, _, _ in found], np.int64)
     numbers = np.array([number for _, number, _ in found], np.int64)
     ends = np.cumsum([len(blob) for blob in blobs], dtype=np.int64)
     with open(path, "wb") as file:
-        np.savez(file, kind=kinds, number=numbers, end=ends, quality=np.int64(quality),
+        np.savez(file, kind=kinds, number=numbers, end=ends, sets=sets, quality=np.int64(quality),
                  data=np.concatenate([np.asarray(blob, np.uint8).ravel() for blob in blobs]))
 
 
 def read(path):
-    """(photos, masks, cutouts), lists of encoded pictures; a mask is None where there is none."""
+    """(photos, masks, cutouts), lists of encoded pictures, a mask is None where there is none; and
+    the number of each photograph's set."""
     with np.load(path) as pack:
-        kind, number, end, data = (pack[k] for k in ("kind", "number", "end", "data"))
+        kind, number, end, data, sets = (pack[k] for k in ("kind", "number", "end", "data", "sets"))
     start = np.concatenate([[0], end[:-1]])
     photos = [None] * int((kind == 0).sum())
     masks, cutouts = list(photos), [None] * int((kind == 2).sum())
     for k, n, a, b in zip(kind, number, start, end):
         (photos, masks, cutouts)[k][n] = data[a:b]
-    return photos, masks, cutouts
+    return photos, masks, cutouts, sets
 
 
 def main():
@@ -66,7 +68,7 @@ def main():
     parser.add_argument("--quality", type=int, help="of WebP, instead of the highest that fits")
     parser.add_argument("--count", type=int, help="so many of each kind at most, for trying out")
     args = parser.parse_args()
-    found = pictures(args.data, args.count)
+    found, sets = pictures(args.data, args.count)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for quality in [args.quality] if args.quality else QUALITIES:
             blobs = list(pool.map(lambda f, q=quality: compressed(f[0], f[2], q), found))
@@ -76,7 +78,7 @@ def main():
                 break
         else:
             raise SystemExit("no quality fits; allow more with --limit or take fewer with --count")
-    write(args.out, found, blobs, quality)
+    write(args.out, found, sets, blobs, quality)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ class Store:
 
     def __init__(self, path, workers=None):
         workers = workers or min(16, os.cpu_count() or 1)
-        photos, masks, cutouts = deblur_pack.read(path)
+        photos, masks, cutouts, self.sets = deblur_pack.read(path)
         jobs = [(i, *pair) for i, pair in enumerate(zip(photos, masks))]
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:    # OpenCV drops the lock
             made = list(pool.map(prepared, jobs))
@@ -107,6 +107,7 @@ class Store:
             own = [m[2][3] if m[2] else (np.zeros((POINTS, 2)), [0.0] * 6) for m in made]
             self.has_object = np.array([m[2] is not None for m in made])
             self.set_objects([m[2][:3] for m in made if m[2]], cut)
+            self.object_sets = self.sets[self.has_object]       # of those out of photographs
             self.own_points = np.stack([o[0] for o in own])
             self.own_shape = np.array([o[1] for o in own])
             self.pixels = np.empty((self.end, 4), np.uint8)
@@ -154,6 +155,13 @@ def trajectories(rng, length):
 OWN, OTHER, CUTOUT, CAMERA = range(4)
 
 
+def drawn(rng, sets, count):
+    """`count` places in `sets`, as deblur_synth.Source.draw: a set by the root of its size."""
+    _, which, sizes = np.unique(sets, return_inverse=True, return_counts=True)
+    share = 1 / np.sqrt(sizes[which])
+    return rng.choice(len(sets), count, p=share / share.sum())
+
+
 class Plan:
     """Draws of `count` crops of `side` pixels: one array entry each. All of it on the CPU, from
     numbers alone, so that the graphics card never has to be asked for anything."""
@@ -167,6 +175,7 @@ class Plan:
         self.gamma = rng.uniform(1.8, 2.5, count)
         self.clipped = np.where(rng.uniform(size=count) < 0.2, rng.uniform(0.2, 1.0, count), 0.0)
         self.sigma = rng.uniform(0, 1.5, count)
+        self.sharpening = rng.uniform(0, 0.8, count)
         # half of the sharp crops come as they are, not even with noise
         self.sigma[~self.active & (rng.uniform(size=count) < 0.5)] = 0
         self.quality = np.where((rng.uniform(size=count) < 0.3) & (self.sigma > 0),
@@ -185,7 +194,7 @@ class Plan:
             fits = store.photos[:, level, 1:].min(1) >= self.side
             for mine, among in ((own, fits & store.has_object), (~own, fits)):
                 here = mine & (sizes == level)
-                chosen[here] = self.rng.choice(np.nonzero(among)[0], here.sum())
+                chosen[here] = np.nonzero(among)[0][drawn(self.rng, store.sets[among], here.sum())]
         self.chosen, self.photo = chosen, store.photos[chosen, sizes]
         self.back = np.where(own[:, None], store.fills[chosen, sizes], self.photo)
 
@@ -194,7 +203,7 @@ class Plan:
         n, rng = self.count, self.rng
         self.layer, self.at = self.photo.copy(), np.zeros((n, 2), np.int64)
         shape, sides = store.own_shape[self.chosen], self.photo[:, 1:]
-        self.object = np.where(self.kind == OTHER, rng.integers(store.of_photos, size=n),
+        self.object = np.where(self.kind == OTHER, drawn(rng, store.object_sets, n),
                                rng.integers(store.of_photos, len(store.objects), n))
         wanted = rng.uniform(0.3, 0.9, n) * sides.min(1)
         put = (self.kind == OTHER) | (self.kind == CUTOUT)

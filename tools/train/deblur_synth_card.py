@@ -12,6 +12,7 @@ import card
 import deblur_store_card
 
 POINTS = 1 << 25        # pixels moved at once, which bounds memory: 24 bytes each
+SOFT_REACH = 2          # pixels, of what sharpening looks at
 MOST_MARGIN = 64        # pixels around a crop from which things may move into it
 LUMA = [[16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55],
         [14, 13, 16, 24, 40, 57, 69, 56], [14, 17, 22, 29, 51, 87, 80, 62],
@@ -42,13 +43,19 @@ def blend(a, b, share):
     return a + (b - a) * share
 
 
+def soft_kernel():
+    """[5]: a Gaussian of sigma 0.7, as OpenCV cuts it."""
+    k = np.exp(-np.square(np.arange(-SOFT_REACH, SOFT_REACH + 1)) / (2 * 0.7 ** 2))
+    return k / k.sum()
+
+
 class Synthesis:
     def __init__(self, store, device):
         self.store, self.device = store, torch.device(device)
         # a pixel is read as one number of 32 bits
         self.pixels = torch.from_numpy(store.pixels).view(torch.int32)[:, 0].to(self.device)
-        self.tables, self.dct, self.ycc, self.rgb = (
-            self.constant(a) for a in (quantisers(), cosines(), YCC, RGB))
+        self.tables, self.dct, self.ycc, self.rgb, self.soft = (
+            self.constant(a) for a in (quantisers(), cosines(), YCC, RGB, soft_kernel()))
 
     def constant(self, values):
         return torch.as_tensor(np.asarray(values, np.float32), device=self.device)
@@ -71,6 +78,19 @@ class Synthesis:
         y, x = torch.minimum(y.clamp(min=0), h - 1), torch.minimum(x.clamp(min=0), w - 1)
         rgba = self.pixels[offset + y * w + x]
         return torch.stack([(rgba >> s) & 255 for s in (0, 8, 16, 24)], 1).float(), inside
+
+    def sharpened(self, x, amount):
+        """deblur_synth.sharpened of [n, 3, h, w] by amounts [n, 1, 1, 1]; as large as it was."""
+        n, c, h, w = x.shape
+        soft = F.pad(x, (SOFT_REACH,) * 4, mode="replicate").reshape(n * c, 1, h + 4, w + 4)
+        soft = F.conv2d(F.conv2d(soft, self.soft.view(1, 1, -1, 1)), self.soft.view(1, 1, 1, -1))
+        return (x + amount * (x - soft.view(n, c, h, w))).round().clamp(0, 255)
+
+    def photo(self, picture, corner, side, amount):
+        """[n, 3, side, side]: a window of photographs, sharpened."""
+        x, _ = self.window(picture, corner - SOFT_REACH, side + 2 * SOFT_REACH)
+        inner = slice(SOFT_REACH, SOFT_REACH + side)
+        return self.sharpened(x[:, :3], amount)[..., inner, inner]
 
     def moved(self, layer, plan, some, margin):
         """(mean, union) over its motion of layers [n, 4, H, H] whose middle is the crop."""
@@ -99,25 +119,28 @@ class Synthesis:
         margin = min(int(plan.margin[some].max()) + 2, MOST_MARGIN)
         photo, back, layer, at, corner = (self.send(v[some], np.int64) for v in (
             plan.photo, plan.back, plan.layer, plan.at, plan.corner))
-        placed, camera, active, gamma, clipped = (self.send(v[some])[:, None, None, None] for v in (
-            plan.placed, plan.kind == deblur_store_card.CAMERA, plan.active, plan.gamma, plan.clipped))
+        placed, camera, active, gamma, clipped, amount = (
+            self.send(v[some])[:, None, None, None] for v in (
+                plan.placed, plan.kind == deblur_store_card.CAMERA, plan.active, plan.gamma,
+                plan.clipped, plan.sharpening))
         front, inside = self.window(layer, corner - margin - at, side + 2 * margin)
         alpha = torch.maximum(front[:, 3:] / 255, camera)
-        # colours of cut-outs are weighted by their alpha
-        front = blend(front[:, :3], (front[:, :3] / alpha.clamp(min=1 / 255)).clamp(max=255), placed)
+        # colours of cut-outs are weighted by their alpha, and not sharpened
+        front = blend(self.sharpened(front[:, :3], amount),
+                      (front[:, :3] / alpha.clamp(min=1 / 255)).clamp(max=255), placed)
         alpha = alpha * torch.maximum(inside[:, None].float(), 1 - placed)
-        sharp, _ = self.window(photo, corner, side)
+        sharp = self.photo(photo, corner, side, amount)
         middle = slice(margin, margin + side)
         share = placed * alpha[..., middle, middle]
-        sharp = blend(sharp[:, :3], front[..., middle, middle], share).round()
-        behind, _ = self.window(back, corner, side)
+        sharp = blend(sharp, front[..., middle, middle], share).round()
+        behind = self.photo(back, corner, side, amount)
 
         def light(v):
             v = v / 255
             return v ** gamma * (1 + clipped * v ** 12)
 
         mean, union = self.moved(torch.cat([light(front) * alpha, alpha], 1), plan, some, margin)
-        smeared = mean[:, :3] + (1 - mean[:, 3:]) * light(behind[:, :3])
+        smeared = mean[:, :3] + (1 - mean[:, 3:]) * light(behind)
         smeared = smeared.clamp(0, 1) ** (1 / gamma) * 255
         union = union * active
         return blend(sharp, smeared, (union * 8).clamp(0, 1)), sharp, union > 0.02

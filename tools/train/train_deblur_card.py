@@ -167,8 +167,8 @@ def arguments(argv=None):
     add("--gate-from", type=float, default=0.45, help="share of the run")
     add("--lenient", type=float, default=0.125,
         help="share of the run until change outside the blur is dear")
-    add("--threshold", type=float, default=0.3, help="of keeping, when gated")
-    add("--fade", type=float, nargs=2, default=[0.1, 0.7], metavar=("NOTHING", "ALL"),
+    add("--threshold", type=float, default=0.25, help="of keeping, when gated")
+    add("--fade", type=float, nargs=2, default=[0.25, 0.8], metavar=("NOTHING", "ALL"),
         help="when gated, see train_deblur.py")
     add("--sharp-share", type=float, default=0.1)
     add("--hard-share", type=float, default=0.06,
