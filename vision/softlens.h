@@ -138,10 +138,10 @@ typedef struct sl_save_options {
     bool strip_metadata;    // leave out EXIF, XMP, IPTC, comments (an ICC profile stays)
 } sl_save_options;
 
-// Reads PNG, JPEG, WebP, TIFF (unless built without libtiff; of 8 and 16 bits and less, no camera's
-// raw files) and, where libheif is found, HEIC and AVIF, told by content; of several pictures in a
-// file the first, no animations. The picture is upright afterwards: EXIF orientation is applied and
-// its tag reset. Palettes become RGB(A), 1/2/4-bit grey becomes 8-bit, CMYK becomes RGB. SL_ERR_IO,
+// Reads PNG, JPEG, WebP and, where libtiff 4.5 or libheif is found, TIFF (of 8 and 16 bits and
+// less, no camera's raw files), HEIC and AVIF, told by content; of several pictures in a file the
+// first, no animations. The picture is upright afterwards: EXIF orientation is applied and its tag
+// reset. Palettes become RGB(A), 1/2/4-bit grey becomes 8-bit, CMYK becomes RGB. SL_ERR_IO,
 // SL_ERR_FORMAT, SL_ERR_LIMIT, SL_ERR_UNSUPPORTED.
 SL_API sl_status sl_image_load(sl_ctx *ctx, const char *path, const sl_load_options *options,
                                sl_image **out);

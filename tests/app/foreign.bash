@@ -46,7 +46,7 @@ if [ "$TIFF" = 1 ]; then
     refused 1 'cut\.tif: damaged TIFF' deblur cut.tif --model m.safetensors
     rm cut.tif scan.deblurred.png
 else
-    refused 1 'built without libtiff' deblur scan.tif --model m.safetensors
+    refused 1 'built without the header of libtiff' deblur scan.tif --model m.safetensors
     cp lossless.webp scan.webp
     rm scan.tif
 fi

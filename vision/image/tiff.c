@@ -118,16 +118,16 @@ static int on_warning(TIFF *tiff, void *user, const char *where, const char *for
 
 static sl_status open_file(sl_tiff_reader *r)
 {
-    TIFFOpenOptions *options = TIFFOpenOptionsAlloc();
+    TIFFOpenOptions *options = r->lib->OpenOptionsAlloc();
     if (!options)
         return sl_fail(r->ctx, SL_ERR_NOMEM, "%s: out of memory", r->coded->name);
-    TIFFOpenOptionsSetMaxSingleMemAlloc(options, sl_tiff_most_bytes(r));
-    TIFFOpenOptionsSetErrorHandlerExtR(options, on_error, r);
-    TIFFOpenOptionsSetWarningHandlerExtR(options, on_warning, r);
+    r->lib->OpenOptionsSetMaxSingleMemAlloc(options, sl_tiff_most_bytes(r));
+    r->lib->OpenOptionsSetErrorHandlerExtR(options, on_error, r);
+    r->lib->OpenOptionsSetWarningHandlerExtR(options, on_warning, r);
     // By a fixed name, which some warnings give as where they come from.
-    r->tiff = TIFFClientOpenExt("TIFF", "r", r, read_bytes, write_nothing, seek, close_nothing,
-                                size_of, map, unmap, options);
-    TIFFOpenOptionsFree(options);
+    r->tiff = r->lib->ClientOpenExt("TIFF", "r", r, read_bytes, write_nothing, seek, close_nothing,
+                                    size_of, map, unmap, options);
+    r->lib->OpenOptionsFree(options);
     return r->tiff ? SL_OK : sl_tiff_damaged(r);
 }
 
@@ -135,7 +135,7 @@ static bool is_camera_raw(const sl_tiff_reader *r)
 {
     const void *version = NULL;
     return r->colours == PHOTOMETRIC_CFA || r->colours == COLOURS_RAW ||
-           TIFFGetField(r->tiff, TAG_DNG_VERSION, &version) == 1;
+           r->lib->GetField(r->tiff, TAG_DNG_VERSION, &version) == 1;
 }
 
 // Of all that libtiff has: not old-style JPEG, which has no one meaning, nor LZMA, whose header can
@@ -156,22 +156,22 @@ static bool is_known_compression(unsigned compression)
 static sl_status read_header(sl_tiff_reader *r)
 {
     uint16_t sample_kind = SAMPLEFORMAT_UINT;
-    TIFFGetFieldDefaulted(r->tiff, TIFFTAG_BITSPERSAMPLE, &r->bits);
-    TIFFGetFieldDefaulted(r->tiff, TIFFTAG_SAMPLESPERPIXEL, &r->samples);
-    TIFFGetFieldDefaulted(r->tiff, TIFFTAG_SAMPLEFORMAT, &sample_kind);
-    TIFFGetFieldDefaulted(r->tiff, TIFFTAG_PLANARCONFIG, &r->plane_kind);
-    TIFFGetFieldDefaulted(r->tiff, TIFFTAG_COMPRESSION, &r->compression);
-    TIFFGetFieldDefaulted(r->tiff, TIFFTAG_ORIENTATION, &r->orientation);
-    if (!TIFFGetField(r->tiff, TIFFTAG_PHOTOMETRIC, &r->colours))
+    r->lib->GetFieldDefaulted(r->tiff, TIFFTAG_BITSPERSAMPLE, &r->bits);
+    r->lib->GetFieldDefaulted(r->tiff, TIFFTAG_SAMPLESPERPIXEL, &r->samples);
+    r->lib->GetFieldDefaulted(r->tiff, TIFFTAG_SAMPLEFORMAT, &sample_kind);
+    r->lib->GetFieldDefaulted(r->tiff, TIFFTAG_PLANARCONFIG, &r->plane_kind);
+    r->lib->GetFieldDefaulted(r->tiff, TIFFTAG_COMPRESSION, &r->compression);
+    r->lib->GetFieldDefaulted(r->tiff, TIFFTAG_ORIENTATION, &r->orientation);
+    if (!r->lib->GetField(r->tiff, TIFFTAG_PHOTOMETRIC, &r->colours))
         r->colours = r->samples < 3 ? PHOTOMETRIC_MINISBLACK : PHOTOMETRIC_RGB;
     if (is_camera_raw(r))
         return sl_tiff_refuse_raw(r->ctx, r->coded);
-    if (!TIFFGetField(r->tiff, TIFFTAG_IMAGEWIDTH, &r->width) ||
-        !TIFFGetField(r->tiff, TIFFTAG_IMAGELENGTH, &r->height) || !r->width || !r->height)
+    if (!r->lib->GetField(r->tiff, TIFFTAG_IMAGEWIDTH, &r->width) ||
+        !r->lib->GetField(r->tiff, TIFFTAG_IMAGELENGTH, &r->height) || !r->width || !r->height)
         return sl_tiff_damaged(r);
     if (sample_kind != SAMPLEFORMAT_UINT && sample_kind != SAMPLEFORMAT_VOID)
         return sl_tiff_unsupported(r, "of floating-point or signed numbers");
-    if (!is_known_compression(r->compression) || !TIFFIsCODECConfigured(r->compression))
+    if (!is_known_compression(r->compression) || !r->lib->IsCODECConfigured(r->compression))
         return sl_tiff_unsupported(r, "of a rare compression");
     return sl_coded_check_size(r->ctx, r->coded, r->width, r->height);
 }
@@ -179,7 +179,7 @@ static sl_status read_header(sl_tiff_reader *r)
 static void find_alpha(sl_tiff_reader *r)
 {
     uint16_t count = 0, *kinds = NULL;
-    TIFFGetFieldDefaulted(r->tiff, TIFFTAG_EXTRASAMPLES, &count, &kinds);
+    r->lib->GetFieldDefaulted(r->tiff, TIFFTAG_EXTRASAMPLES, &count, &kinds);
     bool has_more = r->samples > r->colour_samples + count;
     r->alpha = -1;
     for (unsigned i = 0; i < count && r->colour_samples + i < r->samples; i++) {
@@ -205,7 +205,7 @@ static sl_status choose_samples(sl_tiff_reader *r)
     const bool is_contiguous = r->plane_kind == PLANARCONFIG_CONTIG;
     uint16_t ink_set = INKSET_CMYK;
     if (r->colours == PHOTOMETRIC_YCBCR && r->compression == COMPRESSION_JPEG && is_contiguous) {
-        TIFFSetField(r->tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
+        r->lib->SetField(r->tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
         r->colours = PHOTOMETRIC_RGB;
     }
     switch (r->colours) {
@@ -218,7 +218,7 @@ static sl_status choose_samples(sl_tiff_reader *r)
         break;
     case PHOTOMETRIC_SEPARATED:
         r->colour_samples = 4;
-        TIFFGetFieldDefaulted(r->tiff, TIFFTAG_INKSET, &ink_set);
+        r->lib->GetFieldDefaulted(r->tiff, TIFFTAG_INKSET, &ink_set);
         if (ink_set != INKSET_CMYK || !is_contiguous || !is_plain)
             return sl_tiff_unsupported(r, "of inks other than CMYK, or of planes of them");
         break;
@@ -248,7 +248,7 @@ static sl_status read_profile(sl_tiff_reader *r)
 {
     uint32_t size = 0;
     const void *icc = NULL;
-    return TIFFGetField(r->tiff, TIFFTAG_ICCPROFILE, &size, &icc) == 1 && size > 0
+    return r->lib->GetField(r->tiff, TIFFTAG_ICCPROFILE, &size, &icc) == 1 && size > 0
                ? sl_blob_copy(r->ctx, icc, size, &r->image->icc)
                : SL_OK;
 }
@@ -285,9 +285,9 @@ static void read_density(sl_tiff_reader *r)
 {
     uint16_t unit = RESUNIT_INCH;
     float x = 0, y = 0;
-    TIFFGetFieldDefaulted(r->tiff, TIFFTAG_RESOLUTIONUNIT, &unit);
-    if (!TIFFGetField(r->tiff, TIFFTAG_XRESOLUTION, &x) ||
-        !TIFFGetField(r->tiff, TIFFTAG_YRESOLUTION, &y) || !(x >= 1 && x < 65536) ||
+    r->lib->GetFieldDefaulted(r->tiff, TIFFTAG_RESOLUTIONUNIT, &unit);
+    if (!r->lib->GetField(r->tiff, TIFFTAG_XRESOLUTION, &x) ||
+        !r->lib->GetField(r->tiff, TIFFTAG_YRESOLUTION, &y) || !(x >= 1 && x < 65536) ||
         !(y >= 1 && y < 65536))
         return;
     const float scale = unit == RESUNIT_CENTIMETER ? 100 : 1; // 300 an inch are 118.11 there
@@ -305,7 +305,7 @@ static sl_status read_metadata(sl_tiff_reader *r)
     const void *xmp = NULL;
     read_density(r);
     sl_status st = sl_exif_of_tiff(r->ctx, &file, &r->image->exif);
-    if (st == SL_OK && TIFFGetField(r->tiff, TIFFTAG_XMLPACKET, &size, &xmp) == 1 && size > 0)
+    if (st == SL_OK && r->lib->GetField(r->tiff, TIFFTAG_XMLPACKET, &size, &xmp) == 1 && size > 0)
         st = sl_image_add_xmp(r->ctx, r->image, xmp, size, r->coded->name);
     if (st == SL_OK) {
         r->image->turned = r->orientation >= 1 && r->orientation <= 8 ? r->orientation : 1;
@@ -328,10 +328,15 @@ static void tell(const sl_tiff_reader *r, const sl_tiff_facts *facts)
 
 sl_status sl_tiff_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
 {
-    sl_tiff_reader r = { .ctx = ctx, .coded = coded };
+    sl_tiff_reader r = { .ctx = ctx, .coded = coded, .lib = sl_tiff_find_library() };
     *out = NULL;
     sl_tiff_facts facts;
     sl_status st = sl_tiff_survey(ctx, coded, &facts);
+    if (st == SL_OK && !r.lib)
+        st = sl_fail(ctx, SL_ERR_UNSUPPORTED,
+                     "%s: a TIFF picture, which libtiff reads from version 4.5 on; install it "
+                     "(libtiff6 of Debian and Ubuntu), or convert the picture first",
+                     coded->name);
     if (st == SL_OK)
         st = open_file(&r);
     if (st == SL_OK)
@@ -347,7 +352,7 @@ sl_status sl_tiff_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
     if (st == SL_OK)
         tell(&r, &facts);
     if (r.tiff)
-        TIFFClose(r.tiff);
+        r.lib->Close(r.tiff);
     sl_cmyk_free(r.cmyk);
     free(r.inks);
     if (st != SL_OK) {

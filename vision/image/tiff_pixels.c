@@ -33,9 +33,9 @@ sl_status sl_tiff_check_work(const sl_tiff_reader *r)
 {
     const uint64_t pixels = (uint64_t)r->width * r->height;
     uint32_t wide = r->width, high = 1, rows = 0;
-    if (TIFFIsTiled(r->tiff)) {
-        TIFFGetField(r->tiff, TIFFTAG_TILEWIDTH, &wide);
-        TIFFGetField(r->tiff, TIFFTAG_TILELENGTH, &high);
+    if (r->lib->IsTiled(r->tiff)) {
+        r->lib->GetField(r->tiff, TIFFTAG_TILEWIDTH, &wide);
+        r->lib->GetField(r->tiff, TIFFTAG_TILELENGTH, &high);
         if (!wide || !high)
             return sl_tiff_damaged(r);
         rows = (r->height - 1) / high + 1;
@@ -45,11 +45,11 @@ sl_status sl_tiff_check_work(const sl_tiff_reader *r)
             return sl_tiff_unsupported(r, "of tiles much larger than the picture");
     }
     const uint32_t parts =
-        TIFFIsTiled(r->tiff) ? TIFFNumberOfTiles(r->tiff) : TIFFNumberOfStrips(r->tiff);
+        r->lib->IsTiled(r->tiff) ? r->lib->NumberOfTiles(r->tiff) : r->lib->NumberOfStrips(r->tiff);
     const uint64_t most = 4 * (uint64_t)r->coded->size + SPARE_CODED;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < parts && bytes <= most; i++) {
-        const uint64_t part = TIFFGetStrileByteCount(r->tiff, i);
+        const uint64_t part = r->lib->GetStrileByteCount(r->tiff, i);
         bytes += part < r->coded->size ? part : r->coded->size;
     }
     if (bytes > most)
@@ -110,7 +110,7 @@ static void put_pixels(sl_tiff_reader *r, const uint8_t *from, uint32_t x, uint3
 static sl_status read_lines(sl_tiff_reader *r, uint8_t *line, unsigned plane)
 {
     for (uint32_t y = 0; y < r->height; y++) {
-        if (TIFFReadScanline(r->tiff, line, y, (uint16_t)plane) != 1)
+        if (r->lib->ReadScanline(r->tiff, line, y, (uint16_t)plane) != 1)
             return sl_tiff_damaged(r);
         put_pixels(r, line, 0, y, r->width, plane);
     }
@@ -121,12 +121,12 @@ static sl_status read_lines(sl_tiff_reader *r, uint8_t *line, unsigned plane)
 static sl_status read_strips(sl_tiff_reader *r, uint8_t *strip, size_t line_bytes, unsigned plane)
 {
     uint32_t high = 0;
-    TIFFGetFieldDefaulted(r->tiff, TIFFTAG_ROWSPERSTRIP, &high);
+    r->lib->GetFieldDefaulted(r->tiff, TIFFTAG_ROWSPERSTRIP, &high);
     for (uint64_t top = 0; top < r->height; top += high) {
         const uint32_t y = (uint32_t)top, rows = r->height - y < high ? r->height - y : high;
         const tmsize_t want = (tmsize_t)(rows * line_bytes);
-        const uint32_t number = TIFFComputeStrip(r->tiff, y, (uint16_t)plane);
-        if (TIFFReadEncodedStrip(r->tiff, number, strip, want) < want)
+        const uint32_t number = r->lib->ComputeStrip(r->tiff, y, (uint16_t)plane);
+        if (r->lib->ReadEncodedStrip(r->tiff, number, strip, want) < want)
             return sl_tiff_damaged(r);
         for (uint32_t i = 0; i < rows; i++)
             put_pixels(r, strip + i * line_bytes, 0, y + i, r->width, plane);
@@ -137,9 +137,9 @@ static sl_status read_strips(sl_tiff_reader *r, uint8_t *strip, size_t line_byte
 static sl_status read_tiles(sl_tiff_reader *r, uint8_t *tile, unsigned plane)
 {
     uint32_t wide = 0, high = 0;
-    TIFFGetField(r->tiff, TIFFTAG_TILEWIDTH, &wide);
-    TIFFGetField(r->tiff, TIFFTAG_TILELENGTH, &high);
-    const size_t row_bytes = (size_t)TIFFTileRowSize(r->tiff);
+    r->lib->GetField(r->tiff, TIFFTAG_TILEWIDTH, &wide);
+    r->lib->GetField(r->tiff, TIFFTAG_TILELENGTH, &high);
+    const size_t row_bytes = (size_t)r->lib->TileRowSize(r->tiff);
     if (!wide || !high || !row_bytes)
         return sl_tiff_damaged(r);
     for (uint64_t top = 0; top < r->height; top += high)
@@ -147,7 +147,7 @@ static sl_status read_tiles(sl_tiff_reader *r, uint8_t *tile, unsigned plane)
             const uint32_t x = (uint32_t)left, y = (uint32_t)top;
             r->wide = r->width - x < wide ? r->width - x : wide;
             r->high = r->height - y < high ? r->height - y : high;
-            if (TIFFReadTile(r->tiff, tile, x, y, 0, (uint16_t)plane) < 0)
+            if (r->lib->ReadTile(r->tiff, tile, x, y, 0, (uint16_t)plane) < 0)
                 return sl_tiff_damaged(r);
             for (uint32_t i = 0; i < r->high; i++)
                 put_pixels(r, tile + i * row_bytes, x, y + i, r->wide, plane);
@@ -159,18 +159,18 @@ static sl_status read_tiles(sl_tiff_reader *r, uint8_t *tile, unsigned plane)
 // is taken out of it, or is more than may be.
 static size_t portion(const sl_tiff_reader *r, bool *is_strip)
 {
-    const bool is_tiled = TIFFIsTiled(r->tiff);
+    const bool is_tiled = r->lib->IsTiled(r->tiff);
     const unsigned samples = r->plane_kind == PLANARCONFIG_CONTIG ? r->samples : 1;
-    const tmsize_t line = is_tiled ? TIFFTileRowSize(r->tiff) : TIFFScanlineSize(r->tiff);
+    const tmsize_t line = is_tiled ? r->lib->TileRowSize(r->tiff) : r->lib->ScanlineSize(r->tiff);
     uint32_t wide = r->width, high = 0;
-    TIFFGetFieldDefaulted(r->tiff, TIFFTAG_ROWSPERSTRIP, &high);
+    r->lib->GetFieldDefaulted(r->tiff, TIFFTAG_ROWSPERSTRIP, &high);
     if (is_tiled)
-        TIFFGetField(r->tiff, TIFFTAG_TILEWIDTH, &wide);
+        r->lib->GetField(r->tiff, TIFFTAG_TILEWIDTH, &wide);
     if (line <= 0 || (uint64_t)line < (uint64_t)r->bits / 8 * samples * wide)
         return 0;
     high = high < r->height ? high : r->height;
     *is_strip = !is_tiled && high > 0 && (uint64_t)line <= WHOLE_STRIP / high;
-    const tmsize_t bytes = is_tiled ? TIFFTileSize(r->tiff) : *is_strip ? line * high : line;
+    const tmsize_t bytes = is_tiled ? r->lib->TileSize(r->tiff) : *is_strip ? line * high : line;
     return bytes > 0 && bytes <= sl_tiff_most_bytes(r) ? (size_t)bytes : 0;
 }
 
@@ -186,10 +186,10 @@ static sl_status read_samples(sl_tiff_reader *r)
     for (unsigned plane = 0; plane < planes && st == SL_OK; plane++) {
         if (planes > 1 && plane >= r->colour_samples && (int)plane != r->alpha)
             continue;
-        if (TIFFIsTiled(r->tiff))
+        if (r->lib->IsTiled(r->tiff))
             st = read_tiles(r, buffer, plane);
         else if (is_strip)
-            st = read_strips(r, buffer, (size_t)TIFFScanlineSize(r->tiff), plane);
+            st = read_strips(r, buffer, (size_t)r->lib->ScanlineSize(r->tiff), plane);
         else
             st = read_lines(r, buffer, plane);
     }
@@ -206,13 +206,13 @@ static sl_status read_mapped(sl_tiff_reader *r)
     uint32_t *raster = sl_alloc(r->ctx, pixels, sizeof(*raster));
     if (!raster)
         return SL_ERR_NOMEM;
-    if (!TIFFRGBAImageBegin(&source, r->tiff, 1, why)) {
+    if (!r->lib->RGBAImageBegin(&source, r->tiff, 1, why)) {
         free(raster);
         return sl_tiff_unsupported(r, "of colours that libtiff has no conversion of");
     }
     source.req_orientation = source.orientation; // as they lie
-    const bool is_read = TIFFRGBAImageGet(&source, raster, r->width, r->height) == 1;
-    TIFFRGBAImageEnd(&source);
+    const bool is_read = r->lib->RGBAImageGet(&source, raster, r->width, r->height) == 1;
+    r->lib->RGBAImageEnd(&source);
     const unsigned channels = r->image->channels;
     for (size_t i = 0; i < pixels && is_read; i++)
         for (unsigned c = 0; c < channels; c++)

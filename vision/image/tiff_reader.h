@@ -8,9 +8,48 @@
 
 #include <tiffio.h>
 
+// libtiff brings along libraries for every compression, one of them under the GPL: it is looked for
+// when the first such picture comes, and everything else does without. Not those before 4.5, which
+// tell errors to the whole process and not to who opened the file.
+#define SL_TIFF_FUNCTIONS(X)                                                                       \
+    X(ClientOpenExt)                                                                               \
+    X(Close)                                                                                       \
+    X(ComputeStrip)                                                                                \
+    X(GetField)                                                                                    \
+    X(GetFieldDefaulted)                                                                           \
+    X(GetStrileByteCount)                                                                          \
+    X(IsCODECConfigured)                                                                           \
+    X(IsTiled)                                                                                     \
+    X(NumberOfStrips)                                                                              \
+    X(NumberOfTiles)                                                                               \
+    X(OpenOptionsAlloc)                                                                            \
+    X(OpenOptionsFree)                                                                             \
+    X(OpenOptionsSetErrorHandlerExtR)                                                              \
+    X(OpenOptionsSetMaxSingleMemAlloc)                                                             \
+    X(OpenOptionsSetWarningHandlerExtR)                                                            \
+    X(RGBAImageBegin)                                                                              \
+    X(RGBAImageEnd)                                                                                \
+    X(RGBAImageGet)                                                                                \
+    X(ReadEncodedStrip)                                                                            \
+    X(ReadScanline)                                                                                \
+    X(ReadTile)                                                                                    \
+    X(ScanlineSize)                                                                                \
+    X(SetField)                                                                                    \
+    X(TileRowSize)                                                                                 \
+    X(TileSize)
+
+#define SL_TIFF_POINTER(name) __typeof__(&TIFF##name) name;
+typedef struct sl_tiff_library {
+    SL_TIFF_FUNCTIONS(SL_TIFF_POINTER)
+} sl_tiff_library;
+
+// NULL: it is not there.
+const sl_tiff_library *sl_tiff_find_library(void);
+
 typedef struct sl_tiff_reader {
     sl_ctx *ctx;
     const sl_coded *coded;
+    const sl_tiff_library *lib;
     TIFF *tiff;
     toff_t at;           // of what libtiff reads as from a file
     char error[160];     // the first one that libtiff told

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#include "image/tiff_reader.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+static sl_tiff_library lib;
+static bool is_there;
+
+static void find_library(void)
+{
+    void *library = dlopen("libtiff.so.6", RTLD_NOW | RTLD_LOCAL);
+    is_there = library != NULL;
+#define FIND(name)                                                                                 \
+    is_there =                                                                                     \
+        is_there && (lib.name = (__typeof__(&TIFF##name))dlsym(library, "TIFF" #name)) != NULL;
+    SL_TIFF_FUNCTIONS(FIND)
+}
+
+const sl_tiff_library *sl_tiff_find_library(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_library);
+    return is_there ? &lib : NULL;
+}
