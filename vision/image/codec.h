@@ -23,7 +23,7 @@ sl_status sl_png_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out, bool *can_keep);
 // Pictures that are written as JPEG or, where they have alpha or no loss, as PNG. HEIC, AVIF and
 // TIFF come turned upright, and `turned` says what the file says. SL_ERR_UNSUPPORTED: an animation,
-// a camera's raw file, a rare kind of TIFF; no libheif or libtiff.
+// a camera's raw file, a rare kind of TIFF. SL_ERR_IO: no libheif or libtiff.
 sl_status sl_webp_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 sl_status sl_heif_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 sl_status sl_tiff_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);

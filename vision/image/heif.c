@@ -263,7 +263,7 @@ sl_status sl_heif_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
     *out = NULL;
     pthread_once(&once, find_library);
     if (!lib.is_there)
-        return sl_fail(ctx, SL_ERR_UNSUPPORTED,
+        return sl_fail(ctx, SL_ERR_IO,
                        "%s: a HEIC or AVIF picture, which libheif reads; install it (libheif1 of "
                        "Debian and Ubuntu), or convert the picture first",
                        coded->name);

@@ -333,7 +333,7 @@ sl_status sl_tiff_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
     sl_tiff_facts facts;
     sl_status st = sl_tiff_survey(ctx, coded, &facts);
     if (st == SL_OK && !r.lib)
-        st = sl_fail(ctx, SL_ERR_UNSUPPORTED,
+        st = sl_fail(ctx, SL_ERR_IO,
                      "%s: a TIFF picture, which libtiff reads from version 4.5 on; install it "
                      "(libtiff6 of Debian and Ubuntu), or convert the picture first",
                      coded->name);
