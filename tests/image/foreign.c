@@ -174,6 +174,16 @@ START_TEST(heif_is_read_where_libheif_is)
     ck_assert_uint_eq(sl_image_depth(image), 8);
     check_scene(image, false, 12);
     check_unwritten(image, SL_IMAGE_JPEG);
+    ck_assert_uint_eq(image->icc.size, 0);
+    sl_image_free(image);
+    ck_ok(load("wide.avif", &image)); // says P3 by its number
+    check_scene(image, false, 12);
+    ck_assert_ptr_nonnull(memmem(image->icc.data, image->icc.size,
+                                 "P\0"
+                                 "3\0 \0D\0"
+                                 "6\0"
+                                 "5",
+                                 11));
     sl_image_free(image);
 #else
     ck_fails(load("exif.heic", &image), SL_ERR_UNSUPPORTED, "built without the header of libheif");

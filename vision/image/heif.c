@@ -219,22 +219,21 @@ static sl_status read_blocks(reader *r)
     return st;
 }
 
-// Wide or bright colours that no ICC profile tells of.
-static void warn_of_colours(const reader *r)
+// Of colours that no ICC profile tells of, but numbers.
+static sl_status make_profile(reader *r)
 {
     struct heif_color_profile_nclx *c = NULL;
     if (lib.heif_image_handle_get_nclx_color_profile(r->picture, &c).code != heif_error_Ok || !c)
-        return;
-    bool is_wide = c->color_primaries == heif_color_primaries_ITU_R_BT_2020_2_and_2100_0 ||
-                   c->color_primaries == heif_color_primaries_SMPTE_EG_432_1;
-    bool is_bright =
-        c->transfer_characteristics == heif_transfer_characteristic_ITU_R_BT_2100_0_PQ ||
-        c->transfer_characteristics == heif_transfer_characteristic_ITU_R_BT_2100_0_HLG;
-    if (is_wide || is_bright)
-        sl_log(r->ctx, SL_LOG_WARNING,
-               "%s: has %s colours without an ICC profile; they are taken for sRGB", r->coded->name,
-               is_bright ? "HDR" : "wide");
+        return SL_OK;
+    const unsigned primaries = c->color_primaries, transfer = c->transfer_characteristics;
     lib.heif_nclx_color_profile_free(c);
+    sl_status st = sl_icc_of_numbers(r->ctx, primaries, transfer, &r->image->icc);
+    if (st == SL_OK && (transfer == heif_transfer_characteristic_ITU_R_BT_2100_0_PQ ||
+                        transfer == heif_transfer_characteristic_ITU_R_BT_2100_0_HLG))
+        sl_log(r->ctx, SL_LOG_WARNING,
+               "%s: has HDR colours without an ICC profile; they are taken for sRGB",
+               r->coded->name);
+    return st;
 }
 
 static sl_status read_profile(reader *r)
@@ -243,8 +242,8 @@ static sl_status read_profile(reader *r)
     size_t size = lib.heif_image_handle_get_raw_color_profile_size(r->picture);
     bool is_icc = type == heif_color_profile_type_rICC || type == heif_color_profile_type_prof;
     if (!is_icc)
-        warn_of_colours(r);
-    if (!is_icc || size == 0 || size > r->coded->size)
+        return make_profile(r);
+    if (size == 0 || size > r->coded->size)
         return SL_OK;
     sl_blob *icc = &r->image->icc;
     icc->data = sl_alloc(r->ctx, size, 1);
