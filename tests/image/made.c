@@ -86,6 +86,8 @@ sl_blob made_png(const made_png_spec *spec)
     png_write_info(png, info);
     if (spec->text)
         png_write_chunk(png, (png_const_bytep) "iTXt", spec->text->data, spec->text->size);
+    if (spec->numbers)
+        png_write_chunk(png, (png_const_bytep) "cICP", spec->numbers, 4);
     png_write_image(png, rows);
     if (spec->exif && spec->exif_late)
         png_write_chunk(png, (png_const_bytep) "eXIf", spec->exif, spec->exif_size);

@@ -209,6 +209,33 @@ START_TEST(srgb_goes_along)
 END_TEST
 
 // A profile for other channels cannot stand in a PNG: left out with a word, the picture is saved.
+// Wide colours told by their numbers go along as a profile.
+START_TEST(colours_by_number_go_along)
+{
+    static const uint8_t p3[4] = { 12, 13, 0, 1 }, narrow[4] = { 12, 13, 0, 0 };
+    uint8_t *rows = made_gradient(64, 64, 1);
+    for (int i = 0; i < 3; i++) {
+        made_png_spec s = {
+            .width = 9, .height = 5, .type = i == 2 ? 0 : 2, .depth = 8, .rows = rows
+        };
+        s.numbers = i == 1 ? narrow : p3; // not of grey, not of a part of the range
+        sl_blob file = made_png(&s), coded;
+        sl_image *image, *again;
+        ck_ok(sl_image_decode(ctx, file.data, file.size, "p3", NULL, &image));
+        ck_assert_int_eq(image->icc.size > 0, i == 0);
+        const sl_save_options options = { .format = SL_IMAGE_PNG };
+        ck_ok(sl_image_encode(ctx, image, "p3", &options, &coded));
+        ck_ok(sl_image_decode(ctx, coded.data, coded.size, "again", NULL, &again));
+        ck_assert_uint_eq(again->icc.size, image->icc.size);
+        sl_image_free(image);
+        sl_image_free(again);
+        sl_blob_free(&coded);
+        sl_blob_free(&file);
+    }
+    free(rows);
+}
+END_TEST
+
 START_TEST(an_unfit_profile_is_left_out)
 {
     sl_image *image;
@@ -234,6 +261,7 @@ int main(void)
     tcase_add_loop_test(tests, metadata_go_along, 0, 4);
     tcase_add_test(tests, gamma_goes_along);
     tcase_add_test(tests, srgb_goes_along);
+    tcase_add_test(tests, colours_by_number_go_along);
     tcase_add_test(tests, an_unfit_profile_is_left_out);
     return run_case("image/png", tests);
 }

@@ -106,15 +106,15 @@ START_TEST(colours_are_what_their_numbers_say)
     static const unsigned transfers[] = { 1, 4, 8, 13, 14 };
     for (size_t i = 0; i < SL_ARRAY_LEN(transfers); i++) {
         sl_blob icc, again;
-        ck_ok(sl_icc_of_numbers(ctx, 12, transfers[i], &icc));
+        ck_ok(sl_icc_of_numbers(ctx, "a.avif", 12, transfers[i], &icc));
         check_colours(&icc, p3, transfers[i]);
-        ck_ok(sl_icc_of_numbers(ctx, 12, transfers[i], &again));
+        ck_ok(sl_icc_of_numbers(ctx, "a.avif", 12, transfers[i], &again));
         ck_assert_uint_eq(icc.size, again.size);
         ck_assert_mem_eq(icc.data, again.data, icc.size);
         ck_assert_mem_eq(icc.data + 24, "\x07\xEA\0\1\0\1\0\0\0\0\0\0", 12); // not the time of day
         sl_blob_free(&icc);
         sl_blob_free(&again);
-        ck_ok(sl_icc_of_numbers(ctx, 9, transfers[i], &icc));
+        ck_ok(sl_icc_of_numbers(ctx, "a.avif", 9, transfers[i], &icc));
         check_colours(&icc, bt2020, transfers[i]);
         sl_blob_free(&icc);
     }
@@ -127,8 +127,11 @@ START_TEST(others_have_none)
                                            { 9, 16 }, { 12, 18 }, { 70000, 70000 } };
     for (size_t i = 0; i < SL_ARRAY_LEN(numbers); i++) {
         sl_blob icc;
-        ck_ok(sl_icc_of_numbers(ctx, numbers[i][0], numbers[i][1], &icc));
+        *warning = '\0';
+        ck_ok(sl_icc_of_numbers(ctx, "a.avif", numbers[i][0], numbers[i][1], &icc));
         ck_assert_uint_eq(icc.size, 0);
+        const bool is_hdr = numbers[i][1] == 16 || numbers[i][1] == 18;
+        ck_assert_int_eq(strstr(warning, "a.avif: has HDR colours") != NULL, is_hdr);
     }
 }
 END_TEST

@@ -108,9 +108,10 @@ bool sl_image_span_flat(const sl_image *image, uint32_t y, uint32_t first, uint3
 void sl_image_row_straighten(sl_image *image, uint32_t y);
 
 // A profile for colours wider than sRGB by their numbers of ITU-T H.273 (profile.c). *out: empty
-// for others, and for HDR, of which a profile of this kind cannot tell. SL_ERR_NOMEM.
-sl_status sl_icc_of_numbers(sl_ctx *ctx, unsigned primaries_number, unsigned transfer,
-                            sl_blob *out);
+// for others, and for HDR, of which a profile of this kind cannot tell: that is logged, for the
+// picture called `name`. SL_ERR_NOMEM.
+sl_status sl_icc_of_numbers(sl_ctx *ctx, const char *name, unsigned primaries_number,
+                            unsigned transfer, sl_blob *out);
 
 // CMYK to sRGB by the picture's own ICC profile, or plainly where there is none that fits.
 typedef struct sl_cmyk sl_cmyk;

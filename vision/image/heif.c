@@ -227,13 +227,7 @@ static sl_status make_profile(reader *r)
         return SL_OK;
     const unsigned primaries = c->color_primaries, transfer = c->transfer_characteristics;
     lib.heif_nclx_color_profile_free(c);
-    sl_status st = sl_icc_of_numbers(r->ctx, primaries, transfer, &r->image->icc);
-    if (st == SL_OK && (transfer == heif_transfer_characteristic_ITU_R_BT_2100_0_PQ ||
-                        transfer == heif_transfer_characteristic_ITU_R_BT_2100_0_HLG))
-        sl_log(r->ctx, SL_LOG_WARNING,
-               "%s: has HDR colours without an ICC profile; they are taken for sRGB",
-               r->coded->name);
-    return st;
+    return sl_icc_of_numbers(r->ctx, r->coded->name, primaries, transfer, &r->image->icc);
 }
 
 static sl_status read_profile(reader *r)

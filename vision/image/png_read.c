@@ -16,7 +16,8 @@ typedef struct reader {
     png_infop info;
     sl_image *image;
     sl_blob remarks;
-    sl_status status; // of the error that ended decoding
+    uint8_t colour_numbers[2]; // of H.273: primaries, transfer; 0: not told
+    sl_status status;          // of the error that ended decoding
     bool out_of_memory;
 } reader;
 
@@ -94,8 +95,13 @@ static void find_xmp(reader *r, const uint8_t *at, size_t size)
 static int read_chunk(png_structp png, png_unknown_chunkp chunk)
 {
     const bool is_critical = chunk->name[0] < 'a';
+    reader *r = png_get_user_chunk_ptr(png);
     if (memcmp(chunk->name, "iTXt", 4) == 0)
-        find_xmp(png_get_user_chunk_ptr(png), chunk->data, chunk->size);
+        find_xmp(r, chunk->data, chunk->size);
+    // RGB of the full range; what else it could say no picture has.
+    if (memcmp(chunk->name, "cICP", 4) == 0 && chunk->size == 4 && chunk->data[2] == 0 &&
+        chunk->data[3] == 1)
+        memcpy(r->colour_numbers, chunk->data, 2);
     return !is_critical;
 }
 
@@ -142,9 +148,21 @@ static sl_status read_pixels(reader *r)
     return SL_OK;
 }
 
-static void read_colour(reader *r)
+// Of a picture without an ICC profile. The numbers count before the rest (PNG, third edition, 4.3).
+static sl_status read_colour(reader *r)
 {
     sl_png_colour *c = &r->image->png_colour;
+#ifdef PNG_cICP_SUPPORTED // from 1.6.45 on no chunk that is left to us
+    png_byte matrix = 1, is_full = 0, *n = r->colour_numbers;
+    if (png_get_cICP(r->png, r->info, &n[0], &n[1], &matrix, &is_full) && (matrix || !is_full))
+        n[0] = n[1] = 0;
+#endif
+    if (r->image->channels >= 3) {
+        sl_status st = sl_icc_of_numbers(r->ctx, r->coded->name, r->colour_numbers[0],
+                                         r->colour_numbers[1], &r->image->icc);
+        if (st != SL_OK || r->image->icc.size > 0)
+            return st;
+    }
     c->has_srgb = png_get_sRGB(r->png, r->info, &c->srgb_intent) != 0;
     png_fixed_point gamma = 0, v[8] = { 0 };
     c->has_gamma = png_get_gAMA_fixed(r->png, r->info, &gamma) != 0;
@@ -153,6 +171,7 @@ static void read_colour(reader *r)
                                        &v[6], &v[7]) != 0;
     for (int i = 0; i < 8; i++)
         c->chroma[i] = v[i];
+    return SL_OK;
 }
 
 static sl_status read_metadata(reader *r)
@@ -166,7 +185,7 @@ static sl_status read_metadata(reader *r)
     if (png_get_iCCP(r->png, r->info, &name, &compression, &icc, &icc_size))
         st = sl_blob_copy(r->ctx, icc, icc_size, &image->icc);
     else
-        read_colour(r);
+        st = read_colour(r);
     if (st == SL_OK && png_get_eXIf_1(r->png, r->info, &exif_size, &exif))
         st = sl_blob_copy(r->ctx, exif, exif_size, &image->exif);
     if (st == SL_OK) {

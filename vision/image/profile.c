@@ -5,6 +5,8 @@
 
 #include <lcms2.h>
 
+#define TRANSFER_PQ 16
+#define TRANSFER_HLG 18
 #define ICC_DATE 24 // where the header of a profile says when it was made
 
 // Red, green, blue: x and y (H.273, table 2). The white of all is that of daylight, D65.
@@ -78,11 +80,15 @@ static sl_status save(sl_ctx *ctx, cmsHPROFILE profile, sl_blob *out)
     return SL_OK;
 }
 
-sl_status sl_icc_of_numbers(sl_ctx *ctx, unsigned primaries_number, unsigned transfer, sl_blob *out)
+sl_status sl_icc_of_numbers(sl_ctx *ctx, const char *name, unsigned primaries_number,
+                            unsigned transfer, sl_blob *out)
 {
     const cmsCIExyY daylight = { 0.3127, 0.3290, 1 };
     const primaries *p = find_primaries(primaries_number);
     *out = (sl_blob) { NULL, 0 };
+    if (transfer == TRANSFER_PQ || transfer == TRANSFER_HLG)
+        sl_log(ctx, SL_LOG_WARNING,
+               "%s: has HDR colours without an ICC profile; they are taken for sRGB", name);
     if (!p)
         return SL_OK;
     const double *v = p->xy;
