@@ -83,7 +83,7 @@ static sl_status save(sl_ctx *ctx, cmsHPROFILE profile, sl_blob *out)
 sl_status sl_icc_of_numbers(sl_ctx *ctx, const char *name, unsigned primaries_number,
                             unsigned transfer, sl_blob *out)
 {
-    const cmsCIExyY daylight = { 0.3127, 0.3290, 1 };
+    const cmsCIExyY white = { 0.3127, 0.3290, 1 };
     const primaries *p = find_primaries(primaries_number);
     *out = (sl_blob) { NULL, 0 };
     if (transfer == TRANSFER_PQ || transfer == TRANSFER_HLG)
@@ -96,7 +96,7 @@ sl_status sl_icc_of_numbers(sl_ctx *ctx, const char *name, unsigned primaries_nu
     cmsContext lcms = cmsCreateContext(NULL, NULL); // of its own: no global state, no printing
     cmsToneCurve *curve = lcms ? make_curve(lcms, transfer) : NULL;
     cmsToneCurve *curves[3] = { curve, curve, curve };
-    cmsHPROFILE profile = curve ? cmsCreateRGBProfileTHR(lcms, &daylight, &colours, curves) : NULL;
+    cmsHPROFILE profile = curve ? cmsCreateRGBProfileTHR(lcms, &white, &colours, curves) : NULL;
     sl_status st = SL_OK;
     if (profile) {
         set_name(lcms, profile, p->name);
