@@ -115,6 +115,14 @@ static void check_unchanged(batch_item *item)
                         item->picture->path);
 }
 
+// Libraries that are not there stay so while a program runs, and a folder may be full of what they
+// read: it is the picture's own fault until somebody says otherwise.
+static const char *way_out(const char *message)
+{
+    return strstr(message, "; install ") ? "; once that is done, add --retry-failed"
+                                         : app_how(message);
+}
+
 void batch_decode_item(const batch *b, sl_ctx *ctx, const batch_extent *extent, batch_item *item)
 {
     const app_values *values = &b->session->values;
@@ -132,7 +140,7 @@ void batch_decode_item(const batch *b, sl_ctx *ctx, const batch_extent *extent, 
     if (status == SL_ERR_NOMEM || status == SL_ERR_IO)
         batch_item_fail(item, BATCH_AGAIN, "%s", sl_ctx_message(ctx));
     else if (status != SL_OK)
-        batch_item_fail(item, BATCH_BAD, "%s%s", sl_ctx_message(ctx), app_how(sl_ctx_message(ctx)));
+        batch_item_fail(item, BATCH_BAD, "%s%s", sl_ctx_message(ctx), way_out(sl_ctx_message(ctx)));
     close(item->fd);
     item->fd = -1;
 }

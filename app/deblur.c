@@ -347,11 +347,11 @@ const app_command app_deblur = {
     .operands = "IMAGE...",
     .operands_min = 1,
     .operands_max = INT32_MAX,
-    .about =
-        "Reads PNG, JPEG, WebP, TIFF, HEIC and AVIF images and writes each as NAME.deblurred.EXT "
-        "beside it, same "
-        "size, depth and metadata. Where no motion blur is seen, pixels stay bit for bit as "
-        "they were. - reads an image from standard input.",
+    .about = "Reads PNG, JPEG, WebP and, where libtiff and libheif are installed, TIFF, HEIC and "
+             "AVIF images and writes each as NAME.deblurred.EXT "
+             "beside it, same "
+             "size, depth and metadata. Where no motion blur is seen, pixels stay bit for bit as "
+             "they were. - reads an image from standard input.",
     .examples = "softlens deblur photo.jpg\n"
                 "softlens deblur photo.jpg -o sharp.png --heat heat.png\n"
                 "softlens deblur *.jpg -o sharp/ --quality 95\n"

@@ -426,7 +426,8 @@ const app_command app_detect = {
     .operands_min = 1,
     .operands_max = INT32_MAX,
     .about =
-        "Reads PNG, JPEG, WebP, TIFF, HEIC and AVIF images and writes each with boxes around what "
+        "Reads PNG, JPEG, WebP and, where libtiff and libheif are installed, TIFF, HEIC and AVIF "
+        "images and writes each with boxes around what "
         "was "
         "found, as "
         "NAME.detected.EXT, and the boxes as NAME.json. Coordinates are pixels of the upright "

@@ -42,11 +42,11 @@ extern "C" {
 
 typedef enum sl_status {
     SL_OK = 0,
-    SL_ERR_ARGUMENT, // an option or argument outside its range, a device that is not there
-    SL_ERR_IO,       // a file that cannot be opened, read or written, a library that is not there
-    SL_ERR_EXISTS,   // a file that would be overwritten
-    SL_ERR_FORMAT,   // a damaged or malformed file
-    SL_ERR_LIMIT,    // larger than a stated limit
+    SL_ERR_ARGUMENT,    // an option or argument outside its range, a device that is not there
+    SL_ERR_IO,          // a file that cannot be opened, read or written
+    SL_ERR_EXISTS,      // a file that would be overwritten
+    SL_ERR_FORMAT,      // a damaged or malformed file
+    SL_ERR_LIMIT,       // larger than a stated limit
     SL_ERR_UNSUPPORTED, // understood, but not something that we do
     SL_ERR_NOMEM,       // out of memory
     SL_ERR_DEVICE,      // a compute device that cannot serve, or that failed

@@ -66,10 +66,11 @@ static double light_of(unsigned transfer, double v)
                            : pow((v + 0.099) / 1.099, 1 / 0.45);
 }
 
+static const double srgb[6] = { 0.64, 0.33, 0.30, 0.60, 0.15, 0.06 };
+
 // Colours of the profile as sRGB, by lcms and by hand.
 static void check_colours(const sl_blob *icc, const double xy[6], unsigned transfer)
 {
-    static const double srgb[6] = { 0.64, 0.33, 0.30, 0.60, 0.15, 0.06 };
     static const uint8_t colours[][3] = { { 255, 255, 255 }, { 0, 0, 0 },     { 128, 128, 128 },
                                           { 150, 110, 90 },  { 60, 140, 90 }, { 90, 80, 170 },
                                           { 255, 0, 0 },     { 20, 20, 20 } };
@@ -103,7 +104,7 @@ START_TEST(colours_are_what_their_numbers_say)
 {
     static const double p3[6] = { 0.680, 0.320, 0.265, 0.690, 0.150, 0.060 };
     static const double bt2020[6] = { 0.708, 0.292, 0.170, 0.797, 0.131, 0.046 };
-    static const unsigned transfers[] = { 1, 4, 8, 13, 14 };
+    static const unsigned transfers[] = { 1, 4, 8, 11, 13, 14 };
     for (size_t i = 0; i < SL_ARRAY_LEN(transfers); i++) {
         sl_blob icc, again;
         ck_ok(sl_icc_of_numbers(ctx, "a.avif", 12, transfers[i], &icc));
@@ -117,14 +118,20 @@ START_TEST(colours_are_what_their_numbers_say)
         ck_ok(sl_icc_of_numbers(ctx, "a.avif", 9, transfers[i], &icc));
         check_colours(&icc, bt2020, transfers[i]);
         sl_blob_free(&icc);
+        const bool is_odd = transfers[i] == 4 || transfers[i] == 8;
+        ck_ok(sl_icc_of_numbers(ctx, "a.avif", 1, transfers[i], &icc));
+        ck_assert_int_eq(icc.size > 0, is_odd);
+        if (is_odd)
+            check_colours(&icc, srgb, transfers[i]);
+        sl_blob_free(&icc);
     }
 }
 END_TEST
 
 START_TEST(others_have_none)
 {
-    static const unsigned numbers[][2] = { { 1, 13 }, { 2, 2 },   { 6, 6 },
-                                           { 9, 16 }, { 12, 18 }, { 70000, 70000 } };
+    static const unsigned numbers[][2] = { { 1, 13 },  { 2, 2 },  { 6, 6 }, { 9, 16 },
+                                           { 12, 18 }, { 1, 16 }, { 9, 5 }, { 70000, 70000 } };
     for (size_t i = 0; i < SL_ARRAY_LEN(numbers); i++) {
         sl_blob icc;
         *warning = '\0';
@@ -132,6 +139,7 @@ START_TEST(others_have_none)
         ck_assert_uint_eq(icc.size, 0);
         const bool is_hdr = numbers[i][1] == 16 || numbers[i][1] == 18;
         ck_assert_int_eq(strstr(warning, "a.avif: has HDR colours") != NULL, is_hdr);
+        ck_assert_int_eq(strstr(warning, "has wide colours") != NULL, numbers[i][1] == 5);
     }
 }
 END_TEST

@@ -23,7 +23,7 @@ sl_status sl_png_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 sl_status sl_jpeg_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out, bool *can_keep);
 // Pictures that are written as JPEG or, where they have alpha or no loss, as PNG. HEIC, AVIF and
 // TIFF come turned upright, and `turned` says what the file says. SL_ERR_UNSUPPORTED: an animation,
-// a camera's raw file, a rare kind of TIFF. SL_ERR_IO: no libheif or libtiff.
+// a camera's raw file, a rare kind of TIFF, no libheif or libtiff.
 sl_status sl_webp_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 sl_status sl_heif_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
 sl_status sl_tiff_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);
@@ -107,9 +107,9 @@ bool sl_image_span_flat(const sl_image *image, uint32_t y, uint32_t first, uint3
 // Divides a row's colours by its alpha, which they were multiplied by: channels 2 or 4.
 void sl_image_row_straighten(sl_image *image, uint32_t y);
 
-// A profile for colours wider than sRGB by their numbers of ITU-T H.273 (profile.c). *out: empty
-// for others, and for HDR, of which a profile of this kind cannot tell: that is logged, for the
-// picture called `name`. SL_ERR_NOMEM.
+// A profile for colours other than sRGB by their numbers of ITU-T H.273 (profile.c). *out: empty
+// for sRGB and what is shown like it, and where a profile of this kind cannot tell of them, as of
+// HDR: that is logged, for the picture called `name`. SL_ERR_NOMEM.
 sl_status sl_icc_of_numbers(sl_ctx *ctx, const char *name, unsigned primaries_number,
                             unsigned transfer, sl_blob *out);
 

@@ -40,6 +40,7 @@
 #define POINTER(name) __typeof__(&name) name;
 static struct {
     bool is_there;
+    char why[160]; // not
     FUNCTIONS(POINTER)
 } lib;
 
@@ -50,6 +51,8 @@ static void find_library(void)
 #define FIND(name) ok = ok && (lib.name = (__typeof__(&name))dlsym(library, #name)) != NULL;
     FUNCTIONS(FIND)
     lib.is_there = ok;
+    if (!ok)
+        snprintf(lib.why, sizeof(lib.why), "%s", dlerror());
     // Where decoders are libraries of their own, some versions look for them here alone.
     __typeof__(&heif_init) start = ok ? (__typeof__(&heif_init))dlsym(library, "heif_init") : NULL;
     if (start)
@@ -256,10 +259,10 @@ sl_status sl_heif_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
     *out = NULL;
     pthread_once(&once, find_library);
     if (!lib.is_there)
-        return sl_fail(ctx, SL_ERR_IO,
-                       "%s: a HEIC or AVIF picture, which libheif reads; install it (libheif1 of "
-                       "Debian and Ubuntu), or convert the picture first",
-                       coded->name);
+        return sl_fail(ctx, SL_ERR_UNSUPPORTED,
+                       "%s: a HEIC or AVIF picture, which libheif reads (%s); install it (libheif1 "
+                       "of Debian and Ubuntu), or convert the picture first",
+                       coded->name, lib.why);
     sl_status st = open_picture(&r);
     if (st == SL_OK)
         st = decode(&r);

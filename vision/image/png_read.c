@@ -109,7 +109,7 @@ static void set_limits(reader *r)
 {
     // Texts and the like are stepped over, not inflated; read_chunk sees them as they are.
     static const uint8_t skipped[] =
-        "tEXt\0zTXt\0iTXt\0sPLT\0hIST\0bKGD\0sBIT\0oFFs\0pCAL\0sCAL\0tIME";
+        "tEXt\0zTXt\0iTXt\0sPLT\0hIST\0bKGD\0sBIT\0oFFs\0pCAL\0sCAL\0tIME\0cICP";
     png_set_user_limits(r->png, 0x7FFFFFFF, 0x7FFFFFFF); // check_header is stricter
     png_set_chunk_malloc_max(r->png, MAX_CHUNK_BYTES);
     png_set_chunk_cache_max(r->png, MAX_KEPT_CHUNKS);
@@ -152,11 +152,6 @@ static sl_status read_pixels(reader *r)
 static sl_status read_colour(reader *r)
 {
     sl_png_colour *c = &r->image->png_colour;
-#ifdef PNG_cICP_SUPPORTED // from 1.6.45 on no chunk that is left to us
-    png_byte matrix = 1, is_full = 0, *n = r->colour_numbers;
-    if (png_get_cICP(r->png, r->info, &n[0], &n[1], &matrix, &is_full) && (matrix || !is_full))
-        n[0] = n[1] = 0;
-#endif
     if (r->image->channels >= 3) {
         sl_status st = sl_icc_of_numbers(r->ctx, r->coded->name, r->colour_numbers[0],
                                          r->colour_numbers[1], &r->image->icc);

@@ -5,6 +5,9 @@
 
 #include <lcms2.h>
 
+#define PRIMARIES_SRGB 1
+#define TRANSFER_GAMMA 4 // 2.2
+#define TRANSFER_LINEAR 8
 #define TRANSFER_PQ 16
 #define TRANSFER_HLG 18
 #define ICC_DATE 24 // where the header of a profile says when it was made
@@ -19,6 +22,7 @@ typedef struct primaries {
 static const primaries *find_primaries(unsigned number)
 {
     static const primaries known[] = {
+        { PRIMARIES_SRGB, "sRGB primaries", { 0.640, 0.330, 0.300, 0.600, 0.150, 0.060 } },
         { 9, "BT.2020", { 0.708, 0.292, 0.170, 0.797, 0.131, 0.046 } },
         { 12, "P3 D65", { 0.680, 0.320, 0.265, 0.690, 0.150, 0.060 } },
     };
@@ -40,12 +44,13 @@ static cmsToneCurve *make_curve(cmsContext lcms, unsigned transfer)
         return cmsBuildParametricToneCurve(lcms, 4, srgb);
     case 1:
     case 6:
+    case 11:
     case 14:
     case 15:
         return cmsBuildParametricToneCurve(lcms, 4, bt709);
-    case 4:
+    case TRANSFER_GAMMA:
         return cmsBuildGamma(lcms, 2.2);
-    case 8:
+    case TRANSFER_LINEAR:
         return cmsBuildGamma(lcms, 1.0);
     default:
         return NULL;
@@ -80,17 +85,9 @@ static sl_status save(sl_ctx *ctx, cmsHPROFILE profile, sl_blob *out)
     return SL_OK;
 }
 
-sl_status sl_icc_of_numbers(sl_ctx *ctx, const char *name, unsigned primaries_number,
-                            unsigned transfer, sl_blob *out)
+static sl_status make(sl_ctx *ctx, const primaries *p, unsigned transfer, sl_blob *out)
 {
     const cmsCIExyY white = { 0.3127, 0.3290, 1 };
-    const primaries *p = find_primaries(primaries_number);
-    *out = (sl_blob) { NULL, 0 };
-    if (transfer == TRANSFER_PQ || transfer == TRANSFER_HLG)
-        sl_log(ctx, SL_LOG_WARNING,
-               "%s: has HDR colours without an ICC profile; they are taken for sRGB", name);
-    if (!p)
-        return SL_OK;
     const double *v = p->xy;
     const cmsCIExyYTRIPLE colours = { { v[0], v[1], 1 }, { v[2], v[3], 1 }, { v[4], v[5], 1 } };
     cmsContext lcms = cmsCreateContext(NULL, NULL); // of its own: no global state, no printing
@@ -107,5 +104,23 @@ sl_status sl_icc_of_numbers(sl_ctx *ctx, const char *name, unsigned primaries_nu
         cmsFreeToneCurve(curve);
     if (lcms)
         cmsDeleteContext(lcms);
+    return st;
+}
+
+sl_status sl_icc_of_numbers(sl_ctx *ctx, const char *name, unsigned primaries_number,
+                            unsigned transfer, sl_blob *out)
+{
+    const primaries *p = find_primaries(primaries_number);
+    *out = (sl_blob) { NULL, 0 };
+    const bool is_hdr = transfer == TRANSFER_PQ || transfer == TRANSFER_HLG;
+    const bool is_wide = p && p->number != PRIMARIES_SRGB;
+    const bool is_odd = p && (transfer == TRANSFER_GAMMA || transfer == TRANSFER_LINEAR);
+    if (!is_hdr && !is_wide && !is_odd) // BT.709's curve is everywhere shown as if it were sRGB's
+        return SL_OK;
+    sl_status st = p && !is_hdr ? make(ctx, p, transfer, out) : SL_OK;
+    if (st == SL_OK && out->size == 0)
+        sl_log(ctx, SL_LOG_WARNING,
+               "%s: has %s colours without an ICC profile; they are taken for sRGB", name,
+               is_hdr ? "HDR" : "wide");
     return st;
 }

@@ -328,15 +328,16 @@ static void tell(const sl_tiff_reader *r, const sl_tiff_facts *facts)
 
 sl_status sl_tiff_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
 {
-    sl_tiff_reader r = { .ctx = ctx, .coded = coded, .lib = sl_tiff_find_library() };
+    const char *why = "";
+    sl_tiff_reader r = { .ctx = ctx, .coded = coded, .lib = sl_tiff_find_library(&why) };
     *out = NULL;
     sl_tiff_facts facts;
     sl_status st = sl_tiff_survey(ctx, coded, &facts);
     if (st == SL_OK && !r.lib)
-        st = sl_fail(ctx, SL_ERR_IO,
-                     "%s: a TIFF picture, which libtiff reads from version 4.5 on; install it "
-                     "(libtiff6 of Debian and Ubuntu), or convert the picture first",
-                     coded->name);
+        st = sl_fail(ctx, SL_ERR_UNSUPPORTED,
+                     "%s: a TIFF picture, which libtiff reads (%s); install it (libtiff6 of Debian "
+                     "and Ubuntu), or convert the picture first",
+                     coded->name, why);
     if (st == SL_OK)
         st = open_file(&r);
     if (st == SL_OK)

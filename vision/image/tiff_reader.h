@@ -43,8 +43,8 @@ typedef struct sl_tiff_library {
     SL_TIFF_FUNCTIONS(SL_TIFF_POINTER)
 } sl_tiff_library;
 
-// NULL: it is not there.
-const sl_tiff_library *sl_tiff_find_library(void);
+// NULL: it is not there; *why.
+const sl_tiff_library *sl_tiff_find_library(const char **why);
 
 typedef struct sl_tiff_reader {
     sl_ctx *ctx;
