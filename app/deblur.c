@@ -24,8 +24,7 @@ static const app_option rows[] = {
       .choices = "png|jpg|jpeg",
       .help =
           "Write png or jpg (default: the ending of FILE, else the image's own kind, of TIFF png, "
-          "of WebP, HEIC and AVIF jpg or, "
-          "with alpha or without loss, png)" },
+          "of WebP, HEIC and AVIF jpg or, with alpha or without loss, png)" },
     APP_QUALITY_OPTION(APP_KEPT),
     APP_STRIP_METADATA_OPTION,
     APP_OVERWRITE_OPTION,
@@ -348,9 +347,8 @@ const app_command app_deblur = {
     .operands_min = 1,
     .operands_max = INT32_MAX,
     .about = "Reads PNG, JPEG, WebP and, where libtiff and libheif are installed, TIFF, HEIC and "
-             "AVIF images and writes each as NAME.deblurred.EXT "
-             "beside it, same "
-             "size, depth and metadata. Where no motion blur is seen, pixels stay bit for bit as "
+             "AVIF images and writes each as NAME.deblurred.EXT beside it, same size, depth and "
+             "metadata. Where no motion blur is seen, pixels stay bit for bit as "
              "they were. - reads an image from standard input.",
     .examples = "softlens deblur photo.jpg\n"
                 "softlens deblur photo.jpg -o sharp.png --heat heat.png\n"

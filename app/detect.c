@@ -427,10 +427,8 @@ const app_command app_detect = {
     .operands_max = INT32_MAX,
     .about =
         "Reads PNG, JPEG, WebP and, where libtiff and libheif are installed, TIFF, HEIC and AVIF "
-        "images and writes each with boxes around what "
-        "was "
-        "found, as "
-        "NAME.detected.EXT, and the boxes as NAME.json. Coordinates are pixels of the upright "
+        "images and writes each with boxes around what was found, as NAME.detected.EXT, and the "
+        "boxes as NAME.json. Coordinates are pixels of the upright "
         "picture from its upper left corner. Of a folder all images are taken, by name. - reads "
         "an image from standard input.",
     .examples = "softlens detect photo.jpg\n"

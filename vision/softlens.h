@@ -132,7 +132,8 @@ typedef struct sl_load_options {
 
 typedef struct sl_save_options {
     sl_image_format format; // SL_IMAGE_SAME: by the path's ending, else that of the image loaded;
-                            // of one that is not written JPEG, with alpha or lossless PNG
+                            // of one that is not written PNG where it is a TIFF, has alpha or
+                            // no loss, else JPEG
     int quality;            // JPEG, 1 to 100; 0: see sl_image_save
     bool overwrite;         // false: an existing file is SL_ERR_EXISTS
     bool strip_metadata;    // leave out EXIF, XMP, IPTC, comments (an ICC profile stays)

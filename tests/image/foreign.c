@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // tests/image/foreign.c: kinds that are read and not written: WebP, and HEIC and AVIF by libheif.
 // The pictures of tests/data/image hold one scene, 48 x 32: red 5x, green 7y, blue 200 - 2x - y.
-#include "../base/run.h"
-#include "image/image.h"
+#include "made.h"
 
 #include <math.h>
 
@@ -16,13 +15,6 @@ static sl_status load(const char *name, sl_image **out)
     return sl_image_load(ctx, path, NULL, out);
 }
 
-static unsigned sample(const sl_image *image, uint32_t x, uint32_t y, unsigned k)
-{
-    const void *row = sl_image_row_const(image, y);
-    size_t at = (size_t)x * sl_image_channels(image) + k;
-    return sl_image_depth(image) == 16 ? ((const uint16_t *)row)[at] : ((const uint8_t *)row)[at];
-}
-
 // turned: a quarter turn to the right. off: by how much of 255 samples may differ.
 static void check_scene(const sl_image *image, bool turned, double off)
 {
@@ -33,7 +25,8 @@ static void check_scene(const sl_image *image, bool turned, double off)
         for (uint32_t x = 0; x < WIDTH; x++) {
             const double want[4] = { x * 5.0, y * 7.0, 200.0 - 2.0 * x - y, x * 5.0 };
             for (unsigned k = 0; k < sl_image_channels(image); k++) {
-                double got = turned ? sample(image, HEIGHT - 1 - y, x, k) : sample(image, x, y, k);
+                double got =
+                    turned ? made_sample(image, HEIGHT - 1 - y, x, k) : made_sample(image, x, y, k);
                 ck_assert_msg(fabs(got / white * 255 - want[k]) <= off, "%u, %u, %u: %g, not %g", x,
                               y, k, got / white * 255, want[k]);
             }
@@ -109,38 +102,10 @@ START_TEST(animations_are_refused)
 }
 END_TEST
 
-// Cut at every byte, and with every byte changed: an error or a picture, nothing else.
-static void damage(const char *name)
-{
-    char path[512];
-    sl_blob file;
-    sl_image *image;
-    const sl_load_options few = { .max_pixels = WIDTH * HEIGHT };
-    snprintf(path, sizeof(path), IMAGE_DIR "/%s", name);
-    ck_ok(sl_file_read(ctx, path, SIZE_MAX, &file));
-    for (size_t i = 0; i < file.size; i++) {
-        uint8_t *cut = malloc(i + 1); // of its own size, for address sanitizer
-        memcpy(cut, file.data, i + 1);
-        bool ok = sl_image_load_memory(ctx, cut, i + 1, "cut", &few, &image) == SL_OK;
-        ck_assert_int_eq(ok, image != NULL);
-        ck_assert(i + 1 < file.size || ok);
-        sl_image_free(image);
-        cut[i] ^= 0x5A;
-        ok = sl_image_load_memory(ctx, cut, i + 1, "changed", &few, &image) == SL_OK;
-        ck_assert_int_eq(ok, image != NULL);
-        sl_image_free(image);
-        free(cut);
-    }
-    const sl_load_options fewer = { .max_pixels = WIDTH * HEIGHT - 1 };
-    ck_fails(sl_image_load_memory(ctx, file.data, file.size, "large", &fewer, &image), SL_ERR_LIMIT,
-             "large: 48x32 pixels; the limit is 1535");
-    sl_blob_free(&file);
-}
-
 START_TEST(damaged_webp_is_refused)
 {
-    damage("lossless.webp");
-    damage("alpha.webp");
+    made_damage(ctx, IMAGE_DIR "/lossless.webp");
+    made_damage(ctx, IMAGE_DIR "/alpha.webp");
 }
 END_TEST
 
@@ -163,7 +128,7 @@ START_TEST(heif_is_read_where_libheif_is)
     sl_image_free(image);
     ck_ok(load("multiplied.heic", &image)); // 100 times 255 / 128
     for (unsigned k = 0; k < 4; k++)
-        ck_assert_int_le(abs((int)sample(image, 30, 30, k) - (k < 3 ? 199 : 128)), 4);
+        ck_assert_int_le(abs((int)made_sample(image, 30, 30, k) - (k < 3 ? 199 : 128)), 4);
     sl_image_free(image);
     ck_ok(load("deep.heic", &image));
     ck_assert_uint_eq(sl_image_depth(image), 16);

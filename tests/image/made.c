@@ -258,3 +258,45 @@ uint8_t *made_gradient(uint32_t width, uint32_t height, unsigned channels)
                                        ((size_t)width * (3 + c) + height * (5 - c)));
     return data;
 }
+
+unsigned made_sample(const sl_image *image, uint32_t x, uint32_t y, unsigned k)
+{
+    const void *row = sl_image_row_const(image, y);
+    size_t at = (size_t)x * sl_image_channels(image) + k;
+    return sl_image_depth(image) == 16 ? ((const uint16_t *)row)[at] : ((const uint8_t *)row)[at];
+}
+
+static bool is_read(const uint8_t *data, size_t size, const char *name)
+{
+    const sl_load_options few = { .max_pixels = 48 * 32 };
+    sl_image *image;
+    bool ok = sl_image_load_memory(ctx, data, size, name, &few, &image) == SL_OK;
+    ck_assert_int_eq(ok, image != NULL);
+    ck_assert(ok || *sl_ctx_message(ctx));
+    sl_image_free(image);
+    return ok;
+}
+
+void made_damage(sl_ctx *context, const char *path)
+{
+    ctx = context; // every file of a test has its own
+    sl_blob file;
+    sl_image *image;
+    ck_ok(sl_file_read(ctx, path, SIZE_MAX, &file));
+    for (size_t i = 0; i < file.size; i++) {
+        uint8_t *cut = malloc(i + 1); // of its own size, for address sanitizer
+        memcpy(cut, file.data, i + 1);
+        bool ok = is_read(cut, i + 1, "cut");
+        ck_assert(i + 1 < file.size || ok);
+        cut[i] ^= 0x5A;
+        is_read(cut, i + 1, "changed");
+        free(cut);
+        file.data[i] ^= 0x5A;
+        is_read(file.data, file.size, "changed");
+        file.data[i] ^= 0x5A;
+    }
+    const sl_load_options fewer = { .max_pixels = 48 * 32 - 1 };
+    ck_fails(sl_image_load_memory(ctx, file.data, file.size, "large", &fewer, &image), SL_ERR_LIMIT,
+             "large: 48x32 pixels; the limit is 1535");
+    sl_blob_free(&file);
+}

@@ -90,4 +90,11 @@ static inline sl_image *decode_ok(const sl_blob *coded, const sl_load_options *o
     return image;
 }
 
+// A sample as it lies in a picture of 8 or 16 bits.
+unsigned made_sample(const sl_image *image, uint32_t x, uint32_t y, unsigned k);
+
+// A file of 48 x 32 pixels cut at every byte, and with every byte changed, of what is cut and of
+// the whole: an error or a picture, nothing else, or the test fails.
+void made_damage(sl_ctx *context, const char *path);
+
 #endif

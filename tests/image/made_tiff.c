@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// tests/image/made_tiff.c: the pictures of made_tiff.h.
 #include "made_tiff.h"
 
 #include <math.h>
@@ -144,13 +145,6 @@ void made_tiff(const char *path, const made_tiff_spec *s)
     TIFFClose(tiff);
 }
 
-unsigned made_tiff_sample(const sl_image *image, uint32_t x, uint32_t y, unsigned k)
-{
-    const void *row = sl_image_row_const(image, y);
-    size_t at = (size_t)x * sl_image_channels(image) + k;
-    return sl_image_depth(image) == 16 ? ((const uint16_t *)row)[at] : ((const uint8_t *)row)[at];
-}
-
 // What inks leave of the light, by the plain formula, of 255.
 static double light(uint32_t x, uint32_t y, unsigned k)
 {
@@ -179,7 +173,7 @@ void made_tiff_check(const made_tiff_spec *s, const sl_image *image)
                     off = 0.51;
                 else if (s->extra == EXTRASAMPLE_ASSOCALPHA) // rounded while it was small
                     off = 255.0 / alpha_at(s, x) * (s->bits == 16 ? 0.01 : 1);
-                const double got = made_tiff_sample(image, x, y, k) / white * 255;
+                const double got = made_sample(image, x, y, k) / white * 255;
                 ck_assert_msg(fabs(got - want) <= off + 1e-9, "%u, %u, %u: %g, not %g", x, y, k,
                               got, want);
             }

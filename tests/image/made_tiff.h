@@ -19,7 +19,6 @@ typedef struct made_tiff_spec {
     uint16_t sample_kind; // 0: unsigned
     uint32_t subfile;     // of the first page; 0: none
     uint32_t second;      // of the second page
-    bool has_parts;       // directories of its own, which nothing here writes
     const char *dng;      // its version
     uint32_t pages;       // further ones
     const uint8_t *icc;
@@ -30,6 +29,5 @@ unsigned made_tiff_scene(uint32_t x, uint32_t y, unsigned sample); // 0 to 255
 void made_tiff(const char *path, const made_tiff_spec *s);
 // Fails the test unless the picture is what was made.
 void made_tiff_check(const made_tiff_spec *s, const sl_image *image);
-unsigned made_tiff_sample(const sl_image *image, uint32_t x, uint32_t y, unsigned k);
 
 #endif

@@ -81,9 +81,9 @@ START_TEST(few_bits_and_palettes)
     ck_ok(load("p.tif", &image));
     ck_assert_uint_eq(sl_image_channels(image), 3);
     for (uint32_t x = 0; x < 47; x++) {
-        ck_assert_uint_eq(made_tiff_sample(image, x, 30, 0), made_tiff_scene(x, 30, 0));
-        ck_assert_uint_eq(made_tiff_sample(image, x, 30, 1), 255 - made_tiff_scene(x, 30, 0));
-        ck_assert_uint_eq(made_tiff_sample(image, x, 30, 2), made_tiff_scene(x, 30, 0) ^ 1);
+        ck_assert_uint_eq(made_sample(image, x, 30, 0), made_tiff_scene(x, 30, 0));
+        ck_assert_uint_eq(made_sample(image, x, 30, 1), 255 - made_tiff_scene(x, 30, 0));
+        ck_assert_uint_eq(made_sample(image, x, 30, 2), made_tiff_scene(x, 30, 0) ^ 1);
     }
     sl_image_free(image);
 }
@@ -108,9 +108,9 @@ START_TEST(all_orientations_are_turned_upright)
             for (uint32_t x = 0; x < w; x++) {
                 uint32_t fx = first[s.orientation][0] ? w - 1 - x : x;
                 uint32_t fy = first[s.orientation][1] ? h - 1 - y : y;
-                ck_assert_uint_eq(made_tiff_sample(image, x, y, 0),
+                ck_assert_uint_eq(made_sample(image, x, y, 0),
                                   made_tiff_scene(is_turned ? fy : fx, 0, 0));
-                ck_assert_uint_eq(made_tiff_sample(image, x, y, 1),
+                ck_assert_uint_eq(made_sample(image, x, y, 1),
                                   made_tiff_scene(0, is_turned ? fx : fy, 1));
             }
         sl_image_free(image);
@@ -141,7 +141,7 @@ START_TEST(what_stands_beside_pixels_goes_along)
         for (uint32_t x = 0; x < 48; x++)
             for (unsigned k = 0; k < 3; k++)
                 ck_assert_int_le(
-                    abs((int)made_tiff_sample(image, x, y, k) - (int)made_tiff_scene(x, y, k)), 12);
+                    abs((int)made_sample(image, x, y, k) - (int)made_tiff_scene(x, y, k)), 12);
     sl_image_free(image);
 }
 END_TEST

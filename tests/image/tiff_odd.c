@@ -123,7 +123,7 @@ START_TEST(raw_files_are_told_by_their_directories)
     patch("grey.tif", "II*\0", 4, 8, "IIII", 4);
     sl_image *image;
     ck_ok(load("grey.tif", &image));
-    ck_assert_uint_eq(made_tiff_sample(image, 0, 0, 0), 'I');
+    ck_assert_uint_eq(made_sample(image, 0, 0, 0), 'I');
     sl_image_free(image);
     static const char phase_one[64] = "II*\0\x14\0\0\0IIII\0waR\0\0\0\0\1\0\0\1\4\0\1\0\0\0\x8";
     ck_fails(sl_image_load_memory(ctx, phase_one, sizeof(phase_one), "made", NULL, &image),
@@ -208,37 +208,10 @@ START_TEST(damaged_pixels_are_told_of)
 }
 END_TEST
 
-// Cut at every byte, and with every byte changed: an error or a picture, nothing else.
-static void damage(const char *path)
-{
-    sl_blob file;
-    sl_image *image;
-    const sl_load_options few = { .max_pixels = 48 * 32 };
-    ck_ok(sl_file_read(ctx, path, SIZE_MAX, &file));
-    for (size_t i = 0; i < file.size; i++) {
-        uint8_t *cut = malloc(i + 1); // of its own size, for address sanitizer
-        memcpy(cut, file.data, i + 1);
-        bool ok = sl_image_load_memory(ctx, cut, i + 1, "cut", &few, &image) == SL_OK;
-        ck_assert_int_eq(ok, image != NULL);
-        sl_image_free(image);
-        free(cut);
-        file.data[i] ^= 0x5A;
-        ok = sl_image_load_memory(ctx, file.data, file.size, "changed", &few, &image) == SL_OK;
-        ck_assert_int_eq(ok, image != NULL);
-        ck_assert(ok || *sl_ctx_message(ctx));
-        sl_image_free(image);
-        file.data[i] ^= 0x5A;
-    }
-    const sl_load_options fewer = { .max_pixels = 48 * 32 - 1 };
-    ck_fails(sl_image_load_memory(ctx, file.data, file.size, "large", &fewer, &image), SL_ERR_LIMIT,
-             "large: 48x32 pixels; the limit is 1535");
-    sl_blob_free(&file);
-}
-
 START_TEST(damage_is_an_error_or_a_picture)
 {
-    damage(IMAGE_DIR "/flat.tif");
-    damage(IMAGE_DIR "/lossy.tif");
+    made_damage(ctx, IMAGE_DIR "/flat.tif");
+    made_damage(ctx, IMAGE_DIR "/lossy.tif");
     made_tiff(in_dir("d.tif"), &(made_tiff_spec) { .width = 48,
                                                    .height = 32,
                                                    .bits = 16,
@@ -249,14 +222,14 @@ START_TEST(damage_is_an_error_or_a_picture)
                                                    .is_planar = true,
                                                    .mode = "w8",
                                                    .compression = COMPRESSION_LZW });
-    damage(in_dir("d.tif"));
+    made_damage(ctx, in_dir("d.tif"));
     made_tiff(in_dir("d.tif"), &(made_tiff_spec) { .width = 48,
                                                    .height = 32,
                                                    .bits = 8,
                                                    .samples = 1,
                                                    .colours = PHOTOMETRIC_PALETTE,
                                                    .compression = COMPRESSION_PACKBITS });
-    damage(in_dir("d.tif"));
+    made_damage(ctx, in_dir("d.tif"));
 }
 END_TEST
 

@@ -82,7 +82,7 @@ class Synthesis:
     def sharpened(self, x, amount):
         """deblur_synth.sharpened of [n, 3, h, w] by amounts [n, 1, 1, 1]; as large as it was."""
         n, c, h, w = x.shape
-        soft = F.pad(x, (SOFT_REACH,) * 4, mode="replicate").reshape(n * c, 1, h + 4, w + 4)
+        soft = F.pad(x, (SOFT_REACH,) * 4, mode="replicate").flatten(0, 1).unsqueeze(1)
         soft = F.conv2d(F.conv2d(soft, self.soft.view(1, 1, -1, 1)), self.soft.view(1, 1, 1, -1))
         return (x + amount * (x - soft.view(n, c, h, w))).round().clamp(0, 255)
 

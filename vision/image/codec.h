@@ -47,17 +47,6 @@ sl_status sl_image_oriented(sl_ctx *ctx, const sl_image *image, unsigned orienta
 // The EXIF of a picture whose pixels are upright, whatever way they lay in its file.
 sl_status sl_exif_upright(sl_ctx *ctx, const sl_image *image, sl_blob *out);
 
-// What a TIFF says before libtiff sees it (tiff_survey.c). SL_ERR_UNSUPPORTED: a camera's raw file,
-// a smaller copy in front of the picture; SL_ERR_FORMAT: values that take more room than the file
-// has.
-typedef struct sl_tiff_facts {
-    bool has_pages;  // further pictures
-    bool loses_exif; // which is not read out of a BigTIFF
-} sl_tiff_facts;
-
-sl_status sl_tiff_survey(sl_ctx *ctx, const sl_coded *coded, sl_tiff_facts *out);
-sl_status sl_tiff_refuse_raw(sl_ctx *ctx, const sl_coded *coded);
-
 // The EXIF that stands in a TIFF: what its first directory says of the picture and not of how it
 // lies in the file, Exif and GPS, without maker's notes, whose offsets would lead nowhere. *out:
 // empty where there is none. SL_ERR_NOMEM.

@@ -65,14 +65,14 @@ static bool is_unwanted(const rewriter *w, unsigned tag, unsigned depth)
 // Bytes of the entry's value, 0 where it is to be left out.
 static size_t value_bytes(const rewriter *w, const uint8_t *entry, unsigned depth)
 {
-    static const uint8_t sizes[] = { 0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4 };
     const unsigned type = sl_tiff_16(entry + 2, w->big);
+    const unsigned size = type <= SL_TIFF_LAST_OF_EXIF ? sl_tiff_value_bytes(type) : 0;
     const uint32_t count = sl_tiff_32(entry + 4, w->big);
     const size_t most = type == TYPE_TEXT ? MOST_TEXT : MOST_DATA;
-    if (is_unwanted(w, sl_tiff_16(entry, w->big), depth) || type >= SL_ARRAY_LEN(sizes) ||
-        sizes[type] == 0 || count == 0 || count > most / sizes[type])
+    if (is_unwanted(w, sl_tiff_16(entry, w->big), depth) || size == 0 || count == 0 ||
+        count > most / size)
         return 0;
-    const size_t bytes = count * sizes[type];
+    const size_t bytes = (size_t)count * size;
     const uint32_t at = sl_tiff_32(entry + 8, w->big);
     return bytes <= 4 || (at <= w->size && bytes <= w->size - at) ? bytes : 0;
 }

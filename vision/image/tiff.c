@@ -196,11 +196,9 @@ static void find_alpha(sl_tiff_reader *r)
                r->coded->name);
 }
 
-// What becomes of the samples; `depth` is that of the picture.
+// Which samples there are, and whether libtiff makes colours of them.
 static sl_status choose_samples(sl_tiff_reader *r)
 {
-    const bool is_grey =
-        r->colours == PHOTOMETRIC_MINISBLACK || r->colours == PHOTOMETRIC_MINISWHITE;
     const bool is_plain = r->bits == 8 || r->bits == 16;
     const bool is_contiguous = r->plane_kind == PLANARCONFIG_CONTIG;
     uint16_t ink_set = INKSET_CMYK;
@@ -212,6 +210,7 @@ static sl_status choose_samples(sl_tiff_reader *r)
     case PHOTOMETRIC_MINISBLACK:
     case PHOTOMETRIC_MINISWHITE:
         r->colour_samples = 1;
+        r->is_mapped = r->bits < 8;
         break;
     case PHOTOMETRIC_RGB:
         r->colour_samples = 3;
@@ -230,8 +229,6 @@ static sl_status choose_samples(sl_tiff_reader *r)
     default:
         return sl_tiff_unsupported(r, "of a kind of colours");
     }
-    if (is_grey && r->bits < 8)
-        r->is_mapped = true;
     if (!is_plain && (!r->is_mapped || r->bits > 8))
         return sl_tiff_unsupported(r, "of an odd number of bits");
     if (r->samples < r->colour_samples)

@@ -9,7 +9,15 @@
 #define SL_TIFF_ENTRY 12 // bytes: tag, type, how many values, the value or where it lies
 #define SL_TIFF_SHORT 3
 #define SL_TIFF_LONG 4
-#define SL_TIFF_EXIF 0x8769 // tag of the pointer to EXIF's own directory
+#define SL_TIFF_EXIF 0x8769     // tag of the pointer to EXIF's own directory
+#define SL_TIFF_LAST_OF_EXIF 13 // the types behind it are BigTIFF's
+
+// Bytes of one value of a type; 0: there is no such type.
+static inline unsigned sl_tiff_value_bytes(uint64_t type)
+{
+    static const uint8_t bytes[] = { 0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8 };
+    return type < sizeof(bytes) ? bytes[type] : 0;
+}
 
 static inline unsigned sl_tiff_16(const uint8_t *p, bool big)
 {

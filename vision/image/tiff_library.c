@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// image/tiff_library.c: libtiff, looked for once.
 #include "image/tiff_reader.h"
 
 #include <dlfcn.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// image/tiff_reader.h: what the two halves of reading a TIFF share: tiff.c (the file, what it says)
-// and tiff_pixels.c.
+// image/tiff_reader.h: what the parts of reading a TIFF share: tiff.c (the file, what it says),
+// tiff_pixels.c, tiff_survey.c, tiff_library.c.
 #ifndef SL_IMAGE_TIFF_READER_H
 #define SL_IMAGE_TIFF_READER_H
 
@@ -66,6 +66,17 @@ typedef struct sl_tiff_reader {
     sl_cmyk *cmyk;
     uint8_t *inks; // a row of them
 } sl_tiff_reader;
+
+// What a TIFF says before libtiff sees it (tiff_survey.c). SL_ERR_UNSUPPORTED: a camera's raw file,
+// a smaller copy in front of the picture; SL_ERR_FORMAT: values that take more room than the file
+// has.
+typedef struct sl_tiff_facts {
+    bool has_pages;  // further pictures
+    bool loses_exif; // which is not read out of a BigTIFF
+} sl_tiff_facts;
+
+sl_status sl_tiff_survey(sl_ctx *ctx, const sl_coded *coded, sl_tiff_facts *out);
+sl_status sl_tiff_refuse_raw(sl_ctx *ctx, const sl_coded *coded);
 
 // Of bytes, in one allocation.
 tmsize_t sl_tiff_most_bytes(const sl_tiff_reader *r);

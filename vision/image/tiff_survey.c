@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // image/tiff_survey.c: looks through the directories of a TIFF before libtiff does, which copies
 // every value that it meets, whatever it is for, and tells raw files of cameras from damage.
-#include "image/codec.h"
 #include "image/tiff.h"
+#include "image/tiff_reader.h"
 
 #define MOST_ENTRIES 4096 // of a directory, as libtiff has it
 #define MOST_DIRECTORIES 256
@@ -42,10 +42,9 @@ static uint64_t number(const structure *s, uint64_t at, unsigned bytes)
 
 static void note_entry(const structure *s, uint64_t at, directory *d)
 {
-    static const uint8_t sizes[] = { 0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8 };
     const unsigned word = s->is_large ? 8 : 4, tag = (unsigned)number(s, at, 2);
     const uint64_t type = number(s, at + 2, 2), count = number(s, at + 4, word);
-    const unsigned bytes = type < sizeof(sizes) ? sizes[type] : 0;
+    const unsigned bytes = sl_tiff_value_bytes(type);
     d->has_width |= tag == TAG_WIDTH;
     d->has_height |= tag == TAG_HEIGHT;
     d->has_make |= tag == TAG_MAKE;
@@ -56,8 +55,7 @@ static void note_entry(const structure *s, uint64_t at, directory *d)
     if (bytes == 0 || count <= word / bytes)
         return;
     // What reaches beyond the file, libtiff does not copy.
-    const uint64_t more = count <= s->size / bytes ? count * bytes : 0;
-    d->value_bytes += more;
+    d->value_bytes += count <= s->size / bytes ? count * bytes : 0;
 }
 
 // False: none that libtiff would read.
