@@ -159,7 +159,8 @@ extern const app_command *const app_commands[]; // ends with NULL
 #define APP_MODEL_OPTION                                                                           \
     {                                                                                              \
         .name = "model", .kind = APP_FILE, .at = APP_AT(model), .value = "FILE",                   \
-        .help = "Use this model, .safetensors or .pth (default: the installed one)"                \
+        .help = "Use this model: a .safetensors or .pth file, or an installed one by its name "    \
+                "(default: the one for this command)"                                              \
     }
 #define APP_MAX_PIXELS_OPTION                                                                      \
     {                                                                                              \
@@ -291,10 +292,13 @@ app_exit app_classify_check(const app_session *session);
 const char *app_how(const char *message);
 // Prints the context's message. Returns the exit status that goes with it.
 app_exit app_fail(app_session *session, sl_status status);
-// Opens the model at `path`, or the default one when it is NULL. Prints what went wrong.
-app_exit app_open_model(app_session *session, const char *path, sl_model **out);
+// Where the model lies that was asked for: by its path, by the name of an installed one, or, NULL,
+// the default one of that architecture. *out is malloc'ed.
+sl_status app_find_model(sl_ctx *ctx, const char *given, const char *architecture, char **out);
+// Opens it, the default being the one that deblurs. Prints what went wrong.
+app_exit app_open_model(app_session *session, const char *given, sl_model **out);
 // Same, where the default one is of that architecture.
-app_exit app_open_model_for(app_session *session, const char *path, const char *architecture,
+app_exit app_open_model_for(app_session *session, const char *given, const char *architecture,
                             sl_model **out);
 
 // ---- output.c

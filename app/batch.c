@@ -159,9 +159,10 @@ static const app_option rows[] = {
       .at = APP_AT(sort_into),
       .value = "DIR",
       .help = "Also link or copy each picture into DIR/LABEL/" },
-    LIST_OPTION("model", models, "FILE",
-                "Use this model, .safetensors or .pth; of a chain, one for each step that is to "
-                "have another (default: the installed ones)"),
+    LIST_OPTION(
+        "model", models, "FILE",
+        "Use this model: a .safetensors or .pth file, or an installed one by its name; of a "
+        "chain, one for each step that is to have another (default: the one for each)"),
     { .name = "device",
       .kind = APP_NAME,
       .at = APP_AT(device),

@@ -142,13 +142,9 @@ static app_exit note(batch *b, const finder *f)
 
 static sl_status find_classifier(batch *b)
 {
-    const char *path = b->session->values.refine;
     if (!batch_detect_refines(b))
         return SL_OK;
-    if (!path)
-        return sl_model_find(b->session->ctx, "soft", &b->refine);
-    b->refine = strdup(path);
-    return b->refine ? SL_OK : SL_ERR_NOMEM;
+    return app_find_model(b->session->ctx, b->session->values.refine, "soft", &b->refine);
 }
 
 // On the processor, which every machine has: whether labels, classifier and gallery are there is

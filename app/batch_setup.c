@@ -158,23 +158,29 @@ static app_exit architecture_of(batch *b, const char *path, char out[64])
     return status == SL_OK ? APP_DONE : app_fail(b->session, status);
 }
 
-static app_exit take_model(batch *b, const char *path)
+static app_exit take_model(batch *b, const char *given)
 {
-    char architecture[64];
-    app_exit result = architecture_of(b, path, architecture);
-    if (result != APP_DONE)
-        return result;
-    for (size_t i = 0; i < b->step_count; i++) {
-        if (strcmp(b->step[i]->architecture, architecture) != 0)
-            continue;
-        if (b->model[i])
-            return app_usage(b->session->command, "--model %s: %s has another already", path,
-                             b->step[i]->name);
-        b->model[i] = strdup(path);
-        return b->model[i] ? APP_DONE : out_of_memory();
+    char architecture[64], *path = NULL;
+    sl_status status = app_find_model(b->session->ctx, given, "", &path);
+    app_exit result =
+        status == SL_OK ? architecture_of(b, path, architecture) : app_fail(b->session, status);
+    size_t i = 0;
+    while (result == APP_DONE && i < b->step_count &&
+           strcmp(b->step[i]->architecture, architecture) != 0)
+        i++;
+    if (result == APP_DONE && i == b->step_count)
+        result =
+            app_usage(b->session->command, "--model %s: a model of architecture %s serves no step",
+                      given, architecture);
+    else if (result == APP_DONE && b->model[i])
+        result = app_usage(b->session->command, "--model %s: %s has another already", given,
+                           b->step[i]->name);
+    else if (result == APP_DONE) {
+        b->model[i] = path;
+        path = NULL;
     }
-    return app_usage(b->session->command, "--model %s: a model of architecture %s serves no step",
-                     path, architecture);
+    free(path);
+    return result;
 }
 
 static app_exit find_models(batch *b)

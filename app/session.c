@@ -2,9 +2,11 @@
 // app/session.c: a command's context, and what it says when something goes wrong.
 #include "jobs.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void app_one_line(char *text)
 {
@@ -180,26 +182,36 @@ app_exit app_fail(app_session *session, sl_status status)
     return status == SL_ERR_ARGUMENT ? APP_USAGE : APP_FAILED;
 }
 
-app_exit app_open_model(app_session *session, const char *path, sl_model **out)
+// What is no file and has neither folder nor suffix names an installed model.
+static bool names_model(const char *given)
 {
-    return app_open_model_for(session, path, "lmd-vit", out);
+    size_t length = 0;
+    while (isalnum((unsigned char)given[length]) || given[length] == '-')
+        length++;
+    return length > 0 && given[length] == '\0' && access(given, F_OK) != 0;
 }
 
-app_exit app_open_model_for(app_session *session, const char *path, const char *architecture,
+sl_status app_find_model(sl_ctx *ctx, const char *given, const char *architecture, char **out)
+{
+    if (!given || names_model(given))
+        return sl_model_find(ctx, given ? given : architecture, out);
+    *out = strdup(given);
+    return *out ? SL_OK : SL_ERR_NOMEM;
+}
+
+app_exit app_open_model(app_session *session, const char *given, sl_model **out)
+{
+    return app_open_model_for(session, given, "lmd-vit", out);
+}
+
+app_exit app_open_model_for(app_session *session, const char *given, const char *architecture,
                             sl_model **out)
 {
-    char *found = NULL;
-    app_exit result = APP_DONE;
-    sl_status status = SL_OK;
+    char *path = NULL;
     *out = NULL;
-    if (!path) {
-        status = sl_model_find(session->ctx, architecture, &found);
-        path = found;
-    }
+    sl_status status = app_find_model(session->ctx, given, architecture, &path);
     if (status == SL_OK)
         status = sl_model_open(session->ctx, path, out);
-    if (status != SL_OK)
-        result = app_fail(session, status);
-    free(found);
-    return result;
+    free(path);
+    return status == SL_OK ? APP_DONE : app_fail(session, status);
 }

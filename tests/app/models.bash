@@ -76,6 +76,20 @@ for file in "$PTH"/*.pth; do
 done
 check "all $seen checkpoints were tried" test "$seen" -gt 0
 
+# An installed one by its name; a file of that name, or with a folder before it, is meant as such.
+mkdir own
+cp good.safetensors own/my-own.safetensors
+export SOFTLENS_MODELS=$work/own
+accepted info my-own
+accepted deblur a.png --model my-own
+rm a.deblurred.png
+refused 1 'my-one\.safetensors was not found' deblur a.png --model my-one
+check '  a line that says where it was sought' one_line
+refused 1 './my-own: ' deblur a.png --model ./my-own
+: >my-own
+refused 1 'my-own: ' deblur a.png --model my-own
+rm my-own
+
 # No default model anywhere
 export SOFTLENS_MODELS=$work/folder HOME=$work/folder XDG_DATA_DIRS=$work/folder
 run deblur a.png

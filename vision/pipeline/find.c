@@ -7,11 +7,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define MAX_NAME 64
+#define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+
 typedef struct search {
     sl_ctx *ctx;
-    const char *file_name;
-    char *tried; // one place a line
-    char *found; // malloc'ed
+    bool is_default; // of an architecture, not asked for by name
+    char *file_name; // these three malloc'ed
+    char *tried;     // one place a line
+    char *found;
     sl_status status;
 } search;
 
@@ -63,10 +67,10 @@ static void try_environment(search *s)
     if (access(place, F_OK) != 0)
         s->status =
             sl_fail(s->ctx, SL_ERR_IO, "SOFTLENS_MODELS names %s: %s", place, strerror(errno));
-    else if (is_file(place))
-        try_file(s, sl_strdup(s->ctx, place));
-    else
+    else if (!is_file(place))
         try_dir(s, place, "");
+    else if (s->is_default)
+        try_file(s, sl_strdup(s->ctx, place));
 }
 
 // A program that runs from its build tree finds the models of the source tree, or in a build tree
@@ -110,41 +114,58 @@ static void try_data_dirs(search *s)
     }
 }
 
-// The default model of each architecture.
-static const char *file_of(const char *architecture)
+// The default model of an architecture, itself if it is none.
+static const char *default_of(const char *name)
 {
-    static const char *const files[][2] = {
-        { "lmd-vit", "lmd-vit-small.safetensors" },
-        { "soft", "soft-small.safetensors" },
-        { "soft-retinanet", "retina-soft-small.safetensors" },
+    static const char *const names[][2] = {
+        { "lmd-vit", "lmd-vit-small" },
+        { "soft", "soft-small" },
+        { "soft-retinanet", "retina-soft-small" },
     };
-    for (size_t i = 0; architecture && i < SL_ARRAY_LEN(files); i++)
-        if (strcmp(architecture, files[i][0]) == 0)
-            return files[i][1];
-    return NULL;
+    for (size_t i = 0; i < SL_ARRAY_LEN(names); i++)
+        if (strcmp(name, names[i][0]) == 0)
+            return names[i][1];
+    return name;
 }
 
-sl_status sl_model_find(sl_ctx *ctx, const char *architecture, char **out)
+// Letters, digits and hyphens: a name leads nowhere but into the places that are searched.
+static bool is_name(const char *name)
 {
-    search s = { .ctx = ctx, .file_name = file_of(architecture) };
+    size_t length = name ? strnlen(name, MAX_NAME + 1) : 0;
+    return length > 0 && length <= MAX_NAME && strspn(name, NAME_CHARACTERS) == length;
+}
+
+static void search_places(search *s)
+{
+    try_environment(s);
+    try_beside_program(s);
+    try_dir(s, SL_INSTALLED_MODELS, "");
+    try_data_dirs(s);
+    if (s->found || s->status != SL_OK)
+        return;
+    s->status = sl_fail(s->ctx, SL_ERR_IO,
+                        "%s was not found; name a model file, or set SOFTLENS_MODELS to %s. "
+                        "Places tried:%s",
+                        s->file_name, s->is_default ? "one or to its directory" : "its directory",
+                        s->tried);
+}
+
+sl_status sl_model_find(sl_ctx *ctx, const char *name, char **out)
+{
     *out = NULL;
-    if (!s.file_name)
-        return sl_fail(
-            ctx, SL_ERR_ARGUMENT,
-            "no default model of architecture \"%.64s\"; there is one for: lmd-vit, soft, "
-            "soft-retinanet",
-            architecture ? architecture : "");
-    try_environment(&s);
-    try_beside_program(&s);
-    try_dir(&s, SL_INSTALLED_MODELS, "");
-    try_data_dirs(&s);
-    if (s.found)
-        *out = s.found;
-    else if (s.status == SL_OK)
-        s.status = sl_fail(ctx, SL_ERR_IO,
-                           "no default model was found; name a model file, or set SOFTLENS_MODELS "
-                           "to one or to the directory of %s. Places tried:%s",
-                           s.file_name, s.tried);
+    if (!is_name(name))
+        return sl_fail(ctx, SL_ERR_ARGUMENT,
+                       "\"%.64s\" is no name of a model: letters, digits and hyphens, %d at most",
+                       name ? name : "", MAX_NAME);
+    const char *model = default_of(name);
+    search s = { .ctx = ctx,
+                 .is_default = model != name,
+                 .file_name = sl_format(ctx, "%s.safetensors", model) };
+    s.status = s.file_name ? SL_OK : SL_ERR_NOMEM;
+    if (s.status == SL_OK)
+        search_places(&s);
+    *out = s.found;
     free(s.tried);
+    free(s.file_name);
     return s.status;
 }
