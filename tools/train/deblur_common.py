@@ -21,21 +21,6 @@ def initialise(model):
             torch.nn.init.zeros_(p)
 
 
-def grow(model, smaller):
-    """Takes the weights of a network with fewer blocks in some layers. A block that it has not is a
-    copy of the layer's last one but for its results, which start at zero: the output stays what it
-    was, up to what a copied predictor now says of a rolled map."""
-    state = smaller.state_dict()
-    for name, layer in model.layers():
-        given = getattr(smaller, name).blocks
-        for i in range(len(given), len(layer.blocks)):
-            source = given[-1].state_dict()
-            for key in layer.blocks[i].state_dict():
-                zero = key.startswith(("attn.proj", "mlp.linear2"))
-                state[f"{name}.blocks.{i}.{key}"] = source[key] * (0 if zero else 1)
-    model.load_state_dict(state)
-
-
 def window_labels(mask, block, level, unshuffle):
     """[B, h, w] in {0, 1}: the block's windows with any pixel of mask [B, H, W] in them."""
     scale = unshuffle << level

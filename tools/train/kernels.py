@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Fast pieces of a training step: kernels.c, compiled at first use; else PyTorch's own.
 
-In bf16 where the processor has matrix tiles for it, else in f32: with dot products of pairs alone
-bf16 is no faster.
+In bf16 where the processor is faster so, else in f32.
 """
 
 import functools
@@ -15,7 +14,7 @@ import compiled
 import lmd_vit
 
 
-PRODUCTS = torch.bfloat16 if "amx_bf16" in blas.flags() else torch.float32
+PRODUCTS = torch.bfloat16 if blas.products_in_bf16() else torch.float32
 
 
 _library = compiled.library(["attention.c", "kernels.c", "block.c", "predictor.c"],

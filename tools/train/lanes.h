@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // lanes.h: vectors of floats for the training kernels, in GCC's and Clang's own notation, and how
-// features lie in memory: as bf16, or as f32 (WITH_F32) where the processor has no products of
-// bf16.
+// features lie in memory: as bf16, or as f32 (WITH_F32) where the processor is no faster in bf16.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

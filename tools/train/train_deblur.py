@@ -17,13 +17,14 @@ from torch import distributed  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
 import deblur_pairs  # noqa: E402
+import deblur_grow  # noqa: E402
 import kernels  # noqa: E402
 import lmd_vit  # noqa: E402
 import muon  # noqa: E402
 import steady  # noqa: E402
-from deblur_common import PARTS, grow, initialise, losses, outside_unit  # noqa: E402
+from deblur_common import PARTS, initialise, losses, outside_unit  # noqa: E402
 
-NETWORK = {"unshuffle": 2, "embed_dim": 24, "heads": [1, 2, 4, 4, 2]}
+HEADS, WIDTH = (1, 2, 4, 4, 2), 24      # of each layer where there are 24 channels; of a head
 FIELDS = ["time", "spent_s", "step", "crops", "lr", "gated", *PARTS]
 
 
@@ -71,8 +72,9 @@ class Run:
     def __init__(self, args):
         torch.manual_seed(args.seed)
         self.args = args
-        self.model = lmd_vit.LmdVit(**NETWORK, depths=args.depths, threshold=args.threshold,
-                                    fade=args.fade)
+        self.model = lmd_vit.LmdVit(
+            unshuffle=2, embed_dim=args.embed, heads=[n * args.embed // WIDTH for n in HEADS],
+            depths=args.depths, threshold=args.threshold, fade=args.fade)
         initialise(self.model)
         kernels.install(self.model)
         self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
@@ -82,7 +84,7 @@ class Run:
         if os.path.exists(self.path):
             self.load(torch.load(self.path))
         elif args.init:
-            grow(self.model, lmd_vit.load_model(args.init))
+            deblur_grow.grow(self.model, lmd_vit.load_model(args.init))
             self.ema = {k: v.clone() for k, v in self.model.state_dict().items()}
 
     def load(self, c):
@@ -153,7 +155,8 @@ def arguments():
     parser.add_argument("--pairs", required=True, help="folder filled by deblur_pairs.py")
     parser.add_argument("--out", required=True, help="folder of checkpoint and log")
     parser.add_argument("--init", help="safetensors file whose weights to start from; it may have "
-                                       "fewer blocks")
+                                       "fewer blocks, or half the channels")
+    parser.add_argument("--embed", type=int, default=WIDTH, help="channels, a multiple of 24")
     parser.add_argument("--depths", type=int, nargs=5, default=[1, 2, 2, 2, 1],
                         help="blocks of each layer")
     parser.add_argument("--minutes", type=float, default=100, help="running time, end to end")

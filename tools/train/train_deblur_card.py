@@ -13,6 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "golden"))
 import card  # noqa: E402
 import deblur_common  # noqa: E402
+import deblur_grow  # noqa: E402
 import deblur_net_card  # noqa: E402
 import deblur_store_card  # noqa: E402
 import deblur_synth_card  # noqa: E402
@@ -92,7 +93,7 @@ def network(args, dtype, device):
                                     heads=args.heads, threshold=args.threshold, fade=None)
     deblur_common.initialise(model)
     if args.init:
-        deblur_common.grow(model, lmd_vit.load_model(args.init))
+        deblur_grow.grow(model, lmd_vit.load_model(args.init))
     if args.compile:
         inputs = torch.randn(96, 384, device=device), torch.randn(96, 1, device=device)
         quick = card.compiled(lambda *i: [deblur_net_card.bias_gelu(*i)], *(i.to(dtype) for i in inputs))

@@ -68,7 +68,7 @@ def network(args):
     model.train()
     if not args.random:
         detect_common.frozen_statistics(model)
-    if "amx_bf16" not in blas.flags():  # PyTorch's bf16 is slower than its f32 then
+    if not blas.products_in_bf16():
         return model.to(memory_format=torch.channels_last)
     for name, part in model.named_modules():
         linear = isinstance(part, torch.nn.Linear) and not name.endswith("W_q")
