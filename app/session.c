@@ -188,13 +188,16 @@ static bool names_model(const char *given)
     size_t length = 0;
     while (isalnum((unsigned char)given[length]) || given[length] == '-')
         length++;
-    return length > 0 && given[length] == '\0' && access(given, F_OK) != 0;
+    bool is_file = access(given, F_OK) == 0 && !app_is_directory(given);
+    return length > 0 && given[length] == '\0' && !is_file;
 }
 
 sl_status app_find_model(sl_ctx *ctx, const char *given, const char *architecture, char **out)
 {
-    if (!given || names_model(given))
-        return sl_model_find(ctx, given ? given : architecture, out);
+    if (!given)
+        return sl_model_find(ctx, architecture, out);
+    if (names_model(given))
+        return sl_model_find_named(ctx, given, out);
     *out = strdup(given);
     return *out ? SL_OK : SL_ERR_NOMEM;
 }

@@ -211,13 +211,16 @@ typedef struct sl_model sl_model;
 SL_API sl_status sl_model_open(sl_ctx *ctx, const char *path, sl_model **out);
 SL_API void sl_model_free(sl_model *model);
 
-// Where a model lies: the default one of an architecture, or NAME.safetensors, such as
-// "retina-soft-cells". $SOFTLENS_MODELS, a folder, or a file, which is then the default whatever it
-// holds; ../models, ../../models, models and ../share/softlens/models from the program's own
-// folder; the install prefix; XDG data directories. *out is malloc'ed. SL_ERR_ARGUMENT: more than
-// 64 characters, or others than letters, digits and hyphens. SL_ERR_IO: lists every place tried, or
-// $SOFTLENS_MODELS names nothing that is there.
-SL_API sl_status sl_model_find(sl_ctx *ctx, const char *name, char **out);
+// Where the default model of `architecture` lies: $SOFTLENS_MODELS, a folder, or a file, which is
+// then taken whatever it holds; ../models, ../../models, models and ../share/softlens/models from
+// the program's own folder; the install prefix; XDG data directories. *out is malloc'ed.
+// SL_ERR_ARGUMENT: no such architecture. SL_ERR_IO: lists every place tried, or $SOFTLENS_MODELS
+// names nothing that is there.
+SL_API sl_status sl_model_find(sl_ctx *ctx, const char *architecture, char **out);
+// Where NAME.safetensors lies, such as retina-soft-cells: in the same folders; a $SOFTLENS_MODELS
+// that is a file is passed by. SL_ERR_ARGUMENT: more than 64 characters, or others than letters,
+// digits and hyphens. SL_ERR_IO, as above.
+SL_API sl_status sl_model_find_named(sl_ctx *ctx, const char *name, char **out);
 
 // JSON text (malloc'ed): architecture, config, parameters, file, metadata and, for a picture of
 // width x height (0: the model's usual side), padded size and GMAC by part; in these the inverses

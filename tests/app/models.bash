@@ -83,6 +83,9 @@ export SOFTLENS_MODELS=$work/own
 accepted info my-own
 accepted deblur a.png --model my-own
 rm a.deblurred.png
+mkdir my-own
+accepted info my-own
+rmdir my-own
 refused 1 'my-one\.safetensors was not found' deblur a.png --model my-one
 check '  a line that says where it was sought' one_line
 refused 1 './my-own: ' deblur a.png --model ./my-own

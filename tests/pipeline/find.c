@@ -114,26 +114,37 @@ START_TEST(architectures_have_their_own)
 }
 END_TEST
 
+START_TEST(other_architectures_have_none)
+{
+    char *found;
+    ck_fails(sl_model_find(ctx, "abacus", &found), SL_ERR_ARGUMENT,
+             "lmd-vit, soft, soft-retinanet");
+    ck_assert_ptr_null(found);
+}
+END_TEST
+
 START_TEST(others_are_found_by_name)
 {
     char *found;
-    ck_ok(sl_file_write(ctx, in_dir("my-own.safetensors"), true, "x", 1));
+    ck_ok(sl_file_write(ctx, in_dir("soft.safetensors"), true, "x", 1));
     setenv("SOFTLENS_MODELS", dir, 1);
-    ck_ok(sl_model_find(ctx, "my-own", &found));
-    ck_assert_str_eq(found, in_dir("my-own.safetensors"));
+    ck_ok(sl_model_find_named(ctx, "soft", &found)); // which is also an architecture
+    ck_assert_str_eq(found, in_dir("soft.safetensors"));
     free(found);
-    setenv("SOFTLENS_MODELS", in_dir("my-own.safetensors"), 1); // the default, and nothing else
-    ck_ok(sl_model_find(ctx, "soft", &found));
-    ck_assert_str_eq(found, in_dir("my-own.safetensors"));
+    // One file is the default, and goes by no other name.
+    setenv("SOFTLENS_MODELS", in_dir("soft.safetensors"), 1);
+    ck_ok(sl_model_find(ctx, "lmd-vit", &found));
+    ck_assert_str_eq(found, in_dir("soft.safetensors"));
     free(found);
-    ck_fails(sl_model_find(ctx, "my-own", &found), SL_ERR_IO, "my-own.safetensors was not found; ");
+    ck_fails(sl_model_find_named(ctx, "soft", &found), SL_ERR_IO,
+             "soft.safetensors was not found; ");
     ck_assert_ptr_null(found);
 }
 END_TEST
 
 START_TEST(other_characters_lead_nowhere)
 {
-    char most[66] = "";
+    char most[66] = "", *found;
     memset(most, 'a', 65);
     const char *const names[] = { NULL,       "",  "../soft-small", "soft small", "soft.small",
                                   "\xc3\xa4", most };
@@ -141,12 +152,12 @@ START_TEST(other_characters_lead_nowhere)
     ck_ok(sl_file_write(ctx, in_dir("soft-small.safetensors"), true, "x", 1));
     setenv("SOFTLENS_MODELS", in_dir("below"), 1);
     for (size_t i = 0; i < SL_ARRAY_LEN(names); i++) {
-        char *found;
-        ck_fails(sl_model_find(ctx, names[i], &found), SL_ERR_ARGUMENT, "is no name of a model");
+        ck_fails(sl_model_find_named(ctx, names[i], &found), SL_ERR_ARGUMENT,
+                 "is no name of a model");
         ck_assert_ptr_null(found);
     }
-    char *found;
-    ck_fails(sl_model_find(ctx, most + 1, &found), SL_ERR_IO, "aaa.safetensors was not found; ");
+    ck_fails(sl_model_find_named(ctx, most + 1, &found), SL_ERR_IO,
+             "aaa.safetensors was not found; ");
 }
 END_TEST
 
@@ -173,6 +184,7 @@ int main(int argc, char **argv)
     tcase_add_test(tests, the_message_lists_the_places);
     tcase_add_test(tests, a_place_that_is_none_is_refused);
     tcase_add_test(tests, architectures_have_their_own);
+    tcase_add_test(tests, other_architectures_have_none);
     tcase_add_test(tests, others_are_found_by_name);
     tcase_add_test(tests, other_characters_lead_nowhere);
     return run_case("pipeline/find", tests);

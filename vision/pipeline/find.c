@@ -114,18 +114,17 @@ static void try_data_dirs(search *s)
     }
 }
 
-// The default model of an architecture, itself if it is none.
-static const char *default_of(const char *name)
+static const char *default_of(const char *architecture)
 {
     static const char *const names[][2] = {
         { "lmd-vit", "lmd-vit-small" },
         { "soft", "soft-small" },
         { "soft-retinanet", "retina-soft-small" },
     };
-    for (size_t i = 0; i < SL_ARRAY_LEN(names); i++)
-        if (strcmp(name, names[i][0]) == 0)
+    for (size_t i = 0; architecture && i < SL_ARRAY_LEN(names); i++)
+        if (strcmp(architecture, names[i][0]) == 0)
             return names[i][1];
-    return name;
+    return NULL;
 }
 
 // Letters, digits and hyphens: a name leads nowhere but into the places that are searched.
@@ -135,7 +134,7 @@ static bool is_name(const char *name)
     return length > 0 && length <= MAX_NAME && strspn(name, NAME_CHARACTERS) == length;
 }
 
-static void search_places(search *s)
+static void try_all(search *s)
 {
     try_environment(s);
     try_beside_program(s);
@@ -150,22 +149,39 @@ static void search_places(search *s)
                         s->tried);
 }
 
-sl_status sl_model_find(sl_ctx *ctx, const char *name, char **out)
+static sl_status find(sl_ctx *ctx, const char *name, bool is_default, char **out)
+{
+    search s = { .ctx = ctx,
+                 .is_default = is_default,
+                 .file_name = sl_format(ctx, "%s.safetensors", name) };
+    s.status = s.file_name ? SL_OK : SL_ERR_NOMEM;
+    if (s.status == SL_OK)
+        try_all(&s);
+    *out = s.found;
+    free(s.tried);
+    free(s.file_name);
+    return s.status;
+}
+
+sl_status sl_model_find(sl_ctx *ctx, const char *architecture, char **out)
+{
+    const char *name = default_of(architecture);
+    *out = NULL;
+    if (!name)
+        return sl_fail(
+            ctx, SL_ERR_ARGUMENT,
+            "no default model of architecture \"%.64s\"; there is one for: lmd-vit, soft, "
+            "soft-retinanet",
+            architecture ? architecture : "");
+    return find(ctx, name, true, out);
+}
+
+sl_status sl_model_find_named(sl_ctx *ctx, const char *name, char **out)
 {
     *out = NULL;
     if (!is_name(name))
         return sl_fail(ctx, SL_ERR_ARGUMENT,
                        "\"%.64s\" is no name of a model: letters, digits and hyphens, %d at most",
                        name ? name : "", MAX_NAME);
-    const char *model = default_of(name);
-    search s = { .ctx = ctx,
-                 .is_default = model != name,
-                 .file_name = sl_format(ctx, "%s.safetensors", model) };
-    s.status = s.file_name ? SL_OK : SL_ERR_NOMEM;
-    if (s.status == SL_OK)
-        search_places(&s);
-    *out = s.found;
-    free(s.tried);
-    free(s.file_name);
-    return s.status;
+    return find(ctx, name, false, out);
 }
