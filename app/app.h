@@ -239,6 +239,9 @@ void app_list_options(FILE *file, const app_command *command); // NULL: the prog
 // disk or a closed pipe become errors of write().
 void app_catch_signals(void);
 bool app_interrupted(void);
+// Last of all: a shell ends its loop at Ctrl-C only if what it waits for died of it, which leaves
+// status 130, too. Returns after another signal.
+void app_end_interrupted(void);
 
 // ---- progress.c: a bar on the terminal
 
@@ -306,6 +309,7 @@ app_exit app_open_model_for(app_session *session, const char *given, const char 
 // A line on stdout, without control characters from file names; nothing with --quiet.
 void app_say(const app_session *session, const char *format, ...) APP_PRINTF(2, 3);
 int app_columns(const char *text); // what UTF-8 takes on a terminal: wide characters take two
+size_t app_fitting(const char *text, int room); // bytes of what takes that many columns at most
 const char *app_plural(size_t count, const char *one, const char *several);
 void app_put_line(const char *text); // as it is, whatever --quiet says
 void app_put_bytes(const void *data, size_t size);

@@ -72,8 +72,9 @@ static app_exit check_values(const app_session *session, app_form *form)
     char *why = app_output_refusal(values->embedding, values->overwrite, false);
     if (why)
         app_error("%s", why);
+    bool is_refused = why || !app_may_replace(values->embedding, "NumPy array", "\x93NUMPY");
     free(why);
-    return why ? APP_FAILED : APP_DONE;
+    return is_refused ? APP_FAILED : APP_DONE;
 }
 
 static app_exit prepare(work *w)
@@ -152,16 +153,16 @@ static app_exit classify_picture(work *w, const app_loaded *loaded)
     size_t top = w->session->values.top ? w->session->values.top : DEFAULT_TOP;
     sl_classification *found = NULL;
     app_exit result = APP_DONE;
-    if (*loaded->warning && !w->session->values.quiet)
-        app_error("warning: %s", loaded->warning);
+    app_loader_warn(w->session, loaded);
     if (!loaded->image) {
         report_failure(w, loaded->path, loaded->message);
         return APP_DONE;
     }
     sl_status status = sl_classify_run(w->classify, loaded->image, top, &found);
     if (status == SL_OK) {
-        app_answers_add(&w->answers, loaded->path, found, NULL);
         result = keep_embedding(w, found);
+        if (result == APP_DONE)
+            app_answers_add(&w->answers, loaded->path, found, NULL);
     } else if (status == SL_ERR_ARGUMENT) {
         result = app_fail(w->session, status);
     } else {
@@ -190,7 +191,7 @@ static app_exit classify_all(work *w)
         }
         result = classify_picture(w, &loaded);
         sl_image_free(loaded.image);
-        w->done++;
+        w->done += result == APP_DONE;
         if (is_silent)
             app_progress_step(&w->session->progress, w->done, w->pictures.count);
     }
@@ -200,18 +201,12 @@ static app_exit classify_all(work *w)
     return result;
 }
 
-// The embeddings must not take the place of a picture.
-static app_exit check_inputs(const work *w)
+// Nothing more is done: the answers say so of each picture that has had no turn.
+static void report_undone(work *w, app_exit result)
 {
-    const char *path = w->session->values.embedding;
-    app_identities inputs;
-    if (!path)
-        return APP_DONE;
-    app_exit result = app_identities_of(&w->pictures, &inputs);
-    if (result == APP_DONE && app_identities_at(&inputs, path) != SIZE_MAX)
-        result = app_usage(w->session->command, "--embedding %s: is a picture to classify", path);
-    app_identities_free(&inputs);
-    return result;
+    const char *why = result == APP_INTERRUPTED ? "interrupted" : sl_ctx_message(w->session->ctx);
+    for (size_t i = w->done; i < w->pictures.count; i++)
+        app_answers_add(&w->answers, w->pictures.path[i], NULL, *why ? why : "was not looked at");
 }
 
 static app_exit answer_all(work *w, app_form form)
@@ -221,14 +216,16 @@ static app_exit answer_all(work *w, app_form form)
         w->loader = app_loader_start(w->session, &w->pictures); // while the model is made ready
         result = w->loader ? prepare(w) : APP_FAILED;
     }
-    if (result != APP_DONE)
+    if (result == APP_USAGE)
         return result;
     app_answers_begin(w->session, form, &w->answers);
     for (size_t i = 0; i < w->pictures.failed; i++)
         app_answers_add(&w->answers, w->pictures.failures[i].path, NULL,
                         w->pictures.failures[i].why);
-    if (w->pictures.count)
+    if (w->pictures.count && result == APP_DONE)
         result = classify_all(w);
+    if (result != APP_DONE)
+        report_undone(w, result);
     app_answers_end(&w->answers);
     return result == APP_DONE ? save_embeddings(w) : result;
 }
@@ -240,8 +237,6 @@ static int classify(app_session *session, int count, char **operands)
     app_exit result = check_values(session, &form);
     if (result == APP_DONE)
         result = app_pictures_find(session, count, operands, &w.pictures);
-    if (result == APP_DONE)
-        result = check_inputs(&w);
     w.named = w.pictures.count + w.pictures.failed;
     w.failed = w.pictures.failed;
     if (result == APP_DONE)

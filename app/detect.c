@@ -70,7 +70,7 @@ typedef struct work {
     sl_detect *detect;
     sl_classify *classify; // NULL: not asked for
     sl_deblur *deblur;     // likewise
-    size_t failed;
+    size_t done, failed;
 } work;
 
 sl_detect_options app_detect_options(const app_session *session)
@@ -277,8 +277,7 @@ static app_exit detect_picture(work *w, app_loaded *loaded)
     sl_status status = loaded->status;
     const char *message = loaded->message;
     app_exit result = APP_DONE;
-    if (*loaded->warning && !w->session->values.quiet)
-        app_error("warning: %s", loaded->warning);
+    app_loader_warn(w->session, loaded);
     if (status == SL_OK) {
         app_detect_out_next(&w->out);
         app_progress_begin(&w->session->progress, loaded->path);
@@ -326,6 +325,7 @@ static app_exit detect_all(work *w)
     while (result == APP_DONE && !is_over(w) && app_loader_next(w->loader, &loaded)) {
         if (!is_over(w))
             result = detect_picture(w, &loaded);
+        w->done += result == APP_DONE;
         sl_image_free(loaded.image);
         if (result == APP_DONE && w->out.is_lost)
             result = stop_lost(w);
@@ -333,6 +333,14 @@ static app_exit detect_all(work *w)
     if (result == APP_DONE && app_interrupted())
         result = app_fail(w->session, SL_ERR_CANCELLED);
     return result;
+}
+
+// Nothing more is done: whoever reads the JSON learns it of each picture that has had no turn.
+static void report_undone(const work *w, app_exit result)
+{
+    const char *why = result == APP_INTERRUPTED ? "interrupted" : sl_ctx_message(w->session->ctx);
+    for (size_t i = w->done; i < w->pictures.count && w->session->values.json; i++)
+        app_detect_print_json(&w->out, w->pictures.path[i], NULL, *why ? why : "was not looked at");
 }
 
 // ---- the command
@@ -408,6 +416,8 @@ static int detect(app_session *session, int count, char **operands)
         result = w.loader ? prepare(&w) : APP_FAILED;
         if (result == APP_DONE)
             result = detect_all(&w);
+        if (result != APP_DONE && result != APP_USAGE)
+            report_undone(&w, result);
         if (result == APP_DONE)
             result = app_detect_out_finish(&w.out);
     }

@@ -81,11 +81,27 @@ static app_exit check_stdout(const app_session *session)
     return APP_DONE;
 }
 
-// -o is a folder when it is one, or ends in a slash, or is to hold several pictures.
-static app_exit read_output(const app_session *session, const char *path, app_detect_out *out)
+static bool is_folder(const char *value)
+{
+    return app_ends_in_slash(value) || app_is_directory(value);
+}
+
+static app_exit check_stdin(const app_session *session, const app_pictures *pictures)
 {
     const char *value = session->values.output;
-    if (value && (app_ends_in_slash(value) || app_is_directory(value))) {
+    for (size_t i = 0; i < pictures->count && (!value || is_folder(value)); i++)
+        if (app_is_stdin(pictures->path[i]))
+            return app_usage(session->command,
+                             "- has no name of its own; name the result with -o FILE, or print "
+                             "what is found with --json -o -");
+    return APP_DONE;
+}
+
+// -o is a folder when it is one, or ends in a slash, or is to hold several pictures.
+static app_exit read_output(const app_session *session, app_detect_out *out)
+{
+    const char *value = session->values.output;
+    if (value && is_folder(value)) {
         size_t length = strlen(value);
         while (length > 1 && value[length - 1] == '/')
             length--;
@@ -93,9 +109,6 @@ static app_exit read_output(const app_session *session, const char *path, app_de
         out->is_to_be_made = !app_is_directory(value);
         return out->folder ? APP_DONE : app_out_of_memory();
     }
-    if (!value && app_is_stdin(path))
-        return app_usage(session->command, "- has no name of its own; name the result with -o, or "
-                                           "print what is found with --json -o -");
     if (value && !out->is_single)
         return app_usage(session->command,
                          "-o %s: several pictures need a folder; make it, or end it in /", value);
@@ -381,11 +394,12 @@ app_exit app_detect_out_plan(app_session *session, app_pictures *pictures, app_d
         return check_stdout(session);
     app_exit result = read_formats(session, out);
     // A folder is for many, however many it holds.
-    if (session->values.output &&
-        (app_ends_in_slash(session->values.output) || app_is_directory(session->values.output)))
+    if (session->values.output && is_folder(session->values.output))
         out->is_single = false;
     if (result == APP_DONE)
-        result = read_output(session, pictures->count ? pictures->path[0] : "", out);
+        result = check_stdin(session, pictures);
+    if (result == APP_DONE)
+        result = read_output(session, out);
     if (result == APP_DONE)
         result = name_all(out, pictures, &n);
     if (result == APP_DONE)

@@ -82,8 +82,7 @@ static void report_failure(work *w, const char *message)
 static sl_status enroll_picture(work *w, const app_loaded *loaded)
 {
     sl_status status = SL_OK;
-    if (*loaded->warning && !w->session->values.quiet)
-        app_error("warning: %s", loaded->warning);
+    app_loader_warn(w->session, loaded);
     if (loaded->status == SL_ERR_CANCELLED)
         return loaded->status;
     if (!loaded->image) {

@@ -4,7 +4,7 @@
 
 #include <signal.h>
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted; // by which signal
 
 static void on_signal(int number)
 {
@@ -14,7 +14,7 @@ static void on_signal(int number)
     signal(SIGHUP, SIG_DFL);
     if (interrupted)
         raise(number);
-    interrupted = 1;
+    interrupted = number;
 }
 
 static void catch_unless_ignored(int number)
@@ -34,6 +34,14 @@ void app_catch_signals(void)
     catch_unless_ignored(SIGHUP); // the terminal was closed
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); // past `ulimit -f`, write() says EFBIG instead
+}
+
+void app_end_interrupted(void)
+{
+    if (interrupted != SIGINT)
+        return;
+    signal(SIGINT, SIG_DFL);
+    raise(SIGINT);
 }
 
 bool app_interrupted(void)

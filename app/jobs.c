@@ -163,6 +163,8 @@ static void check_output(const app_session *session, app_job *job, int target, c
         *result = app_usage(session->command,
                             "%s: is an input and also the output of %s; leave one of them out",
                             path, job->input);
+    else if (is_own && target != APP_PICTURE)
+        refuse(job, "%s: is the input itself; name another output", path);
     else if (is_own && S_ISREG(st.st_mode) && !session->values.overwrite)
         refuse(job, "%s: is the input itself; name another output or add --overwrite", path);
     else if (!job->refusal)
@@ -190,13 +192,16 @@ static app_exit check_outputs(const app_session *session, const app_jobs *jobs,
 }
 
 // Standard input has no name from which one could be made.
-static app_exit check_stdin(const app_session *session, int count, char **images)
+static app_exit check_stdin(const app_session *session, int count, char **images,
+                            const char *const values[APP_TARGETS])
 {
     app_exit result = app_check_stdin(session, count, images);
     for (int i = 0; i < count && result == APP_DONE; i++)
-        if (app_is_stdin(images[i]) && !file_named(session->values.output))
-            result = app_usage(session->command,
-                               "- has no name of its own; name the result with -o FILE");
+        for (int t = 0; t < APP_TARGETS && result == APP_DONE && app_is_stdin(images[i]); t++)
+            if ((t == APP_PICTURE || values[t]) && !file_named(values[t]))
+                result = app_usage(session->command,
+                                   "- has no name of its own; name the result with %s FILE",
+                                   t == APP_PICTURE ? "-o" : option_names[t]);
     return result;
 }
 
@@ -208,7 +213,7 @@ app_exit app_jobs_plan(const app_session *session, int count, char **images, app
     *out = (app_jobs) { .count = (size_t)count };
     if (values->format)
         out->format = strcmp(values->format, "png") == 0 ? SL_IMAGE_PNG : SL_IMAGE_JPEG;
-    result = check_stdin(session, count, images);
+    result = check_stdin(session, count, images, targets);
     for (int t = 0; t < APP_TARGETS && result == APP_DONE; t++) {
         result = check_value(session, t, targets[t], out->count,
                              t == APP_PICTURE ? out->format : SL_IMAGE_SAME);

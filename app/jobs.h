@@ -71,6 +71,9 @@ char *app_place(const char *path);
 // ran out, and the library will meet the same obstacle and say so). parent_is_made: its directory
 // is still to be made.
 char *app_output_refusal(const char *path, bool overwrite, bool parent_is_made);
+// Whether `path` holds nothing or what begins so, at most 32 bytes: what a slip of the pen would
+// replace by something of another kind stays, whatever was asked for. Prints why not.
+bool app_may_replace(const char *path, const char *kind, const char *start);
 bool app_is_directory(const char *path);
 bool app_ends_in_slash(const char *path);
 // Makes a directory and its parents; an existing one is fine. 0 or an errno.

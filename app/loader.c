@@ -28,8 +28,21 @@ struct app_loader {
 static void keep_warning(void *user, sl_log_level level, const char *sentence)
 {
     app_loader *l = user;
-    if (level == SL_LOG_WARNING && l->current)
-        snprintf(l->current->warning, sizeof(l->current->warning), "%s", sentence);
+    if (level != SL_LOG_WARNING || !l->current)
+        return;
+    char *all = l->current->warnings, line[1024];
+    snprintf(line, sizeof(line), "%s", sentence);
+    app_one_line(line); // names may have lines of their own
+    size_t length = strlen(all), size = sizeof(l->current->warnings);
+    if (strlen(line) + 2 <= size - length)
+        snprintf(all + length, size - length, "%s\n", line);
+}
+
+void app_loader_warn(const app_session *session, const app_loaded *loaded)
+{
+    const char *at = loaded->warnings;
+    for (const char *end; !session->values.quiet && (end = strchr(at, '\n')); at = end + 1)
+        app_error("warning: %.*s", (int)(end - at), at);
 }
 
 // Whoever takes the pictures waits for us, and a pipe that is read may be silent.

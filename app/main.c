@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: MIT
 // app/main.c: softlens, the program: finds the command and runs it.
-#include "app.h"
+#include "jobs.h"
 
 #include <string.h>
+
+#define TRACE_START "{\"displayTimeUnit\"" // of no file but what --profile wrote
 
 // With --profile. Of work that failed as a whole there is no trace.
 static int run_traced(app_session *session, int count, char **operands)
 {
     const app_values *values = &session->values;
     sl_status status = SL_OK;
-    app_exit place = app_check_profile(session, values->input);
-    if (place == APP_DONE)
-        place = app_check_profile(session, values->model);
-    for (int i = 0; i < count && place == APP_DONE; i++)
-        place = app_check_profile(session, operands[i]);
-    if (place != APP_DONE)
-        return place;
+    if (values->profile && !app_may_replace(values->profile, "trace", TRACE_START))
+        return APP_FAILED;
     if (values->profile)
         status = sl_trace_begin(session->ctx, values->profile, values->overwrite);
     if (status != SL_OK)
@@ -120,5 +117,7 @@ int main(int argc, char **argv)
     int result = dispatch(argc, argv);
     if (!app_finish_stdout() && result == APP_DONE)
         result = APP_FAILED;
+    if (result == APP_INTERRUPTED)
+        app_end_interrupted();
     return result;
 }

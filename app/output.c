@@ -4,17 +4,30 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <wchar.h>
 
 static int stdout_error; // the first errno that writing met
 
+// Of bytes that went, and failed to, while more were printed: which error it was is not known any
+// more, but of a pipe it is that its reader left.
+static int earlier_error(void)
+{
+    struct stat st;
+    bool is_pipe = fstat(STDOUT_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+    return !ferror(stdout) ? 0 : is_pipe ? EPIPE : EIO;
+}
+
 static void flush_stdout(void)
 {
+    if (!stdout_error)
+        stdout_error = earlier_error();
     if (fflush(stdout) != 0 && !stdout_error)
         stdout_error = errno;
 }
@@ -63,7 +76,8 @@ static int pass_character(const char **text, bool has_utf8)
     return columns;
 }
 
-int app_columns(const char *text)
+// Passes by what takes `room` columns at most; how many it takes.
+static int pass_columns(const char **text, int room)
 {
     static locale_t utf8; // made once: it is read from a file, and galleries have many labels
     static bool is_made;
@@ -72,10 +86,28 @@ int app_columns(const char *text)
         utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
     is_made = true;
     locale_t before = uselocale(utf8); // of no locale: asks, and changes nothing
-    while (*text)
-        count += pass_character(&text, utf8);
+    while (**text) {
+        const char *next = *text;
+        int columns = pass_character(&next, utf8);
+        if (columns > room - count)
+            break;
+        count += columns;
+        *text = next;
+    }
     uselocale(before);
     return count;
+}
+
+int app_columns(const char *text)
+{
+    return pass_columns(&text, INT_MAX);
+}
+
+size_t app_fitting(const char *text, int room)
+{
+    const char *end = text;
+    pass_columns(&end, room);
+    return (size_t)(end - text);
 }
 
 const char *app_plural(size_t count, const char *one, const char *several)

@@ -58,7 +58,8 @@ sl_image_format app_format_of_file(const char *path)
     unsigned char head[32] = { 0 };
     struct stat st;
     // Nothing but a regular file is opened: a pipe would lose its first bytes to us.
-    int file = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    bool is_file = !app_is_stdin(path) && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    int file = is_file ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     ssize_t got = file >= 0 ? read(file, head, sizeof(head)) : 0;
     sl_image_format foreign = got > 0 ? app_format_of_foreign(file, head) : SL_IMAGE_SAME;
     if (file >= 0)
@@ -137,6 +138,23 @@ char *app_output_refusal(const char *path, bool overwrite, bool parent_is_made)
     if (length < 0)
         return NULL;
     return why || parent_is_made ? why : parent_refusal(path);
+}
+
+bool app_may_replace(const char *path, const char *kind, const char *start)
+{
+    char head[32] = "";
+    struct stat st;
+    size_t length = strlen(start);
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+        return true; // nothing is lost
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    bool is_same = file >= 0 && read(file, head, length) == (ssize_t)length &&
+                   memcmp(head, start, length) == 0;
+    if (file >= 0)
+        close(file);
+    if (!is_same)
+        app_error("%s: exists and is no %s, so it stays; name another output", path, kind);
+    return is_same;
 }
 
 bool app_is_stdin(const char *path)

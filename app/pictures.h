@@ -40,8 +40,8 @@ typedef struct app_loaded {
     const char *path;
     sl_image *image; // NULL: failed; else the taker's
     sl_status status;
-    char message[2048]; // of the failure
-    char warning[512];  // ""
+    char message[2048];  // of the failure
+    char warnings[2048]; // one a line; what is too much is left out
 } app_loaded;
 
 // Begins to decode, one picture ahead of the one that is taken last. The session's context is not
@@ -50,6 +50,8 @@ typedef struct app_loaded {
 app_loader *app_loader_start(app_session *session, const app_pictures *pictures);
 // The next picture in order; false behind the last. SL_ERR_CANCELLED: interrupted.
 bool app_loader_next(app_loader *loader, app_loaded *out);
+// Prints what it was warned of, unless --quiet.
+void app_loader_warn(const app_session *session, const app_loaded *loaded);
 // Ends it, whether all was taken or not; takes NULL. Waits for the picture that is being decoded,
 // but for no pipe.
 void app_loader_stop(app_loader *loader);

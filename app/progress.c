@@ -60,14 +60,7 @@ static void draw(app_progress *progress, double now, size_t done, size_t total)
     char label[256];
     snprintf(label, sizeof(label), "%s", progress->label);
     app_one_line(label);
-    for (const char *at = label; *at && room > 0; at++) {
-        unsigned char c = (unsigned char)*at;
-        if ((c & 0xc0) != 0x80) { // the first byte of a character
-            if (--room == 0)
-                break;
-        }
-        fputc(c, stderr);
-    }
+    fwrite(label, 1, app_fitting(label, room), stderr);
     fflush(stderr);
     progress->is_drawn = true;
     progress->drawn = now;

@@ -135,8 +135,8 @@ printed none 0 classify a.png b.jpg --embedding e.npy --quiet
 check 'a row each' "$MAKER" is-npy e.npy 16x2
 refused 1 'e\.npy: exists' classify a.png --embedding e.npy
 refused 1 'there is no directory nowhere' classify a.png --embedding nowhere/e.npy
-refused 2 'is a picture to classify' classify a.png b.jpg --embedding b.jpg --overwrite
 refused 2 'not written to standard output' classify a.png --embedding -
+refused 1 'b\.jpg: exists and is no NumPy array' classify a.png --embedding b.jpg --overwrite
 accepted classify a.png --embedding e.npy --overwrite
 check '  replaced' "$MAKER" is-npy e.npy 16x1
 rm e.npy
@@ -202,5 +202,6 @@ wait "$pid"
 status=$?
 check 'a signal: status 130' test "$status" = 130
 check '  a line' one_line
-check '  what was done was said' "$MAKER" is-json "$outside/out" 1
+check '  an object for each, the first as it was done' "$MAKER" is-json "$outside/out" 3
+check '  the others as interrupted' test "$(grep -c '"error":"interrupted"' "$outside/out")" = 2
 finish

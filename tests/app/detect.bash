@@ -44,6 +44,10 @@ report $? 'standard input'
 exists piped.jpg piped.json
 refused 2 'name the result with -o' detect -
 refused 2 'print what is found with --json -o -' detect - --json
+refused 2 'print what is found with --json -o -' detect - -o new/
+refused 2 'print what is found with --json -o -' detect a.png - -o .
+run detect a.png b.jpg --json -o - --model nowhere.pth
+check 'without a model every picture has its line' test "$status" = 1 -a "$(grep -c '"error":"nowhere.pth' "$outside/out")" = 2
 
 # Nothing but lines on standard output
 before=$(snapshot)

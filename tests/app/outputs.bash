@@ -125,6 +125,9 @@ refused 2 'x/a.png and y/a.png would both become' deblur x/a.png y/a.png -o out
 refused 2 'would both become' deblur a.png ./a.png
 refused 2 'would both become' deblur a.png sub/up/a.png
 refused 2 'is named for two outputs' deblur a.png -o z.png --heat z.png
+refused 1 'a\.png: is the input itself; name another output$' deblur a.png -o z.png --heat a.png --overwrite
+refused 1 'a\.png: is the input itself' deblur a.png -o z.png --compare ./a.png --overwrite
+refused 2 'name the result with --heat FILE' deblur - -o z.png --heat maps/
 refused 2 'is named for two outputs' deblur a.png -o z.png --compare sub/../z.png
 
 # Names that cannot be
@@ -190,6 +193,11 @@ if mount -t tmpfs -o size=8k none disk 2>/dev/null; then
     check '  nothing is left' test -z "$(ls -A disk)"
     umount disk
 fi
+for command in deblur detect classify enroll gallery batch run info; do
+    "$SOFTLENS" help "$command" >/dev/full 2>"$outside/err"
+    status=$?
+    check "help $command to a full disk: status 1" test "$status" = 1
+done
 "$SOFTLENS" deblur a.png -o s.png >/dev/full 2>"$outside/err"
 check 'a full stdout is said' test $? = 1
 check '  in a line' one_line

@@ -30,12 +30,16 @@ refused 1 'bench.json: already exists' bench --size 32x32 --repeats 1 --profile 
 refused 1 'none/t.json: cannot create' deblur a.png -o two.png --profile none/t.json
 refused 1 'deblur.json: already exists' deblur a.png -o two.png --profile deblur.json
 refused 2 '--profile two.png: is also' deblur a.png -o two.png --profile two.png
-refused 2 '--profile ./a.png: is also' deblur a.png -o two.png --overwrite --profile ./a.png
-refused 2 '--profile x.npy: is also' run m.safetensors --input x.npy --output-dir o --overwrite \
+refused 1 './a.png: exists and is no trace' deblur a.png -o two.png --overwrite --profile ./a.png
+refused 1 'x.npy: exists and is no trace' run m.safetensors --input x.npy --output-dir o --overwrite \
     --profile x.npy
-refused 2 '--profile m.safetensors: is also' bench m.safetensors --overwrite \
+refused 1 'm.safetensors: exists and is no trace' bench m.safetensors --overwrite \
     --profile m.safetensors
+mkdir photos
+cp a.png photos/a.png
+refused 1 'photos/a.png: exists and is no trace' detect photos --json -o - --overwrite --profile photos/a.png
 refused 1 'missing.png: cannot be read' deblur missing.png --profile missing.json
+: >bench.json # as mktemp leaves it
 accepted bench --size 32x32 --repeats 1 --device cpu --profile bench.json --overwrite
 traced bench.json
 

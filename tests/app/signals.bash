@@ -93,6 +93,40 @@ for part in 0 7; do
         exec 3>&-
     done
 done
+# One that goes on and on
+exec 3<>held
+while printf x; do sleep 0.01; done >held 2>/dev/null &
+writer=$!
+for arguments in 'deblur - -o out.png' 'classify - --model soft.safetensors'; do
+    # shellcheck disable=SC2086
+    env --default-signal=TERM "$SOFTLENS" $arguments >"$outside/out" 2>"$outside/err" <held &
+    pid=$!
+    listens
+    sleep 0.2
+    kill -TERM "$pid"
+    ends
+    check "${arguments%% *}, a pipe that does not end: status 130" test "$status" = 130
+    check '  a line' one_line
+done
+kill "$writer"
+wait "$writer" 2>/dev/null
+exec 3>&-
+
+# Ctrl-C reaches a script as well, which then ends only if the program died of it.
+# shellcheck disable=SC2016
+setsid env --default-signal=INT bash -c '"$0" deblur held -o out.png; echo went on' "$SOFTLENS" \
+    >"$outside/out" 2>"$outside/err" </dev/null &
+pid=$!
+exec 3>held
+sleep 0.2
+kill -INT -- "-$pid"
+cat a.png >&3
+exec 3>&-
+ends
+check 'Ctrl-C ends a script: status 130' test "$status" = 130
+check '  nothing comes after' test ! -s "$outside/out"
+check '  no file' test ! -e out.png
+
 exec 3<>held
 "$SOFTLENS" classify - --model none >"$outside/out" 2>"$outside/err" <held &
 pid=$!

@@ -233,11 +233,15 @@ START_TEST(columns_are_those_of_a_terminal)
 {
     ck_assert_int_eq(app_columns(""), 0);
     ck_assert_int_eq(app_columns("wall clock"), 10);
-    ck_assert_int_eq(app_columns("\xc3\xa9t\xc3\xa9"), 3); // e acute, t, e acute
-    ck_assert_int_eq(app_columns("e\xcc\x81"), 1);         // e, combining acute
-    ck_assert_int_eq(app_columns("\xe7\x8c\xab a"), 4);    // a Chinese cat
-    ck_assert_int_eq(app_columns("\xf0\x9f\x90\x88"), 2);  // and its picture
-    ck_assert_int_eq(app_columns("\xff\xe7"), 2);          // damaged
+    ck_assert_int_eq(app_columns("\xc3\xa9t\xc3\xa9"), 3);            // e acute, t, e acute
+    ck_assert_int_eq(app_columns("e\xcc\x81"), 1);                    // e, combining acute
+    ck_assert_int_eq(app_columns("\xe7\x8c\xab a"), 4);               // a Chinese cat
+    ck_assert_int_eq(app_columns("\xf0\x9f\x90\x88"), 2);             // and its picture
+    ck_assert_int_eq(app_columns("\xff\xe7"), 2);                     // damaged
+    ck_assert_uint_eq(app_fitting("\xe7\x8c\xab\xe7\x8c\xab", 4), 6); // two Chinese cats
+    ck_assert_uint_eq(app_fitting("\xe7\x8c\xab\xe7\x8c\xab", 3), 3);
+    ck_assert_uint_eq(app_fitting("e\xcc\x81t", 1), 3);
+    ck_assert_uint_eq(app_fitting("abc", -2), 0);
 }
 END_TEST
 

@@ -48,17 +48,17 @@ static sl_status too_large(sl_ctx *ctx, const char *path, size_t max_bytes)
                    max_bytes);
 }
 
-// A pipe may be silent for as long as it likes; whoever waits may want to stop. What poll() cannot
-// tell of is read()'s to tell.
+// A pipe may be silent for as long as it likes, or never end; whoever waits may want to stop. What
+// poll() cannot tell of is read()'s to tell.
 static sl_status wait_for_more(sl_ctx *ctx, const char *path, int fd)
 {
     struct pollfd input = { .fd = fd, .events = POLLIN };
     for (;;) {
+        if (sl_progress(ctx, 0, 0) != SL_OK)
+            return sl_fail(ctx, SL_ERR_CANCELLED, "%s: cancelled while it was read", path);
         int ready = poll(&input, 1, TICK_MS);
         if (ready > 0 || (ready < 0 && errno != EINTR))
             return SL_OK;
-        if (sl_progress(ctx, 0, 0) != SL_OK)
-            return sl_fail(ctx, SL_ERR_CANCELLED, "%s: cancelled while it was read", path);
     }
 }
 

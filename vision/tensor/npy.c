@@ -2,7 +2,7 @@
 // tensor/npy.c: NumPy's array files: magic, version, a Python dict as text, then the data.
 #include "tensor/tensor.h"
 
-#define MAX_FILE_BYTES ((size_t)16 << 30)
+#define MAX_FILE_BYTES ((size_t)3 << 30) // 200 million pixels of f32, and some
 #define MAX_HEADER_BYTES 65536
 #define MAGIC "\x93NUMPY"
 #define MAGIC_BYTES 6
