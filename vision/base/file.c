@@ -63,8 +63,8 @@ static sl_status wait_for_more(sl_ctx *ctx, const char *path, int fd)
 }
 
 // Reads to the end in growing steps: a pipe has no size, and a file may grow meanwhile.
-static sl_status read_all(sl_ctx *ctx, const char *path, int fd, size_t guess, size_t max_bytes,
-                          sl_blob *out)
+static sl_status read_all(sl_ctx *ctx, const char *path, int fd, bool is_regular, size_t guess,
+                          size_t max_bytes, sl_blob *out)
 {
     size_t capacity = guess + 1; // one byte more, to meet the end without growing
     out->data = malloc(capacity);
@@ -80,7 +80,7 @@ static sl_status read_all(sl_ctx *ctx, const char *path, int fd, size_t guess, s
             out->data = grown;
             capacity = wanted;
         }
-        sl_status st = wait_for_more(ctx, path, fd);
+        sl_status st = is_regular ? SL_OK : wait_for_more(ctx, path, fd);
         if (st != SL_OK)
             return st;
         ssize_t got = read(fd, out->data + out->size, capacity - out->size);
@@ -100,13 +100,14 @@ static sl_status read_open(sl_ctx *ctx, const char *path, int fd, const struct s
                            size_t max_bytes, sl_blob *out)
 {
     size_t guess = 65536;
+    const bool is_regular = S_ISREG(info->st_mode);
     sl_status st = SL_OK;
-    if (S_ISREG(info->st_mode) && (uintmax_t)info->st_size > max_bytes)
+    if (is_regular && (uintmax_t)info->st_size > max_bytes)
         st = too_large(ctx, path, max_bytes);
-    else if (S_ISREG(info->st_mode) && info->st_size > 0)
+    else if (is_regular && info->st_size > 0)
         guess = (size_t)info->st_size;
     if (st == SL_OK)
-        st = read_all(ctx, path, fd, guess, max_bytes, out);
+        st = read_all(ctx, path, fd, is_regular, guess, max_bytes, out);
     if (st != SL_OK || out->size == 0)
         sl_blob_free(out);
     return st;
