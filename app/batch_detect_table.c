@@ -155,8 +155,10 @@ app_exit batch_new_tables(const batch *b, json_t **formats)
 
 // ---- YOLO's files have names without folders
 
+#define MAX_FLAT 236 // bytes: with ~NUMBER and .txt it is a file's name still, and so is its .part
+
 // The `attempt`th name to try for a picture: "a/b.png" is a__b, then a__b.png, a__b.png~2, ...
-// with an ending that the library takes off.
+// with an ending that the library takes off. A long one is cut.
 static char *flat_name(const char *name, unsigned attempt)
 {
     char *flat = malloc(2 * strlen(name) + 1), *end = flat, *out = NULL;
@@ -168,6 +170,7 @@ static char *flat_name(const char *name, unsigned attempt)
     if (!flat)
         return NULL;
     *end = '\0';
+    flat[app_cut(flat, MAX_FLAT)] = '\0';
     if (attempt == 0)
         return flat;
     if (attempt == 1 ? asprintf(&out, "%s.txt", flat) < 0
@@ -270,11 +273,12 @@ static app_exit add_picture(const tables *t, const batch_picture *p)
     return result;
 }
 
+// A table that cannot be written takes none of the others with it.
 static app_exit finish(tables *t, app_exit result)
 {
+    const bool are_whole = result == APP_DONE;
     for (size_t f = 0; f < APP_DETECT_FORMATS; f++) {
-        sl_status status =
-            t->file[f] && result == APP_DONE ? sl_detect_file_finish(t->file[f]) : SL_OK;
+        sl_status status = t->file[f] && are_whole ? sl_detect_file_finish(t->file[f]) : SL_OK;
         if (status != SL_OK)
             result = app_fail(t->b->session, status);
         sl_detect_file_free(t->file[f]);

@@ -211,18 +211,20 @@ sl_status app_detect_out_crop(app_detect_out *out, const char *path, size_t numb
     return SL_ERR_EXISTS;
 }
 
+// A file that cannot be written takes none of the others with it.
 app_exit app_detect_out_finish(app_detect_out *out)
 {
+    app_exit result = APP_DONE;
     for (size_t f = 0; f < APP_DETECT_FORMATS; f++) {
         if (!out->files[f])
             continue;
         sl_status status = sl_detect_file_finish(out->files[f]);
         if (status != SL_OK)
-            return app_fail(out->session, status);
-        if (!out->session->values.json) // whose lines are objects
+            result = app_fail(out->session, status);
+        else if (!out->session->values.json) // whose lines are objects
             app_say(out->session, "%s/%s", out->folder, app_detect_kinds[f].many);
     }
-    return APP_DONE;
+    return result;
 }
 
 void app_detect_out_free(app_detect_out *out)

@@ -22,7 +22,7 @@ digest() # FOLDER: every file but the journals, and what is in it
 
 plain() # FILE: without what tells when and where it was computed
 {
-    sed -E 's/"seconds": ?[^,]*,//; s/"device": ?"[^"]*",//' "$1"
+    sed -E 's/"seconds": ?[^,]*,//; s/"device": ?"[^"]*",//; s/"fell_back": ?[^,]*,//' "$1"
 }
 
 # Beside each other: softlens detect and the batch
@@ -221,6 +221,19 @@ check 'what is drawn on is no link' test ! in/a.png -ef still/a.png
 accepted batch classify,detect in -o both --model s.safetensors --format csv --gallery my.gallery
 check 'labels and objects' test -s both/labels.csv -a -s both/detections.csv
 check '  the gallery is that of classify' cmp both/detections.csv out/detections.csv
+
+# Names without folders are cut before they are too long for a file, and tables do without each other
+deep=deep/$(printf 'd%.0s' {1..120})/$(printf 'e%.0s' {1..120})
+mkdir -p "$deep"
+cp in/a.png "$deep/one.png"
+cp in/b.jpg "$deep/other.jpg"
+accepted batch detect deep -o cut --format yolo,csv
+check 'cut names are a file each' test "$(find cut/yolo/labels -name '*.txt' | wc -l)" = 2
+check '  and the other table is there' test "$(grep -c e/o cut/detections.csv)" -gt 1
+mkdir -p other/yolo/labels
+accepted batch detect in -o other --format jsonl
+check 'how it was computed is not known' test "$(grep -c '"fell_back":null' other/detections.jsonl)" = 4
+rm -r deep cut other
 
 # Shards
 for shard in 1 2; do

@@ -49,6 +49,12 @@ static json_t *object_json(const sl_detect_file *file, const sl_finding *f, size
                      (double)d->x2, "y2", (double)d->y2);
 }
 
+// How it was computed is not told of what comes out of a batch's journal.
+static json_t *fell_back(const sl_detections *found)
+{
+    return isfinite(found->seconds) ? json_boolean(found->fell_back) : json_null();
+}
+
 static json_t *picture_json(const sl_detect_file *file, const sl_finding *f)
 {
     json_t *list = json_array(), *all = NULL;
@@ -56,10 +62,10 @@ static json_t *picture_json(const sl_detect_file *file, const sl_finding *f)
     for (size_t i = 0; list && i < f->found->count; i++)
         list = listed(list, object_json(file, f, i));
     if (list && device)
-        all = json_pack("{s:s, s:I, s:I, s:o, s:s, s:b, s:o}", "picture", f->name, "width",
+        all = json_pack("{s:s, s:I, s:I, s:o, s:s, s:o, s:o}", "picture", f->name, "width",
                         (json_int_t)f->found->width, "height", (json_int_t)f->found->height,
                         "seconds", number(f->found->seconds), "device", device, "fell_back",
-                        (int)f->found->fell_back, "detections", list);
+                        fell_back(f->found), "detections", list);
     else
         json_decref(list);
     free(device);
