@@ -32,7 +32,10 @@ static bool is_current(int fd, const char *path)
 static sl_status try_lock(sl_ctx *ctx, sl_gallery_hold *hold, bool *taken)
 {
     *taken = false;
-    hold->fd = open(hold->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    const int flags = O_CLOEXEC | O_NOFOLLOW;
+    hold->fd = open(hold->path, O_RDWR | O_CREAT | flags, 0666);
+    if (hold->fd < 0 && errno == EACCES) // another user's, which one may wait for all the same
+        hold->fd = open(hold->path, O_RDONLY | flags);
     if (hold->fd < 0 && errno == EINTR)
         return SL_OK;
     if (hold->fd < 0)
