@@ -148,7 +148,7 @@ static void report_failure(work *w, const char *path, const char *message)
 
 // A model without classes is wrong for every picture; other failures are this one's, are counted,
 // and the next has its turn.
-static app_exit classify_picture(work *w, const app_loaded *loaded)
+static app_exit classify_picture(work *w, app_loaded *loaded)
 {
     size_t top = w->session->values.top ? w->session->values.top : DEFAULT_TOP;
     sl_classification *found = NULL;
@@ -166,7 +166,8 @@ static app_exit classify_picture(work *w, const app_loaded *loaded)
     } else if (status == SL_ERR_ARGUMENT) {
         result = app_fail(w->session, status);
     } else {
-        report_failure(w, loaded->path, sl_ctx_message(w->session->ctx));
+        app_loaded_fail(loaded, sl_ctx_message(w->session->ctx));
+        report_failure(w, loaded->path, loaded->message);
     }
     sl_classification_free(found);
     return result;

@@ -282,10 +282,13 @@ static app_exit detect_picture(work *w, app_loaded *loaded)
         app_detect_out_next(&w->out);
         app_progress_begin(&w->session->progress, loaded->path);
         status = find(w, &loaded->image, &found);
-        if (status == SL_OK)
+        if (status != SL_OK) {
+            app_loaded_fail(loaded, sl_ctx_message(w->session->ctx));
+        } else {
             status = write_results(w, loaded->path, loaded->image, found);
+            message = w->out.refusal ? w->out.refusal : sl_ctx_message(w->session->ctx);
+        }
         app_progress_end(&w->session->progress);
-        message = w->out.refusal ? w->out.refusal : sl_ctx_message(w->session->ctx);
     }
     if (status == SL_ERR_CANCELLED) {
         result = app_fail(w->session, status);

@@ -79,7 +79,7 @@ static void report_failure(work *w, const char *message)
 }
 
 // A label or gallery that does not fit is wrong for every picture; other failures are this one's.
-static sl_status enroll_picture(work *w, const app_loaded *loaded)
+static sl_status enroll_picture(work *w, app_loaded *loaded)
 {
     sl_status status = SL_OK;
     app_loader_warn(w->session, loaded);
@@ -98,7 +98,8 @@ static sl_status enroll_picture(work *w, const app_loaded *loaded)
     }
     if (status == SL_OK || status == SL_ERR_ARGUMENT)
         return status;
-    report_failure(w, sl_ctx_message(w->session->ctx));
+    app_loaded_fail(loaded, sl_ctx_message(w->session->ctx));
+    report_failure(w, loaded->message);
     return SL_OK;
 }
 

@@ -38,6 +38,12 @@ static void keep_warning(void *user, sl_log_level level, const char *sentence)
         snprintf(all + length, size - length, "%s\n", line);
 }
 
+void app_loaded_fail(app_loaded *loaded, const char *why)
+{
+    snprintf(loaded->message, sizeof(loaded->message), "%s: %s%s",
+             app_is_stdin(loaded->path) ? "standard input" : loaded->path, why, app_how(why));
+}
+
 void app_loader_warn(const app_session *session, const app_loaded *loaded)
 {
     const char *at = loaded->warnings;

@@ -50,6 +50,8 @@ typedef struct app_loaded {
 app_loader *app_loader_start(app_session *session, const app_pictures *pictures);
 // The next picture in order; false behind the last. SL_ERR_CANCELLED: interrupted.
 bool app_loader_next(app_loader *loader, app_loaded *out);
+// Makes `why` the failure of a picture that was read, under its name.
+void app_loaded_fail(app_loaded *loaded, const char *why);
 // Prints what it was warned of, unless --quiet.
 void app_loader_warn(const app_session *session, const app_loaded *loaded);
 // Ends it, whether all was taken or not; takes NULL. Waits for the picture that is being decoded,

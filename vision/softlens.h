@@ -341,7 +341,8 @@ SL_API sl_status sl_gallery_remove(sl_ctx *ctx, sl_gallery *gallery, const char 
 SL_API sl_status sl_gallery_merge(sl_ctx *ctx, sl_gallery *into, const sl_gallery *from);
 
 // JSON text (malloc'ed): file, version, model, its hash, dimension, pictures, and of each class
-// label, pictures, and the nearest other class with its angle in degrees.
+// label, pictures, and, in a gallery of up to 2048, the nearest other class with its angle in
+// degrees.
 SL_API sl_status sl_gallery_describe(sl_ctx *ctx, const sl_gallery *gallery, char **out);
 
 // JSON text (malloc'ed): the confidence below which enrolled classes become "unknown" when

@@ -96,6 +96,9 @@ refused 2 'wants a --gallery' detect d.png --only-gallery
 accepted batch classify pics -o t.csv --gallery at-once.gallery --only-gallery --no-unknown --quiet
 check 'no trained class in a batch' test "$(grep -c 'thing' t.csv)" = 0
 rm -rf t.csv .t.csv.softlens
+accepted gallery at-once.gallery remove raccoon
+accepted gallery at-once.gallery remove cat
+refused 2 'the gallery has no classes; enroll some first' classify d.png --gallery at-once.gallery --only-gallery
 rm ./*.gallery
 
 # Pictures that fail

@@ -16,6 +16,8 @@ union = (x2 - x1) * (y2 - y1) + (want[2] - want[0]) * (want[3] - want[1]) - inte
 sys.exit(inter < 0.5 * union)' "$outside/out"
 accepted info "$ROOT/models/retina-soft-cells.safetensors"
 says '"RBC", "WBC", "Platelets"'
+make picture dot.png 1x1
+accepted detect dot.png --model retina-soft-cells --score 0.05 --overlay-style crop --json -o dots/
 accepted classify "$ROOT/data/cat.jpg" --top 3
 accepted deblur "$ROOT/data/sample.jpg" -o sharp.jpg
 

@@ -138,6 +138,7 @@ START_TEST(bad_metadata_is_refused)
         { "{\"strides\": [8,16,32,64,0]}", "\"strides\"" },
         { "{\"image\": [100,200]}", "\"image\"" },
         { "{\"image\": 100}", "\"image\"" },
+        { "{\"image\": [4097,100]}", "\"image\"" },
         { "{\"colour\": 1}", "\"colour\"" },
         { "{" BACKBONE ", " REST ", \"classes\": 4}", "disagree about classes" },
         { "{" BACKBONE ", " REST ", \"classes\": 5, \"scales\": 2}", "the number of anchors" },

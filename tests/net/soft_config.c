@@ -175,6 +175,8 @@ START_TEST(bad_metadata_is_refused)
         { "{\"mirror\": \"left\"}", "\"mirror\"" },
         { "{\"head\": \"cosine\"}", "\"head\"" },
         { "{" PLAIN ", \"image\": 300}", "crop of 300" },
+        { "{\"image\": 4097}", "\"image\"" },
+        { "{\"resize\": 4097}", "\"resize\"" },
         { "{" PLAIN ", \"head\": \"ebv\", \"scale\": 3}", "disagree about head" },
         { "{" PLAIN ", \"embedding\": 10}", "disagree about embedding" },
         { "{\"dims\": [32,64,32,64], \"heads\": [1,2,1,1], \"depths\": [1,1,1,1]}",

@@ -7,7 +7,8 @@
 #define MAX_CLASSES 65536
 #define MAX_TOWER 16
 #define MAX_SCALES 8
-#define MAX_SIDE 65535
+#define MAX_STRIDE 65535
+#define MAX_IMAGE 4096 // as callers may ask for
 
 static const sl_retina_config defaults = { .channels = 256,
                                            .tower = 4,
@@ -69,7 +70,7 @@ static bool read_ratios(const json_t *value, sl_retina_config *c)
 
 static bool read_image(const json_t *value, sl_retina_config *c)
 {
-    return sl_read_counts(value, 1, MAX_SIDE, 2, c->image) && c->image[0] >= c->image[1];
+    return sl_read_counts(value, 1, MAX_IMAGE, 2, c->image) && c->image[0] >= c->image[1];
 }
 
 static bool read_key(const char *key, const json_t *value, sl_retina_config *c)
@@ -87,7 +88,7 @@ static bool read_key(const char *key, const json_t *value, sl_retina_config *c)
     if (strcmp(key, "ratios") == 0)
         return read_ratios(value, c);
     if (strcmp(key, "strides") == 0)
-        return sl_read_counts(value, 1, MAX_SIDE, SL_RETINA_LEVELS, c->strides);
+        return sl_read_counts(value, 1, MAX_STRIDE, SL_RETINA_LEVELS, c->strides);
     if (strcmp(key, "image") == 0)
         return read_image(value, c);
     return strcmp(key, "backbone") == 0 && json_is_object(value);

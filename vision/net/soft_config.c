@@ -7,6 +7,7 @@
 #define MAX_DEPTH 64
 #define MAX_CHANNELS 8192
 #define MAX_CLASSES (1u << 20)
+#define MAX_IMAGE 4096
 #define LAST_HEAD_DIM 32 // of the last stage, where nothing says otherwise
 
 static void defaults(sl_soft_config *c)
@@ -192,9 +193,9 @@ static bool read_key(const char *key, const json_t *value, sl_soft_config *c)
     if (strcmp(key, "temperature") == 0)
         return sl_read_real(value, 0, 1e6, &c->temperature);
     if (strcmp(key, "image") == 0)
-        return sl_read_count(value, 1, 65535, &c->image);
+        return sl_read_count(value, 1, MAX_IMAGE, &c->image);
     if (strcmp(key, "resize") == 0)
-        return sl_read_count(value, 1, 65535, &c->resize);
+        return sl_read_count(value, 1, MAX_IMAGE, &c->resize);
     if (strcmp(key, "mirror") == 0)
         return read_flag(value, &c->mirror);
     if (strcmp(key, "mean") == 0)

@@ -190,7 +190,9 @@ sl_status sl_classify_run(sl_classify *c, const sl_image *image, size_t top,
     sl_classification *found = NULL;
     *out = NULL;
     sl_status st = SL_OK;
-    if (!c->matcher)
+    if (!c->matcher && c->gallery)
+        st = sl_fail(c->ctx, SL_ERR_ARGUMENT, "the gallery has no classes; enroll some first");
+    else if (!c->matcher)
         st = sl_fail(c->ctx, SL_ERR_ARGUMENT, "%s: was trained on no classes; give a gallery",
                      sl_tensor_set_path(c->model->set));
     if (st == SL_OK)
@@ -314,7 +316,8 @@ static sl_status prepare(sl_classify *c, const sl_gallery *gallery,
         st = read_known(c);
     if (st == SL_OK && options->gallery_only)
         sl_known_forget_classes(c->known);
-    if (st == SL_OK && (gallery || c->model->soft.classes > 0))
+    bool has_classes = c->model->soft.classes > 0 && !options->gallery_only;
+    if (st == SL_OK && (has_classes || (gallery && sl_gallery_count(gallery) > 0)))
         st = sl_matcher_new(c->ctx, c->known, gallery, options->unknown_rate, &c->matcher);
     return st;
 }

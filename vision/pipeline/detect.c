@@ -135,18 +135,14 @@ static sl_status settle_options(sl_detect *d, const sl_detect_options *given)
     return st;
 }
 
-static char *all_labels(const sl_detect *d)
+// As many as a message holds.
+static void list_labels(const sl_detect *d, char *out, size_t size)
 {
-    char *text = NULL;
-    for (size_t i = 0; i < d->label_count; i++) {
-        char *longer =
-            sl_format(d->ctx, "%s%s%s", text ? text : "", text ? ", " : "", d->labels[i]);
-        free(text);
-        text = longer;
-        if (!text)
-            break;
-    }
-    return text;
+    size_t length = 0;
+    *out = '\0';
+    for (size_t i = 0; i < d->label_count && length < size; i++)
+        length +=
+            (size_t)snprintf(out + length, size - length, "%s%s", i ? ", " : "", d->labels[i]);
 }
 
 static sl_status want(sl_detect *d, const char *label)
@@ -157,13 +153,10 @@ static sl_status want(sl_detect *d, const char *label)
             any = d->is_wanted[i] = true;
     if (any)
         return SL_OK;
-    char *all = all_labels(d);
-    if (!all)
-        return SL_ERR_NOMEM;
-    sl_status st = sl_fail(d->ctx, SL_ERR_ARGUMENT, "%s: finds no \"%.64s\"; it finds %.400s",
-                           sl_tensor_set_path(d->model->set), label, all);
-    free(all);
-    return st;
+    char all[401];
+    list_labels(d, all, sizeof(all));
+    return sl_fail(d->ctx, SL_ERR_ARGUMENT, "%s: finds no \"%.64s\"; it finds %s",
+                   sl_tensor_set_path(d->model->set), label, all);
 }
 
 static sl_status choose_classes(sl_detect *d, const sl_detect_options *options)

@@ -126,7 +126,8 @@ static sl_status keep_level(sl_detect *d, const view *v, const sl_image *image,
             continue;
         const sl_box own = { b.x1 / sx + (float)v->from.x, b.y1 / sy + (float)v->from.y,
                              b.x2 / sx + (float)v->from.x, b.y2 / sy + (float)v->from.y };
-        d->boxes[d->count++] = (sl_scored) { own, row[4], label };
+        if (own.x2 > own.x1 && own.y2 > own.y1) // not beside the picture, in what was added to it
+            d->boxes[d->count++] = (sl_scored) { own, row[4], label };
     }
     return st;
 }

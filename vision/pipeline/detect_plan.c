@@ -25,7 +25,8 @@ static sl_value level_output(const sl_graph *g, const char *kind, unsigned level
 static sl_status make(sl_detect *d, uint32_t width, uint32_t height, sl_detect_plan *p)
 {
     float threshold = SL_DETECT_THRESHOLD;
-    if (d->options.score < threshold)
+    bool is_measured = d->total > 0; // where no score says which candidates count
+    if (d->options.score < threshold && !is_measured)
         threshold = d->options.score;
     const sl_retina_options options = {
         .height = height, .width = width, .threshold = threshold, .limit = SL_DETECT_LIMIT
