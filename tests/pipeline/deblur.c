@@ -366,6 +366,36 @@ START_TEST(progress_can_stop_a_run)
 }
 END_TEST
 
+// In strict order, and where none is given the model's own, which is 0.5.
+START_TEST(a_lower_threshold_keeps_more)
+{
+    static const float thresholds[] = { 0.05f, 0.5f, 0.95f };
+    sl_model *model = model_of(2, 2, 1, TEST_KEEPS_RANDOM, 15);
+    sl_image *image = scene(200, 150, 3, 8, SCENE_MIXED, 16), *out[SL_ARRAY_LEN(thresholds)], *own;
+    sl_deblur *d = deblur_of(model, NULL);
+    double last = 2;
+    sl_deblur_report report;
+    ck_ok(sl_deblur_run(d, image, &own, NULL, NULL));
+    sl_deblur_free(d);
+    for (size_t i = 0; i < SL_ARRAY_LEN(thresholds); i++) {
+        sl_deblur_options options = { .keep_threshold = thresholds[i] };
+        d = deblur_of(model, &options);
+        ck_ok(sl_deblur_run(d, image, &out[i], NULL, &report));
+        ck_assert_double_lt(report.kept_share, last);
+        last = report.kept_share;
+        sl_deblur_free(d);
+    }
+    ck_assert_uint_eq(differing(own, out[1]), 0);
+    ck_assert_uint_gt(differing(own, out[0]), 100);
+    ck_assert_uint_gt(differing(own, out[2]), 100);
+    for (size_t i = 0; i < SL_ARRAY_LEN(thresholds); i++)
+        sl_image_free(out[i]);
+    sl_image_free(own);
+    sl_image_free(image);
+    sl_model_free(model);
+}
+END_TEST
+
 START_TEST(bad_options_are_refused)
 {
     sl_model *model = model_of(1, 1, 1, TEST_KEEPS_RANDOM, 10);
@@ -402,6 +432,7 @@ int main(void)
     tcase_add_test(tests, a_batch_equals_single_runs);
     tcase_add_test(tests, a_dense_run_has_heat_too);
     tcase_add_test(tests, progress_can_stop_a_run);
+    tcase_add_test(tests, a_lower_threshold_keeps_more);
     tcase_add_test(tests, bad_options_are_refused);
     return run_case("pipeline/deblur", tests);
 }

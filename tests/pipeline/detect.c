@@ -78,30 +78,42 @@ START_TEST(boxes_lie_in_the_picture)
 }
 END_TEST
 
+// Sides that are asked for, what the picture becomes by them, and what that is padded to.
+static const struct {
+    uint32_t long_side, short_side, fit[2], pad[2];
+} scales[] = { { 0, 0, { 153, 96 }, { 160, 96 } }, // the model's
+               { 320, 192, { 305, 192 }, { 320, 192 } },
+               { 100, 96, { 100, 63 }, { 128, 64 } },
+               { 120, 0, { 120, 75 }, { 128, 96 } } };
+
 // Resized, normalised and padded in plain words, through the graph, and what it says joined.
 START_TEST(the_whole_is_the_sum_of_its_parts)
 {
-    enum { W = 97, H = 61, FIT_W = 153, FIT_H = 96, PAD_W = 160, PAD_H = 96 };
+    enum { W = 97, H = 61 };
+    const uint32_t *fit = scales[_i].fit, *pad = scales[_i].pad;
     sl_model *model = open_model(GOLDEN("retina-plain"), "soft-retinanet");
-    const sl_detect_options options = { .score = 0.1f };
+    const sl_detect_options options = { .score = 0.1f,
+                                        .long_side = scales[_i].long_side,
+                                        .short_side = scales[_i].short_side };
     const sl_retina_options build = {
-        .height = PAD_H, .width = PAD_W, .threshold = 0.05f, .limit = 1000
+        .height = pad[1], .width = pad[0], .threshold = 0.05f, .limit = 1000
     };
     sl_image *image = photo(W, H, false);
-    static uint8_t rgb[FIT_W * FIT_H * 3];
-    static float pixels[PAD_W * PAD_H * 3], rows[1000 * 6];
+    static uint8_t rgb[320 * 192 * 3];
+    static float pixels[320 * 192 * 3], rows[1000 * 6];
     static sl_scored boxes[5 * 1000];
     const sl_rectangle all = { 0, 0, W, H };
-    const float extent[2] = { FIT_W, FIT_H };
+    const float extent[2] = { (float)fit[0], (float)fit[1] };
     size_t count = 0;
     sl_graph *graph;
     sl_cpu_weights *weights;
     sl_plan *plan;
-    ok(sl_image_fit(ctx, image, &all, FIT_W, FIT_H, false, rgb));
-    for (size_t y = 0; y < FIT_H; y++)
-        for (size_t i = 0; i < (size_t)FIT_W * 3; i++)
-            pixels[y * PAD_W * 3 + i] =
-                ((float)rgb[y * FIT_W * 3 + i] / 255 - model->soft.mean[i % 3]) /
+    ok(sl_image_fit(ctx, image, &all, fit[0], fit[1], false, rgb));
+    memset(pixels, 0, sizeof(pixels));
+    for (size_t y = 0; y < fit[1]; y++)
+        for (size_t i = 0; i < (size_t)fit[0] * 3; i++)
+            pixels[y * pad[0] * 3 + i] =
+                ((float)rgb[y * fit[0] * 3 + i] / 255 - model->soft.mean[i % 3]) /
                 model->soft.std[i % 3];
     ok(sl_graph_new(ctx, &graph));
     ok(sl_retina_build(graph, model, &build));
@@ -119,7 +131,7 @@ START_TEST(the_whole_is_the_sum_of_its_parts)
         ok(sl_plan_read(plan, sl_graph_find_output(graph, name), rows));
         for (int i = 0; i < counts[0]; i++) {
             const float *r = rows + 6 * (size_t)i;
-            const float sx = (float)FIT_W / W, sy = (float)FIT_H / H;
+            const float sx = (float)fit[0] / W, sy = (float)fit[1] / H;
             const sl_box b = { r[0] / sx, r[1] / sy, r[2] / sx, r[3] / sy };
             if (b.x1 < b.x2 && b.y1 < b.y2) // else beside the picture
                 boxes[count++] = (sl_scored) { b, r[4], (uint32_t)r[5] };
@@ -469,7 +481,7 @@ int main(void)
     tcase_set_timeout(tests, 0);
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, boxes_lie_in_the_picture);
-    tcase_add_test(tests, the_whole_is_the_sum_of_its_parts);
+    tcase_add_loop_test(tests, the_whole_is_the_sum_of_its_parts, 0, SL_ARRAY_LEN(scales));
     tcase_add_test(tests, plans_are_used_again);
     tcase_add_test(tests, mirror_images_agree);
     tcase_add_test(tests, tiles_find_more);

@@ -103,6 +103,44 @@ START_TEST(files_hold_what_a_plain_run_gives)
 }
 END_TEST
 
+// The windows that a run kept, of all blocks that decide.
+static size_t kept_windows(const sl_lmd_config *config)
+{
+    size_t kept = 0;
+    for (uint32_t layer = 0; layer < config->layers; layer++)
+        for (uint32_t block = 0; block < config->depths[layer]; block++) {
+            char name[32], path[128];
+            sl_blob storage;
+            sl_tensor t;
+            sl_lmd_layer_name(config, layer, name, sizeof(name));
+            snprintf(path, sizeof(path), "%s/out/keep/%s.%u.npy", dir, name, block);
+            ck_ok(sl_npy_read(ctx, path, &storage, &t));
+            for (size_t i = 0; i < t.bytes; i++)
+                kept += ((const uint8_t *)t.data)[i] != 0;
+            sl_blob_free(&storage);
+        }
+    return kept;
+}
+
+// In strict order, and where none is given the model's own, which is 0.5.
+START_TEST(a_lower_threshold_keeps_more)
+{
+    static const float thresholds[] = { 0.05f, 0.5f, 0.95f, 0 };
+    sl_model *model = model_of(2, 2, 1, TEST_KEEPS_RANDOM, 54);
+    size_t kept[SL_ARRAY_LEN(thresholds)];
+    free(random_input(in_dir("in.npy"), 55));
+    for (size_t i = 0; i < SL_ARRAY_LEN(thresholds); i++) {
+        sl_run_options options = { .overwrite = true, .keep_threshold = thresholds[i] };
+        ck_ok(sl_model_run(ctx, model, in_dir("in.npy"), in_dir("out"), &options));
+        kept[i] = kept_windows(&model->lmd);
+    }
+    ck_assert_uint_gt(kept[0], kept[1]);
+    ck_assert_uint_gt(kept[1], kept[2]);
+    ck_assert_uint_eq(kept[3], kept[1]);
+    sl_model_free(model);
+}
+END_TEST
+
 static void refuse(const sl_model *model, sl_status status, const char *part)
 {
     ck_fails(sl_model_run(ctx, model, in_dir("in.npy"), in_dir("out"), NULL), status, part);
@@ -146,6 +184,7 @@ int main(void)
 {
     TCase *tests = tcase_create("run");
     tcase_add_loop_test(tests, files_hold_what_a_plain_run_gives, 0, 3);
+    tcase_add_test(tests, a_lower_threshold_keeps_more);
     tcase_add_test(tests, other_tensors_are_refused);
     tcase_add_test(tests, other_options_are_refused);
     return run_case("pipeline/run", tests);
