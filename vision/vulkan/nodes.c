@@ -6,7 +6,10 @@
 #ifdef __linux__
 
 #include <dirent.h>
+#include <stdio.h>
 #include <unistd.h>
+
+#define MOST_BYTES 256 // of a node's path
 
 // Whoever names drivers by these variables wants them asked.
 static bool are_drivers_named(void)
@@ -21,9 +24,11 @@ static bool are_drivers_named(void)
     return false;
 }
 
-static bool has_render_node(void)
+static bool has_render_node(const char *root)
 {
-    DIR *folder = opendir("/dev/dri");
+    char path[MOST_BYTES];
+    snprintf(path, sizeof(path), "%s/dev/dri", root);
+    DIR *folder = opendir(path);
     bool found = false;
     for (const struct dirent *entry; folder && !found && (entry = readdir(folder));)
         found = strncmp(entry->d_name, "renderD", 7) == 0;
@@ -32,22 +37,30 @@ static bool has_render_node(void)
     return found;
 }
 
-bool sl_vk_may_have_card(void)
+bool sl_vk_may_have_card_in(const char *root)
 {
     // Of drivers that come without render nodes: NVIDIA's, Windows' for Linux, ARM's, Qualcomm's.
-    static const char *const nodes[] = { "/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/mali0",
-                                         "/dev/kgsl-3d0" };
-    for (size_t i = 0; i < SL_ARRAY_LEN(nodes); i++)
-        if (access(nodes[i], F_OK) == 0)
+    static const char *const nodes[] = { "nvidiactl", "nvidia0", "dxg", "mali0", "kgsl-3d0" };
+    for (size_t i = 0; i < SL_ARRAY_LEN(nodes); i++) {
+        char path[MOST_BYTES];
+        snprintf(path, sizeof(path), "%s/dev/%s", root, nodes[i]);
+        if (access(path, F_OK) == 0)
             return true;
-    return has_render_node() || are_drivers_named();
+    }
+    return has_render_node(root) || are_drivers_named();
 }
 
 #else
 
-bool sl_vk_may_have_card(void)
+bool sl_vk_may_have_card_in(const char *root)
 {
+    (void)root;
     return true;
 }
 
 #endif
+
+bool sl_vk_may_have_card(void)
+{
+    return sl_vk_may_have_card_in("");
+}

@@ -62,6 +62,8 @@ void sl_vk_tell_devices(const sl_vk_info *infos, size_t count, char *out, size_t
 // False where the system has no device node of any graphics card, and nobody names drivers by the
 // loader's variables: then there is no need to open the loader in search of a card.
 bool sl_vk_may_have_card(void);
+// The same for device nodes that lie in the folder root/dev; not in a build without Vulkan.
+bool sl_vk_may_have_card_in(const char *root);
 
 // *out: all devices of the loader in its order (malloc'ed, NULL when there are none). A missing
 // loader gives none; *reason (malloc'ed, may be NULL) then says why there are none.
