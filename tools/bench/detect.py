@@ -34,6 +34,7 @@ SETTINGS = {"gaussian": ("--sigma", "0.3", "0.4", "0.5", "0.6", "0.8"),
             "linear": ("--iou", "0.2", "0.3", "0.4", "0.5"),
             "hard": ("--iou", "0.4", "0.5", "0.6", "0.7")}
 EVERY = 4       # of the training pictures, for the settings
+NMS_ROWS = 8    # the sets of boxes that nms-bench has
 
 
 def evaluate(data, model, *options, annotations=None):
@@ -115,20 +116,20 @@ def large_picture(path):
 
 
 def nms_table():
-    """Soft-NMS beside the loop that was published with it, as nms-bench prints them."""
+    """Soft-NMS beside the loop that was published with it, as nms-bench prints them. It fails where
+    they give different boxes, and what it prints has to be understood to the last line."""
     folder = os.path.join(ROOT, "build")
     subprocess.run(["ninja", "-C", folder, "tools/bench/nms-bench"], check=True,
                    capture_output=True)
     printed = subprocess.run([os.path.join(folder, "tools", "bench", "nms-bench")], check=True,
                              capture_output=True, text=True).stdout
-    lines = ["| 10 000 boxes of one class, gaussian | softlens | the published loop, -O3 | ratio |",
-             "|---|---|---|---|"]
-    for line in printed.splitlines():
-        found = re.match(r"(.+?)\s+\d+ left\s+([\d.]+) ms, the loop\s+([\d.]+) ms:\s+([\d.]+) times",
-                         line)
-        if found:
-            lines.append("| {} | {} ms | {} ms | {} |".format(*found.groups()))
-    return "\n".join(lines)
+    rows = re.findall(r"^(.+?)\s+\d+ left\s+([\d.]+) ms, the loop\s+([\d.]+) ms:\s+([\d.]+) times$",
+                      printed, re.MULTILINE)
+    if len(rows) != NMS_ROWS:
+        sys.exit(f"detect.py: nms-bench compared {len(rows)} sets of boxes, not {NMS_ROWS}:\n{printed}")
+    return "\n".join(
+        ["| 10 000 boxes of one class, gaussian | softlens | the published loop, -O3 | ratio |",
+         "|---|---|---|---|", *("| {} | {} ms | {} ms | {} |".format(*row) for row in rows)])
 
 
 def draw_sample():
