@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // tools/bench/gemm_gpu.c: one linear layer on a Vulkan device at the shapes of the published
-// network, by the device's own clock. A line each: rows, K, N, GFLOP/s of the best of many runs.
+// network, by the device's own clock. A line each: rows, K, N, GFLOP/s by the median of some runs,
+// as gpu.py times PyTorch.
 //     gemm-gpu DEVICE f32|f16 NUMBERS    (of the larger matrix of each product: input or output)
 #include "vulkan/vulkan.h"
 
-#define REPEATS 20
+#define WARM 3 // runs that do not count
+#define REPEATS 10
 #define LEAST 2048u // a row of the widest
 #define MOST (1u << 28)
 
@@ -49,19 +51,30 @@ static void layer_free(layer *l)
     free(l->input);
 }
 
-static sl_status time_plan(sl_plan *plan, uint32_t node, double *best)
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static sl_status time_plan(sl_plan *plan, uint32_t node, double *rate)
 {
     sl_status st = SL_OK;
-    *best = 0;
-    for (int i = 0; i < REPEATS && st == SL_OK; i++) {
+    double seconds[WARM + REPEATS];
+    for (int i = 0; i < WARM + REPEATS && st == SL_OK; i++) {
         sl_plan_profile(plan, true); // zeroes
         if (!plan->profile)
             return sl_fail(plan->ctx, SL_ERR_UNSUPPORTED, "the device keeps no time of operations");
         st = sl_plan_run(plan);
-        double rate = 2e-9 * plan->profile[node].macs / plan->profile[node].seconds;
-        *best = rate > *best ? rate : *best;
+        seconds[i] = plan->profile[node].seconds;
     }
-    return st;
+    if (st != SL_OK)
+        return st;
+    const double *timed = seconds + WARM;
+    qsort(seconds + WARM, REPEATS, sizeof(*seconds), ascending);
+    double median = (timed[(REPEATS - 1) / 2] + timed[REPEATS / 2]) / 2;
+    *rate = 2e-9 * plan->profile[node].macs / median;
+    return SL_OK;
 }
 
 static sl_status run_shape(sl_ctx *ctx, sl_vk_device *device, sl_dtype precision, uint64_t numbers,
@@ -70,17 +83,17 @@ static sl_status run_shape(sl_ctx *ctx, sl_vk_device *device, sl_dtype precision
     uint64_t widest = shape[0] > shape[1] ? shape[0] : shape[1], rows = numbers / widest;
     layer l = { 0 };
     sl_plan *plan = NULL;
-    double best = 0;
+    double rate = 0;
     sl_status st = layer_new(ctx, rows, shape[0], shape[1], &l);
     if (st == SL_OK)
         st = sl_vk_compile(ctx, device, l.graph, precision, &plan);
     if (st == SL_OK)
         st = sl_plan_write(plan, l.x, l.input);
     if (st == SL_OK)
-        st = time_plan(plan, (uint32_t)l.graph->node_count - 1, &best);
+        st = time_plan(plan, (uint32_t)l.graph->node_count - 1, &rate);
     if (st == SL_OK)
         printf("%llu %llu %llu %.1f\n", (unsigned long long)rows, (unsigned long long)shape[0],
-               (unsigned long long)shape[1], best);
+               (unsigned long long)shape[1], rate);
     sl_plan_free(plan);
     layer_free(&l);
     return st;

@@ -36,6 +36,7 @@ LIMITS = {"f32": 1e-4, "f16": 5e-3}     # of the difference to the CPU backend, 
 def start_torch(precision, where):
     lmd_vit, torch = peers.import_peer()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True       # its kernels are chosen by measuring, as ours are
     if where == "cuda":
         torch.set_default_device(where)
     return lmd_vit, torch, torch.float16 if precision == "f16" else torch.float32
@@ -238,14 +239,15 @@ class Bench(peers.Bench):
         theirs = self.torch("network", self.model, precision, f"0,{SHARE}", *map(str, SIZE),
                             str(REPEATS), "cuda")
         dense = None
-        for there, what, options in [
-                (theirs[0], "every window, no predictors", ["--dense"]),
-                (theirs[1], f"{SHARE:.0%} of the windows, predictors at work",
+        for there, share, what, options in [
+                (theirs[0], 1, "every window, no predictors", ["--dense"]),
+                (theirs[1], SHARE, f"{SHARE:.0%} of the windows, predictors at work",
                  ["--keep-share", str(SHARE)])]:
             options = ["--precision", precision, "--size", size, *options]
             for _ in range(WARM_STARTS):
                 self.bench(self.model, "--repeats", "1", *options)
-            here = self.bench(self.model, "--repeats", str(REPEATS), *options)
+            here = peers.check_share(self.bench(self.model, "--repeats", str(REPEATS), *options),
+                                     share)
             seconds, there = here["median_seconds"], float(there)
             # Operations follow each other without a gap: what is left is copies and idle time.
             outside = 1 - sum(family["share"] for family in here["families"])

@@ -18,11 +18,14 @@ HERE = peers.HERE
 BEGIN = "<!-- tools/bench/onnx.sh writes this -->"
 HEADER = [line.replace("PyTorch", "ONNX Runtime") for line in peers.HEADER]
 OPSET = 17
-# name, what is told of it, the side of its picture, repeats, what `softlens run` writes
-NETWORKS = (("soft-tiny", "SOFT-Tiny, 224x224", 224, 20, "logits"),
-            ("soft-norm-tiny", "SOFT-Norm-Tiny, 224x224", 224, 20, "logits"),
-            ("official", "LMD-ViT, published configuration, 512x512, every window", 512, 3, "output"),
-            ("detector", "the shipped detector's network, 448x448", 448, 10, "cls_P3"))
+# The detector's maps in the order in which both give them.
+MAPS = [f"{kind}_P{level}" for level in range(3, 8) for kind in ("cls", "reg")]
+# name, what is told of it, the side of its picture, repeats, which files of `softlens run` together
+# are the network's answer
+NETWORKS = (("soft-tiny", "SOFT-Tiny, 224x224", 224, 20, ["logits"]),
+            ("soft-norm-tiny", "SOFT-Norm-Tiny, 224x224", 224, 20, ["logits"]),
+            ("official", "LMD-ViT, published configuration, 512x512, every window", 512, 3, ["output"]),
+            ("detector", "the shipped detector's network, 448x448", 448, 10, MAPS))
 
 
 # ---- the process that exports
@@ -80,8 +83,11 @@ def detector(torch, path):
     import soft
     soft.SoftAttention.convolve = plain_convolution(torch)
     soft.F.adaptive_avg_pool2d = plain_pooling(torch)
-    return retina.load_model(path)[0], lambda net, x: torch.cat(
-        [y.flatten() for y in net(x.permute(0, 3, 1, 2)).values()])
+
+    def run(net, x):
+        maps = net(x.permute(0, 3, 1, 2))
+        return torch.cat([maps[name].flatten() for name in MAPS])
+    return retina.load_model(path)[0], run
 
 
 def deblurrer(torch, path):
@@ -129,17 +135,20 @@ def onnx(module, folder, side, repeats):
                                  str(peers.THREADS), str(repeats), "1", str(side), str(side), "3"])[2])
 
 
-def apart(root, folder, model, output, dense):
-    """The largest difference of the answers, of their range."""
+def apart(root, folder, model, outputs, dense):
+    """The largest difference of the answers, of their range; of several maps, that of the worst."""
     import numpy as np
     soft_peers.softlens(root, "run", model, "--input", os.path.join(folder, "x.npy"),
                         "--output-dir", folder, *dense)
-    got = np.load(os.path.join(folder, output + ".npy")).flatten()
-    want = np.fromfile(os.path.join(folder, "y.raw"), np.float32)[:got.size]
-    return np.abs(want - got).max() / np.ptp(want)
+    got = [np.load(os.path.join(folder, output + ".npy")).flatten() for output in outputs]
+    want = np.fromfile(os.path.join(folder, "y.raw"), np.float32)
+    ends = np.cumsum([part.size for part in got])
+    if want.size != ends[-1]:
+        sys.exit(f"{model}: an answer of {ends[-1]} numbers, and ONNX Runtime's has {want.size}")
+    return max(np.abs(a - b).max() / np.ptp(a) for a, b in zip(np.split(want, ends[:-1]), got))
 
 
-def compare(root, module, name, what, side, repeats, output):
+def compare(root, module, name, what, side, repeats, outputs):
     """A row: the best of the rounds' medians, so that what disturbs one round counts for neither."""
     with tempfile.TemporaryDirectory() as folder:
         model = os.path.join(folder, name + ".safetensors")
@@ -147,13 +156,16 @@ def compare(root, module, name, what, side, repeats, output):
             model = os.path.join(root, "models", "retina-soft-small.safetensors")
         peers.measured([sys.executable, "-W", "ignore", os.path.abspath(__file__), "export", name,
                         str(side), model, folder])
-        dense = ["--dense"] if output == "output" else []
+        dense = ["--dense"] if name == "official" else []
         here, there = [], []
         for _ in range(soft_peers.ROUNDS):
-            here.append(soft_peers.bench(root, model, "--size", f"{side}x{side}", "--repeats",
-                                         str(repeats), *dense)["median_seconds"])
+            result = soft_peers.bench(root, model, "--size", f"{side}x{side}", "--repeats",
+                                      str(repeats), *dense)
+            if dense:
+                peers.check_share(result, 1)
+            here.append(result["median_seconds"])
             there.append(onnx(module, folder, side, repeats))
-        error = apart(root, folder, model, output, dense)
+        error = apart(root, folder, model, outputs, dense)
     seconds, peer = min(here), min(there)
     command = " ".join([f"softlens bench {name.upper()} --size {side}x{side}", *dense])
     print(f"{name}: {here}, ONNX Runtime {there}", flush=True)
