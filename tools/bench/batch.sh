@@ -5,6 +5,7 @@
 # that what else the machine does falls on all alike; the best of each counts.
 # Usage: tools/bench/batch.sh [PICTURES [ROUNDS]]. The shares are of the best of the rounds.
 set -euo pipefail
+shopt -s inherit_errexit # within $(...), too: what failed has no rate
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 pictures=${1-12}
@@ -40,11 +41,14 @@ best() # RATE SECONDS RATE SECONDS
 for step in deblur classify; do
     alone='0 0' whole='0 0' decode='0 0'
     for ((round = 0; round < rounds; round++)); do
-        # shellcheck disable=SC2046,SC2086
+        # shellcheck disable=SC2086
         {
-            alone=$(best $alone $("$bench" "$step" "$scratch/$step"))
-            whole=$(best $whole $(batch "$step"))
-            decode=$(best $decode $("$bench" decode "$scratch/$step"))
+            run=$("$bench" "$step" "$scratch/$step")
+            alone=$(best $alone $run)
+            run=$(batch "$step")
+            whole=$(best $whole $run)
+            run=$("$bench" decode "$scratch/$step")
+            decode=$(best $decode $run)
         }
     done
     # One thread decodes while the others compute; together they cannot do more than the processors.
