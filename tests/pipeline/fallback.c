@@ -92,6 +92,21 @@ START_TEST(full_devices_get_smaller_tiles)
 }
 END_TEST
 
+// So do those whose memory the process has no room to see.
+START_TEST(memory_that_cannot_be_mapped_is_full)
+{
+    sl_deblur *d = deblur_tightly();
+    sl_deblur_report report;
+    fail_at("vkMapMemory", VK_ERROR_MEMORY_MAP_FAILED, 0);
+    check_right(d, 0, 20, &report);
+    ck_assert_int_lt(atomic_load(&spy.countdown), 0);
+    ck_assert(!report.fell_back);
+    ck_assert_msg(strstr(warning, "memory is exhausted") && strstr(warning, "going on with"), "%s",
+                  warning);
+    sl_deblur_free(d);
+}
+END_TEST
+
 // Not even the smallest tile: the CPU computes in tiles of its own choice.
 START_TEST(in_the_end_the_cpu_computes)
 {
@@ -315,6 +330,7 @@ int main(void)
 {
     TCase *tests = tcase_create("fallback");
     tcase_add_test(tests, full_devices_get_smaller_tiles);
+    tcase_add_test(tests, memory_that_cannot_be_mapped_is_full);
     tcase_add_test(tests, in_the_end_the_cpu_computes);
     tcase_add_test(tests, no_room_from_the_start);
     tcase_add_loop_test(tests, lost_devices_are_left, 0, SL_ARRAY_LEN(losses));

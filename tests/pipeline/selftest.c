@@ -161,6 +161,8 @@ START_TEST(full_and_lost_devices_are_tested_another_time)
     spy.most = 1; // not even a smaller block than the usual one
     ck_assert_int_eq(sl_selftest_verdict(ctx, &info, &found), SL_ERR_NOMEM);
     spy.most = 0;
+    fail_next("vkMapMemory", VK_ERROR_MEMORY_MAP_FAILED);
+    ck_fails(sl_selftest_verdict(ctx, &info, &found), SL_ERR_NOMEM, "is exhausted");
     fail_next("vkQueueSubmit", VK_ERROR_DEVICE_LOST);
     ck_fails(sl_selftest_verdict(ctx, &info, &found), SL_ERR_DEVICE, "VK_ERROR_DEVICE_LOST");
     fail_next("vkWaitForFences", VK_TIMEOUT);

@@ -153,6 +153,7 @@ sl_status sl_vk_fail(sl_ctx *ctx, VkResult result, const char *doing)
     case VK_ERROR_OUT_OF_HOST_MEMORY:
         return sl_fail(ctx, SL_ERR_NOMEM, "out of memory while %s (%s)", doing, name);
     case VK_ERROR_OUT_OF_DEVICE_MEMORY:
+    case VK_ERROR_MEMORY_MAP_FAILED: // no room among the process's addresses
     case VK_ERROR_TOO_MANY_OBJECTS:
     case VK_ERROR_OUT_OF_POOL_MEMORY:
     case VK_ERROR_FRAGMENTED_POOL:
