@@ -121,6 +121,14 @@ static VKAPI_ATTR VkResult VKAPI_CALL spy_vkCreateDevice(VkPhysicalDevice p,
     return spy.failure;
 }
 
+static PFN_vkEnumeratePhysicalDevices real_vkEnumeratePhysicalDevices;
+static VKAPI_ATTR VkResult VKAPI_CALL spy_vkEnumeratePhysicalDevices(VkInstance i, uint32_t *n,
+                                                                     VkPhysicalDevice *o)
+{
+    return is_due("vkEnumeratePhysicalDevices") ? spy.failure
+                                                : real_vkEnumeratePhysicalDevices(i, n, o);
+}
+
 static PFN_vkCmdDispatch real_vkCmdDispatch;
 static VKAPI_ATTR void VKAPI_CALL spy_vkCmdDispatch(VkCommandBuffer c, uint32_t x, uint32_t y,
                                                     uint32_t z)
@@ -189,6 +197,7 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL instance_proc(VkInstance instanc
     if (is_missing(name))
         return NULL;
     FIND(vkCreateDevice, , , )
+    FIND(vkEnumeratePhysicalDevices, , , )
     if (strcmp(name, "vkGetDeviceProcAddr") == 0) {
         real_device_proc = (PFN_vkGetDeviceProcAddr)real;
         return (PFN_vkVoidFunction)device_proc;

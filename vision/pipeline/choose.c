@@ -99,8 +99,11 @@ sl_status sl_choose_open(sl_ctx *ctx, bool is_auto, sl_vk_device **out)
         st = sl_vk_open_found(ctx, &search, at, out);
     else if (st == SL_OK && !is_auto)
         st = fail_unfit(ctx, &search);
-    if (is_auto && st != SL_OK && (at != SIZE_MAX || st != SL_ERR_NOMEM)) {
-        sl_log(ctx, SL_LOG_WARNING, "%s; the cpu computes", sl_ctx_message(ctx));
+    // Nobody asked for a card: a driver too sick to list its devices, or out of memory, is no
+    // reason to fail.
+    if (is_auto && st != SL_OK) {
+        const char *message = sl_ctx_message(ctx);
+        sl_log(ctx, SL_LOG_WARNING, "%.*s; the cpu computes", (int)strcspn(message, ";"), message);
         st = SL_OK;
     }
     sl_vk_search_free(&search);

@@ -12,8 +12,9 @@ bool sl_choose_judge(sl_ctx *ctx, sl_vk_info *info);
 bool sl_choose_recall(sl_ctx *ctx, sl_vk_info *info);
 
 // Opens the best device that passed its self-test: among the real ones for "auto", where NULL and
-// SL_OK mean the CPU, also where it cannot be opened; else ("vulkan") among all. Warns about better
-// devices that are passed over. SL_ERR_DEVICE: none can serve. SL_ERR_ARGUMENT: there is none.
+// SL_OK mean the CPU, also where it cannot be opened or the search fails; else ("vulkan") among
+// all. Warns about better devices that are passed over. SL_ERR_DEVICE: none can serve.
+// SL_ERR_ARGUMENT: there is none.
 sl_status sl_choose_open(sl_ctx *ctx, bool is_auto, sl_vk_device **out);
 
 // SL_ERR_ARGUMENT, with a list of all devices: there is none of that name.

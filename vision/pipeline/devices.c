@@ -134,10 +134,13 @@ sl_status sl_devices_describe(sl_ctx *ctx, char **out)
     char *reason = NULL;
     *out = NULL;
     sl_status st = sl_cpu_simd(ctx, &simd);
-    if (st == SL_OK)
-        st = sl_vk_list(ctx, &infos, &count, &reason);
     if (st != SL_OK)
         return st;
+    // The processor is there whatever ails a driver.
+    if (sl_vk_list(ctx, &infos, &count, &reason) != SL_OK)
+        reason = sl_strdup(ctx, sl_ctx_message(ctx));
+    if (count == 0 && !reason)
+        return SL_ERR_NOMEM;
     json_t *devices = devices_json(ctx, simd, infos, count), *root = json_object();
     bool ok = root && devices && json_object_set(root, "devices", devices) == 0;
     if (count == 0)
