@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: MIT
-// tests/pipeline/devices.c: what is told of devices, and what "auto" does, where drivers fail.
+// tests/pipeline/devices.c: what is told of devices, and what "auto" does, where drivers fail, know
+// no limits or are not asked.
 #include "../vulkan/run.h"
 #include "pipeline/pipeline.h"
 
 #include <jansson.h>
+
+static void is_discrete(VkPhysicalDeviceProperties2 *p)
+{
+    p->properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+}
+
+static void is_software(VkPhysicalDeviceProperties2 *p)
+{
+    p->properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_CPU;
+}
 
 static void fail_search(VkResult failure)
 {
@@ -64,6 +75,39 @@ START_TEST(searches_that_fail)
 }
 END_TEST
 
+// NULL: "auto" takes the device.
+static void check_note(const char *note)
+{
+    json_t *root = describe();
+    const json_t *cpu = device_at(root, 0), *device = device_at(root, 1);
+    ck_assert_str_eq(text_of(device, "self_test"), "passed");
+    ck_assert(json_is_true(json_object_get(device, "chosen_by_auto")) == !note);
+    ck_assert(json_is_true(json_object_get(cpu, "chosen_by_auto")) == !!note);
+    ck_assert_msg(note ? !!strstr(text_of(device, "note"), note) : !*text_of(device, "note"), "%s",
+                  text_of(device, "note"));
+    json_decref(root);
+}
+
+START_TEST(cards_that_auto_does_not_look_for)
+{
+    sl_device *device;
+    trust_devices();
+    spy.change = is_discrete;
+    check_note(NULL); // by the variables of this test
+    unsetenv("VK_LOADER_DRIVERS_SELECT");
+    unsetenv("VK_DRIVER_FILES");
+    unsetenv("VK_ICD_FILENAMES");
+    unsetenv("VK_ADD_DRIVER_FILES");
+    bool may_have_card = sl_vk_may_have_card();
+    check_note(may_have_card ? NULL : "the system names no graphics card");
+    ck_ok(sl_device_open(ctx, "auto", &device));
+    ck_assert(sl_device_is_cpu(device) == !may_have_card);
+    sl_device_close(device);
+    spy.change = is_software;
+    check_note("computes on the processor");
+}
+END_TEST
+
 START_TEST(the_processor_is_listed_where_drivers_fail)
 {
     fail_search(VK_ERROR_OUT_OF_DEVICE_MEMORY);
@@ -76,10 +120,34 @@ START_TEST(the_processor_is_listed_where_drivers_fail)
 }
 END_TEST
 
+static void knows_no_limits(VkPhysicalDeviceProperties2 *p)
+{
+    is_software(p);
+    for (VkBaseOutStructure *at = p->pNext; at; at = at->pNext) {
+        if (at->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES)
+            ((VkPhysicalDeviceVulkan11Properties *)(void *)at)->maxMemoryAllocationSize =
+                UINT64_MAX;
+        if (at->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES)
+            ((VkPhysicalDeviceVulkan13Properties *)(void *)at)->maxBufferSize = UINT64_MAX;
+    }
+}
+
+START_TEST(endless_limits_stay_positive)
+{
+    spy.change = knows_no_limits;
+    json_t *root = describe();
+    const json_t *limits = json_object_get(device_at(root, 1), "limits");
+    ck_assert(json_integer_value(json_object_get(limits, "allocation_bytes")) == INT64_MAX);
+    json_decref(root);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("devices");
     tcase_add_test(tests, searches_that_fail);
+    tcase_add_test(tests, cards_that_auto_does_not_look_for);
     tcase_add_test(tests, the_processor_is_listed_where_drivers_fail);
+    tcase_add_test(tests, endless_limits_stay_positive);
     return run_vulkan("devices", tests);
 }

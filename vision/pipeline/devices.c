@@ -36,10 +36,16 @@ static json_t *cpu_json(sl_ctx *ctx, sl_simd simd, const char *chosen)
                      !*chosen, "note", *chosen ? note : NULL);
 }
 
+// Drivers that know no limit say UINT64_MAX, and JSON's numbers have a sign.
+static json_int_t whole(uint64_t n)
+{
+    return n < INT64_MAX ? (json_int_t)n : INT64_MAX;
+}
+
 static json_t *limits_json(const sl_vk_limits *l)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "buffer_range_bytes",
-                     (json_int_t)l->buffer_range, "allocation_bytes", (json_int_t)l->allocation,
+                     whole(l->buffer_range), "allocation_bytes", whole(l->allocation),
                      "alignment_bytes", (json_int_t)l->alignment, "shared_memory_bytes",
                      (json_int_t)l->shared_bytes, "push_constant_bytes", (json_int_t)l->push_bytes,
                      "storage_buffers", (json_int_t)l->storage_buffers, "workgroup",
@@ -51,12 +57,13 @@ typedef struct finding {
     bool is_usable; // by its limits
     bool is_tested;
     bool is_chosen; // by "auto"
+    bool is_hidden; // from "auto", which asks no driver where the system names no card
 } finding;
 
 // Devices in software are not tested for this: that takes seconds, and "auto" leaves them alone.
 static finding find_out(sl_ctx *ctx, sl_vk_info *info)
 {
-    finding f = { .is_usable = !*info->refusal };
+    finding f = { .is_usable = !*info->refusal, .is_hidden = !sl_vk_may_have_card() };
     if (!f.is_usable)
         return f;
     f.is_tested = sl_choose_recall(ctx, info);
@@ -70,13 +77,16 @@ static const char *note_of(const sl_vk_info *info, const finding *f)
 {
     if (*info->refusal)
         return info->refusal;
-    if (*info->f16_refusal)
+    if (*info->f16_refusal && !f->is_hidden)
         return info->f16_refusal;
     if (f->is_chosen)
         return NULL;
     if (info->type == SL_VK_SOFTWARE)
         return "computes on the processor, slower than cpu";
-    return info->type == SL_VK_OTHER ? "does not say what it is" : "another device is better";
+    if (info->type == SL_VK_OTHER)
+        return "does not say what it is";
+    return f->is_hidden ? "auto asks no driver, as the system names no graphics card"
+                        : "another device is better";
 }
 
 static json_t *vulkan_json(const sl_vk_info *info, const finding *f)
@@ -93,7 +103,7 @@ static json_t *vulkan_json(const sl_vk_info *info, const finding *f)
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:b, s:b, s:s, s:b, s:s*, s:o}",
                      "device", device, "name", info->name, "type", sl_vk_type_name(info->type),
                      "driver", info->driver, "vulkan", api, "uuid", info->uuid, "memory_bytes",
-                     (json_int_t)info->memory_bytes, "f16", info->f16, "matrix_units", matrix,
+                     whole(info->memory_bytes), "f16", info->f16, "matrix_units", matrix,
                      "timestamps", info->timestamps, "usable", f->is_usable, "self_test",
                      has_failed     ? "failed"
                      : f->is_tested ? "passed"
@@ -112,7 +122,7 @@ static json_t *devices_json(sl_ctx *ctx, sl_simd simd, sl_vk_info *infos, size_t
     for (size_t i = 0; i < count && ok; i++)
         findings[i] = find_out(ctx, &infos[i]);
     size_t best = ok ? sl_vk_best(infos, count, true) : SIZE_MAX;
-    if (best != SIZE_MAX) {
+    if (best != SIZE_MAX && !findings[best].is_hidden) {
         findings[best].is_chosen = true;
         snprintf(chosen, sizeof(chosen), "vulkan:%u", infos[best].index);
     }
