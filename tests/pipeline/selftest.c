@@ -191,6 +191,14 @@ static void has_other_driver(VkPhysicalDeviceProperties2 *p)
     p->properties.driverVersion++;
 }
 
+static void has_other_build(VkPhysicalDeviceProperties2 *p)
+{
+    has_other_driver(p);
+    for (VkBaseOutStructure *at = p->pNext; at; at = at->pNext)
+        if (at->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES)
+            ((VkPhysicalDeviceVulkan11Properties *)(void *)at)->driverUUID[0] ^= 1;
+}
+
 START_TEST(verdicts_are_remembered)
 {
     spy.idle = true;
@@ -201,6 +209,8 @@ START_TEST(verdicts_are_remembered)
     ck_assert_str_eq(verdict(), "");
     spy.idle = true;
     ck_assert_str_eq(verdict(), ""); // nor here
+    spy.change = has_other_build;
+    ck_assert_str_ne(verdict(), "");
 }
 END_TEST
 

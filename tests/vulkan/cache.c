@@ -94,7 +94,7 @@ START_TEST(foreign_files_are_ignored)
 {
     open_device();
     const sl_vk_info own = device->info;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         if (i == 0)
             device->info.vendor++;
         if (i == 1)
@@ -111,6 +111,10 @@ START_TEST(foreign_files_are_ignored)
             snprintf(other, sizeof(other), "%s/softlens/vulkan-%s.pipelines", dir,
                      device->info.uuid);
             ck_assert_int_eq(rename(other, path), 0);
+        }
+        if (i == 5) { // of another build
+            device->info.driver_uuid[0] = own.driver_uuid[0] == 'f' ? '0' : 'f';
+            store("theirs");
         }
         device->info = own;
         ck_assert_str_eq(load(), "");
@@ -266,7 +270,7 @@ START_TEST(kept_at_close_and_rebuilt)
     close_device();
     now = read_file();
     ck_assert_uint_ge(now.size, good.size / 2);
-    ck_assert_mem_eq(now.data, good.data, 64); // the header up to what may differ
+    ck_assert_mem_eq(now.data, good.data, 120); // the header up to what may differ
     sl_blob_free(&good);
     sl_blob_free(&now);
 }
@@ -282,6 +286,24 @@ START_TEST(driver_dislikes_the_file)
     ck_ok(sl_vk_pipelines_make(ctx, device, keys, SL_ARRAY_LEN(keys)));
     ck_assert_int_lt(atomic_load(&spy.countdown), 0);
     close_device();
+}
+END_TEST
+
+// An update of the driver makes it refuse the file without a word.
+START_TEST(driver_empties_the_cache)
+{
+    static const uint8_t bytes[] = { 1, 2, 3, 3 };
+    spy.cached = 100;
+    for (size_t i = 0; i < SL_ARRAY_LEN(bytes); i++) {
+        spy.cache_byte = bytes[i];
+        open_device();
+        ck_ok(sl_vk_pipelines_make(ctx, device, keys, SL_ARRAY_LEN(keys)));
+        close_device();
+        sl_blob now = read_file();
+        ck_assert_uint_gt(now.size, 32 + 3 * 100);
+        ck_assert_uint_eq(now.data[now.size - 1], bytes[i]);
+        sl_blob_free(&now);
+    }
 }
 END_TEST
 
@@ -319,6 +341,7 @@ int main(void)
     tcase_add_test(tests, pipelines_are_made_once);
     tcase_add_test(tests, kept_at_close_and_rebuilt);
     tcase_add_test(tests, driver_dislikes_the_file);
+    tcase_add_test(tests, driver_empties_the_cache);
     tcase_add_test(tests, failures_keep_what_was_made);
     return run_vulkan("vulkan-cache", tests);
 }

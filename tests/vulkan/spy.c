@@ -4,11 +4,11 @@
 
 #include <dlfcn.h>
 
-spy_state spy = { .countdown = -1 };
+spy_state spy = { .countdown = -1, .drops = -1 };
 
 void spy_reset(void)
 {
-    spy = (spy_state) { .countdown = -1 };
+    spy = (spy_state) { .countdown = -1, .drops = -1 };
 }
 
 void *__real_dlopen(const char *name, int flags);
@@ -48,8 +48,6 @@ static bool is_due(const char *name)
       (VkDevice d, const VkCommandBufferAllocateInfo *i, VkCommandBuffer *o), (d, i, o), LEAVE)    \
     X(vkBeginCommandBuffer, (VkCommandBuffer c, const VkCommandBufferBeginInfo *i), (c, i), LEAVE) \
     X(vkEndCommandBuffer, (VkCommandBuffer c), (c), LEAVE)                                         \
-    X(vkQueueSubmit, (VkQueue q, uint32_t n, const VkSubmitInfo *i, VkFence f), (q, n, i, f),      \
-      LEAVE)                                                                                       \
     X(vkCreateShaderModule,                                                                        \
       (VkDevice d, const VkShaderModuleCreateInfo *i, HOST, VkShaderModule *o), (d, i, a, o),      \
       SPOIL)                                                                                       \
@@ -59,13 +57,6 @@ static bool is_due(const char *name)
     X(vkCreatePipelineLayout,                                                                      \
       (VkDevice d, const VkPipelineLayoutCreateInfo *i, HOST, VkPipelineLayout *o), (d, i, a, o),  \
       SPOIL)                                                                                       \
-    X(vkCreatePipelineCache,                                                                       \
-      (VkDevice d, const VkPipelineCacheCreateInfo *i, HOST, VkPipelineCache *o), (d, i, a, o),    \
-      SPOIL)                                                                                       \
-    X(vkCreateComputePipelines,                                                                    \
-      (VkDevice d, VkPipelineCache c, uint32_t n, const VkComputePipelineCreateInfo *i, HOST,      \
-       VkPipeline *o),                                                                             \
-      (d, c, n, i, a, o), LEAVE)                                                                   \
     X(vkCreateDescriptorPool,                                                                      \
       (VkDevice d, const VkDescriptorPoolCreateInfo *i, HOST, VkDescriptorPool *o), (d, i, a, o),  \
       SPOIL)                                                                                       \
@@ -88,6 +79,51 @@ static bool is_due(const char *name)
     }
 SPIED(WRAPPER)
 
+// ---- pipelines, and the driver's cache of them
+
+static atomic_uint pipelines; // since the cache was made
+
+static PFN_vkCreatePipelineCache real_vkCreatePipelineCache;
+static VKAPI_ATTR VkResult VKAPI_CALL spy_vkCreatePipelineCache(VkDevice d,
+                                                                const VkPipelineCacheCreateInfo *i,
+                                                                HOST, VkPipelineCache *o)
+{
+    VkPipelineCacheCreateInfo info = *i;
+    atomic_store(&pipelines, 0);
+    if (spy.cached)
+        info.initialDataSize = 0;
+    if (!is_due("vkCreatePipelineCache"))
+        return real_vkCreatePipelineCache(d, &info, a, o);
+    SPOIL;
+    return spy.failure;
+}
+
+// As large as a driver's header and so much of each pipeline.
+static PFN_vkGetPipelineCacheData real_vkGetPipelineCacheData;
+static VKAPI_ATTR VkResult VKAPI_CALL spy_vkGetPipelineCacheData(VkDevice d, VkPipelineCache c,
+                                                                 size_t *bytes, void *data)
+{
+    if (!spy.cached)
+        return real_vkGetPipelineCacheData(d, c, bytes, data);
+    *bytes = 32 + atomic_load(&pipelines) * spy.cached;
+    if (data)
+        memset(data, (int)spy.cache_byte, *bytes);
+    return VK_SUCCESS;
+}
+
+static PFN_vkCreateComputePipelines real_vkCreateComputePipelines;
+static VKAPI_ATTR VkResult VKAPI_CALL
+spy_vkCreateComputePipelines(VkDevice d, VkPipelineCache c, uint32_t n,
+                             const VkComputePipelineCreateInfo *i, HOST, VkPipeline *o)
+{
+    if (is_due("vkCreateComputePipelines"))
+        return spy.failure;
+    atomic_fetch_add(&pipelines, 1);
+    return real_vkCreateComputePipelines(d, c, n, i, a, o);
+}
+
+// ---- memory, submissions, devices
+
 static PFN_vkAllocateMemory real_vkAllocateMemory;
 static VKAPI_ATTR VkResult VKAPI_CALL spy_vkAllocateMemory(VkDevice d,
                                                            const VkMemoryAllocateInfo *i, HOST,
@@ -99,6 +135,19 @@ static VKAPI_ATTR VkResult VKAPI_CALL spy_vkAllocateMemory(VkDevice d,
         return real_vkAllocateMemory(d, i, a, o);
     SPOIL;
     return spy.failure;
+}
+
+// Of a lost device the fence is signalled all the same, as the specification permits.
+static PFN_vkQueueSubmit real_vkQueueSubmit;
+static VKAPI_ATTR VkResult VKAPI_CALL spy_vkQueueSubmit(VkQueue q, uint32_t n,
+                                                        const VkSubmitInfo *i, VkFence f)
+{
+    if (is_due("vkQueueSubmit"))
+        return spy.failure;
+    long left = atomic_load(&spy.drops);
+    if (left > 0)
+        atomic_store(&spy.drops, left - 1);
+    return real_vkQueueSubmit(q, left == 0 ? 0 : n, i, f);
 }
 
 // The work is done first: what comes after such a failure need not wait.
@@ -184,7 +233,11 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice device, con
         return (PFN_vkVoidFunction)spy_##wrapped;                                                  \
     }
     SPIED(FIND)
+    FIND(vkCreatePipelineCache, , , )
+    FIND(vkGetPipelineCacheData, , , )
+    FIND(vkCreateComputePipelines, , , )
     FIND(vkAllocateMemory, , , )
+    FIND(vkQueueSubmit, , , )
     FIND(vkWaitForFences, , , )
     FIND(vkCmdDispatch, , , )
     FIND(vkCmdDispatchIndirect, , , )

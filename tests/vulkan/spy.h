@@ -16,11 +16,14 @@ typedef struct spy_state {
     VkResult failure;             // what failing calls return
     const char *fails;            // the one function that fails; NULL: any that spy.c knows
     atomic_long countdown;        // calls until one fails; negative: none does
-    VkDeviceSize most;            // bytes of one allocation, more fail; 0: as the driver has it
-    bool idle;                    // dispatches are not recorded: results are what memory holds
+    atomic_long drops;  // submissions until all are dropped, though they seem done; negative: none
+    VkDeviceSize most;  // bytes of one allocation, more fail; 0: as the driver has it
+    size_t cached;      // bytes of a pipeline in a cache that takes no file; 0: as it is
+    uint8_t cache_byte; // which these are
+    bool idle;          // dispatches are not recorded: results are what memory holds
 } spy_state;
 
-extern spy_state spy; // of this process: zeroed, with a countdown of -1, by spy_reset
+extern spy_state spy; // of this process: zeroed, with countdowns of -1, by spy_reset
 
 void spy_reset(void);
 

@@ -14,13 +14,14 @@ typedef struct header {
     char magic[8];
     char program[16]; // version
     char uuid[40];
+    char driver_uuid[40]; // tells builds of one version apart, as distributions patch drivers
     uint32_t vendor, device, driver_version, api_version;
     uint64_t payload_bytes;
     uint64_t checksum; // of the payload
 } header;
 
 // No padding: headers are compared as bytes.
-static_assert(sizeof(header) == 8 + 16 + 40 + 4 * 4 + 8 + 8, "the header has holes");
+static_assert(sizeof(header) == 8 + 16 + 40 + 40 + 4 * 4 + 8 + 8, "the header has holes");
 
 // FNV-1a of 64 bits: for damage, not for malice.
 static uint64_t checksum(const uint8_t *data, size_t size)
@@ -37,9 +38,9 @@ typedef struct kind {
     char magic[8];
 } kind;
 
-static const kind pipelines = { "pipelines", { 'S', 'L', 'V', 'K', 'P', 'C', '0', '1' } };
-static const kind choices = { "choices", { 'S', 'L', 'V', 'K', 'C', 'H', '0', '1' } };
-static const kind verdict = { "verdict", { 'S', 'L', 'V', 'K', 'S', 'T', '0', '2' } };
+static const kind pipelines = { "pipelines", { 'S', 'L', 'V', 'K', 'P', 'C', '0', '2' } };
+static const kind choices = { "choices", { 'S', 'L', 'V', 'K', 'C', 'H', '0', '2' } };
+static const kind verdict = { "verdict", { 'S', 'L', 'V', 'K', 'S', 'T', '0', '3' } };
 
 static header make_header(const kind *k, const sl_vk_info *info, const uint8_t *data, size_t bytes)
 {
@@ -52,6 +53,7 @@ static header make_header(const kind *k, const sl_vk_info *info, const uint8_t *
     memcpy(h.magic, k->magic, sizeof(h.magic));
     snprintf(h.program, sizeof(h.program), "%s", sl_version());
     snprintf(h.uuid, sizeof(h.uuid), "%s", info->uuid);
+    snprintf(h.driver_uuid, sizeof(h.driver_uuid), "%s", info->driver_uuid);
     return h;
 }
 

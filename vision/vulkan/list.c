@@ -128,8 +128,10 @@ static void fill_modern(sl_vk_info *info, const sl_vk_loader *loader, VkPhysical
     loader->vkGetPhysicalDeviceProperties2(physical, &properties);
     snprintf(info->driver, sizeof(info->driver), "%s %s", driver.driverName, driver.driverInfo);
     sl_vk_keep_printable(info->driver);
-    for (size_t i = 0; i < VK_UUID_SIZE; i++)
+    for (size_t i = 0; i < VK_UUID_SIZE; i++) {
         snprintf(info->uuid + 2 * i, 3, "%02x", v11.deviceUUID[i]);
+        snprintf(info->driver_uuid + 2 * i, 3, "%02x", v11.driverUUID[i]);
+    }
     info->limits.allocation = v11.maxMemoryAllocationSize;
     if (v13.maxBufferSize) // our allocations hold one buffer each
         info->limits.allocation = smaller(info->limits.allocation, v13.maxBufferSize);

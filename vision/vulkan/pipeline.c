@@ -43,19 +43,31 @@ static VkResult create_cache(sl_vk_device *d, const sl_blob *data)
     return result;
 }
 
+// What the driver holds; 0: nothing, or it does not say.
+static size_t size_of_cache(const sl_vk_device *d)
+{
+    size_t bytes = 0;
+    return d->vk.vkGetPipelineCacheData(d->device, d->cache, &bytes, NULL) == VK_SUCCESS ? bytes
+                                                                                         : 0;
+}
+
 static sl_status make_cache(sl_ctx *ctx, sl_vk_device *d)
 {
     sl_blob data;
     if (d->cache)
         return SL_OK;
     sl_vk_cache_load(ctx, d, &data);
-    d->cache_bytes = data.size;
+    bool is_kept = data.size > 0;
     VkResult result = create_cache(d, &data);
     sl_blob_free(&data);
-    if (result != VK_SUCCESS && d->cache_bytes > 0) { // whatever the driver dislikes in the file
-        d->cache_bytes = 0;
+    if (result != VK_SUCCESS && is_kept) { // whatever the driver dislikes in the file
+        is_kept = false;
         result = create_cache(d, &(sl_blob) { NULL, 0 });
     }
+    // Of data that it does not like a driver may also make an empty cache, and say that all is
+    // well.
+    if (result == VK_SUCCESS && is_kept)
+        d->cache_bytes = size_of_cache(d);
     return result == VK_SUCCESS ? SL_OK : sl_vk_fail(ctx, result, "making a pipeline cache");
 }
 
@@ -247,12 +259,11 @@ sl_status sl_vk_pipelines_make(sl_ctx *ctx, sl_vk_device *d, const sl_vk_pipelin
 
 static void free_cache(sl_vk_device *d)
 {
-    size_t bytes = 0;
     if (!d->cache)
         return;
-    VkResult result = d->vk.vkGetPipelineCacheData(d->device, d->cache, &bytes, NULL);
+    size_t bytes = size_of_cache(d);
     uint8_t *data = NULL;
-    if (result == VK_SUCCESS && bytes > d->cache_bytes)
+    if (bytes > d->cache_bytes)
         data = sl_alloc(NULL, bytes, 1);
     if (data && d->vk.vkGetPipelineCacheData(d->device, d->cache, &bytes, data) == VK_SUCCESS)
         sl_vk_cache_store(d->ctx, d, data, bytes);

@@ -291,7 +291,7 @@ struct sl_vk_device {
     sl_vk_block **blocks; // of memory
     size_t block_count, block_capacity;
     VkPipelineCache cache;
-    size_t cache_bytes;                                      // that the cache was made from
+    size_t cache_bytes;                                      // that it took from the file
     VkDescriptorSetLayout set_layout[SL_VK_MAX_BUFFERS + 1]; // by number of storage buffers
     VkPipelineLayout layout[SL_VK_MAX_BUFFERS + 1];
     VkShaderModule module[SL_VK_KERNEL_COUNT];

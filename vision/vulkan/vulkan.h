@@ -38,7 +38,7 @@ typedef struct sl_vk_matrix_shape {
 typedef struct sl_vk_info {
     uint32_t index; // N of "vulkan:N": the loader's order
     char name[256], driver[256];
-    char uuid[33]; // hexadecimal
+    char uuid[33], driver_uuid[33]; // hexadecimal; the latter differs from build to build
     sl_vk_type type;
     uint32_t vendor, device, driver_version, api_version;
     uint64_t memory_bytes; // of the largest device-local heap
@@ -73,8 +73,8 @@ sl_status sl_vk_list(sl_ctx *ctx, sl_vk_info **out, size_t *count, char **reason
 // real: leaves out those in software, and those that do not say what they are.
 size_t sl_vk_best(const sl_vk_info *infos, size_t count, bool real);
 
-// What a self-test found is kept in the user's cache directory for a device, its driver and this
-// program's version and kernels. False: there is nothing that can be believed, and *out is all
+// What a self-test found is kept in the user's cache directory for a device, its driver's build and
+// this program's version and kernels. False: there is nothing that can be believed, and *out is all
 // zeros. Storing never fails: it is done anew next time.
 #define SL_VK_WHY_BYTES 200
 typedef struct sl_vk_verdict {
