@@ -176,6 +176,23 @@ START_TEST(lost_devices_are_left)
 }
 END_TEST
 
+// Some tiles are computed, and the rest seems to be: no picture is put together from both.
+START_TEST(devices_that_are_lost_without_a_word_are_left)
+{
+    sl_deblur *d = deblur_on("vulkan:0", 64);
+    sl_deblur_report report;
+    atomic_store(&spy.drops, 4);
+    check_right(d, 64, 0, &report);
+    ck_assert_int_eq(atomic_load(&spy.drops), 0);
+    ck_assert(report.fell_back);
+    ck_assert_uint_gt(report.tiles, 4);
+    ck_assert_int_eq(warnings, 1);
+    ck_assert_msg(strstr(warning, "was lost while computing") && strstr(warning, "the cpu takes"),
+                  "%s", warning);
+    sl_deblur_free(d);
+}
+END_TEST
+
 // Between two looks at a large picture: the CPU takes both.
 START_TEST(a_device_lost_between_looks_leaves_nothing)
 {
@@ -334,6 +351,7 @@ int main(void)
     tcase_add_test(tests, in_the_end_the_cpu_computes);
     tcase_add_test(tests, no_room_from_the_start);
     tcase_add_loop_test(tests, lost_devices_are_left, 0, SL_ARRAY_LEN(losses));
+    tcase_add_test(tests, devices_that_are_lost_without_a_word_are_left);
     tcase_add_test(tests, a_device_lost_between_looks_leaves_nothing);
     tcase_add_test(tests, lost_at_the_start);
     tcase_add_test(tests, limits_of_the_network_are_not_those_of_the_device);

@@ -282,6 +282,64 @@ START_TEST(overlapped_calls_fail)
 }
 END_TEST
 
+// A device is lost, and every call says that all is well: what memory holds is not taken for a
+// result, neither that of an earlier run nor that of an earlier plan's run of the same number.
+START_TEST(runs_that_are_dropped_are_told)
+{
+    sl_vk_device *d;
+    sl_plan *before, *plan;
+    fill();
+    sl_graph *g = build();
+    for (int run = 0; run < 3; run++) {
+        ck_ok(sl_vk_open(ctx, "vulkan", &d));
+        ck_ok(sl_vk_compile(ctx, d, g, SL_F32, &before)); // by which the memory stays
+        ck_ok(sl_vk_compile(ctx, d, g, SL_F32, &plan));
+        ck_ok(use_plan(plan, g));
+        sl_plan_free(plan);
+        ck_ok(sl_vk_compile(ctx, d, g, SL_F32, &plan));
+        for (int i = 0; i < run; i++)
+            ck_ok(use_plan(plan, g));
+        atomic_store(&spy.drops, 0);
+        ck_fails(use_plan(plan, g), SL_ERR_DEVICE, "was lost while computing");
+        ck_assert(sl_vk_was_lost(d));
+        sl_plan_free(before);
+        sl_plan_free(plan);
+        sl_vk_close(d);
+        spy_reset();
+    }
+    sl_graph_free(g);
+}
+END_TEST
+
+START_TEST(overlapped_runs_that_are_dropped_are_told)
+{
+    sl_vk_device *d;
+    sl_plan *plan;
+    fill();
+    sl_graph *g = build();
+    for (long done = 1; done < 5; done++) {
+        ck_ok(sl_vk_open(ctx, "vulkan", &d));
+        ck_ok(sl_vk_compile(ctx, d, g, SL_F32, &plan));
+        ck_assert_uint_eq(sl_plan_overlap(plan), 2);
+        atomic_store(&spy.drops, done);
+        write_times(plan, g, 0);
+        ck_ok(sl_plan_submit(plan));
+        for (long i = 1; i <= done; i++) {
+            write_times(plan, g, (float)i);
+            ck_ok(sl_plan_submit(plan));
+            ck_ok(sl_plan_wait(plan));
+            read_times(plan, g, (float)(i - 1));
+        }
+        ck_fails(sl_plan_wait(plan), SL_ERR_DEVICE, "was lost while computing");
+        ck_assert(sl_vk_was_lost(d));
+        sl_plan_free(plan);
+        sl_vk_close(d);
+        spy_reset();
+    }
+    sl_graph_free(g);
+}
+END_TEST
+
 // One device in each of two threads' contexts.
 typedef struct side {
     sl_ctx *ctx;
@@ -331,6 +389,8 @@ int main(void)
     tcase_add_test(tests, runs_submit_once_and_allocate_nothing);
     tcase_add_test(tests, runs_overlap);
     tcase_add_test(tests, overlapped_calls_fail);
+    tcase_add_test(tests, runs_that_are_dropped_are_told);
+    tcase_add_test(tests, overlapped_runs_that_are_dropped_are_told);
     tcase_add_test(tests, contexts_side_by_side);
     return run_vulkan("vulkan-failures", tests);
 }

@@ -12,7 +12,8 @@
 typedef struct run_slot {
     sl_vk_buffer upload, readback;
     sl_vk_recording recording;
-    VkFence fence; // of runs in two halves, made by plan_overlap
+    VkFence fence;   // of runs in two halves, made by plan_overlap
+    uint32_t number; // of the run
     bool is_pending;
 } run_slot;
 
@@ -27,10 +28,12 @@ typedef struct vk_plan {
     sl_vk_copy *in, *out;
     size_t in_count, out_count;
     VkDeviceSize up_bytes, back_bytes;
-    VkDeviceSize sizes_at;     // of a profile's copy of the sizes, in readback
-    VkDeviceSize *host_offset; // by value: in upload for inputs, in readback for outputs
-    VkQueryPool queries;       // while profiling
-    uint64_t *ticks;           // of the queries
+    VkDeviceSize sizes_at;               // of a profile's copy of the sizes, in readback
+    VkDeviceSize number_from, number_to; // of the run's number: in upload, in readback
+    uint32_t runs;                       // that were begun
+    VkDeviceSize *host_offset;           // by value: in upload for inputs, in readback for outputs
+    VkQueryPool queries;                 // while profiling
+    uint64_t *ticks;                     // of the queries
 } vk_plan;
 
 static sl_vk_recorder recorder_of(const vk_plan *p, unsigned slot)
@@ -47,6 +50,8 @@ static sl_vk_recorder recorder_of(const vk_plan *p, unsigned slot)
                               .in_count = p->in_count,
                               .out_count = p->out_count,
                               .sizes_at = p->sizes_at,
+                              .number_from = p->number_from,
+                              .number_to = p->number_to,
                               .queries = p->queries };
 }
 
@@ -168,25 +173,50 @@ static double time_limit(const vk_plan *p)
                                                   : TIME_LIMIT + PIECE_LIMIT * p->program.pieces;
 }
 
-static sl_status plan_run(sl_plan *plan)
+// The next one.
+static sl_status start_run(vk_plan *p, VkFence fence)
 {
-    vk_plan *p = (vk_plan *)plan;
+    sl_ctx *ctx = p->plan.ctx;
     run_slot *run = &p->run[p->next];
     sl_vk_recorder recorder = recorder_of(p, p->next);
     sl_status st = SL_OK;
     if (!run->recording.is_complete) // recording it for a profile failed
-        st = sl_vk_record(plan->ctx, &recorder, &run->recording);
+        st = sl_vk_record(ctx, &recorder, &run->recording);
     carry_inputs(p);
+    run->number = ++p->runs;
+    memcpy(run->upload.mapped + p->number_from, &run->number, sizeof(run->number));
     if (st == SL_OK)
-        st = sl_vk_buffer_flush(plan->ctx, p->device, &run->upload);
+        st = sl_vk_buffer_flush(ctx, p->device, &run->upload);
     if (st == SL_OK)
-        st = sl_vk_start(plan->ctx, p->device, run->recording.commands, run->recording.count,
-                         p->device->fence);
+        st = sl_vk_start(ctx, p->device, run->recording.commands, run->recording.count, fence);
+    return st;
+}
+
+// Of a device that is lost a wait may succeed all the same, and what is read would be an earlier
+// picture's: only a run that was carried out to its end has brought back its number.
+static sl_status finish_run(vk_plan *p, const run_slot *run, VkFence fence)
+{
+    sl_ctx *ctx = p->plan.ctx;
+    uint32_t number;
+    sl_status st = sl_vk_finish(ctx, p->device, fence, time_limit(p));
     if (st == SL_OK)
-        st = sl_vk_finish(plan->ctx, p->device, p->device->fence, time_limit(p));
+        st = sl_vk_buffer_invalidate(ctx, p->device, &run->readback);
+    if (st != SL_OK)
+        return st;
+    memcpy(&number, run->readback.mapped + p->number_to, sizeof(number));
+    if (number == run->number)
+        return SL_OK;
+    p->device->is_lost = true;
+    return sl_vk_fail(ctx, VK_ERROR_DEVICE_LOST, "computing");
+}
+
+static sl_status plan_run(sl_plan *plan)
+{
+    vk_plan *p = (vk_plan *)plan;
+    sl_status st = start_run(p, p->device->fence);
+    if (st == SL_OK)
+        st = finish_run(p, &p->run[p->next], p->device->fence);
     double ended = sl_seconds();
-    if (st == SL_OK)
-        st = sl_vk_buffer_invalidate(plan->ctx, p->device, &run->readback);
     p->last = p->next;
     return st == SL_OK && p->queries && plan->profile ? add_profile(p, ended) : st;
 }
@@ -197,12 +227,13 @@ static sl_status plan_run(sl_plan *plan)
 static sl_status make_buffers_of(vk_plan *p, run_slot *run)
 {
     sl_ctx *ctx = p->plan.ctx;
-    sl_status st = SL_OK;
-    if (p->up_bytes)
-        st = sl_vk_buffer_new(ctx, p->device, p->up_bytes, SL_VK_UPLOAD, &run->upload);
-    if (st == SL_OK && p->back_bytes)
+    sl_status st = sl_vk_buffer_new(ctx, p->device, p->up_bytes, SL_VK_UPLOAD, &run->upload);
+    if (st == SL_OK)
         st = sl_vk_buffer_new(ctx, p->device, p->back_bytes, SL_VK_READBACK, &run->readback);
-    return st;
+    if (st != SL_OK)
+        return st;
+    memset(run->readback.mapped + p->number_to, 0, sizeof(run->number)); // which no run has
+    return sl_vk_buffer_flush(ctx, p->device, &run->readback);
 }
 
 static void free_run(vk_plan *p, run_slot *run)
@@ -241,9 +272,7 @@ static sl_status plan_wait(sl_plan *plan)
     if (!run->is_pending)
         return SL_OK;
     run->is_pending = false;
-    sl_status st = sl_vk_finish(plan->ctx, p->device, run->fence, time_limit(p));
-    if (st == SL_OK)
-        st = sl_vk_buffer_invalidate(plan->ctx, p->device, &run->readback);
+    sl_status st = finish_run(p, run, run->fence);
     p->last = slot;
     return st;
 }
@@ -251,18 +280,8 @@ static sl_status plan_wait(sl_plan *plan)
 static sl_status plan_submit(sl_plan *plan)
 {
     vk_plan *p = (vk_plan *)plan;
-    sl_status st = SL_OK;
     run_slot *run = &p->run[p->next];
-    carry_inputs(p);
-    if (st == SL_OK && !run->recording.is_complete) {
-        sl_vk_recorder recorder = recorder_of(p, p->next);
-        st = sl_vk_record(plan->ctx, &recorder, &run->recording);
-    }
-    if (st == SL_OK)
-        st = sl_vk_buffer_flush(plan->ctx, p->device, &run->upload);
-    if (st == SL_OK)
-        st = sl_vk_start(plan->ctx, p->device, run->recording.commands, run->recording.count,
-                         run->fence);
+    sl_status st = start_run(p, run->fence);
     if (st != SL_OK)
         return st;
     run->is_pending = true;
@@ -403,7 +422,10 @@ static sl_status make_buffers(vk_plan *p)
     size_t arena = p->program.memory.total;
     sl_status st = plan_copies(p);
     p->sizes_at = p->back_bytes;
-    p->back_bytes += sl_vk_align(16 * p->program.slot_count);
+    p->number_from = p->up_bytes;
+    p->number_to = p->sizes_at + sl_vk_align(16 * p->program.slot_count);
+    p->up_bytes = p->number_from + sl_vk_align(sizeof(uint32_t));
+    p->back_bytes = p->number_to + sl_vk_align(sizeof(uint32_t));
     if (st == SL_OK)
         st = sl_vk_buffer_new(ctx, p->device, arena > 256 ? arena : 256, SL_VK_DEVICE, &p->arena);
     if (st == SL_OK)

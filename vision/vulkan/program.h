@@ -284,8 +284,10 @@ typedef struct sl_vk_recorder {
     const sl_vk_buffer *arena, *slots, *sizes, *upload, *readback; // those absent: bytes 0
     const sl_vk_copy *in, *out;
     size_t in_count, out_count;
-    VkDeviceSize sizes_at; // where a profile finds the sizes in `readback`
-    VkQueryPool queries;   // a timestamp before all and one behind each node; or VK_NULL_HANDLE
+    VkDeviceSize sizes_at;    // where a profile finds the sizes in `readback`
+    VkDeviceSize number_from; // of the run, 4 bytes in `upload`, which are copied behind all else
+    VkDeviceSize number_to;   // to here in `readback`
+    VkQueryPool queries;      // a timestamp before all and one behind each node; or VK_NULL_HANDLE
 } sl_vk_recorder;
 
 sl_status sl_vk_record_new(sl_ctx *ctx, const sl_vk_recorder *r, sl_vk_recording *out); // and sets

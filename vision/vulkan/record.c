@@ -227,6 +227,10 @@ static void record_copies_out(tracker *t)
         order(t, &read, 1);
         r->device->vk.vkCmdCopyBuffer(t->commands, r->sizes->buffer, r->readback->buffer, 1, &copy);
     }
+    // Behind the barrier, for it may not arrive before the results.
+    const VkBufferCopy number = { r->number_from, r->number_to, sizeof(uint32_t) };
+    barrier(t);
+    r->device->vk.vkCmdCopyBuffer(t->commands, r->upload->buffer, r->readback->buffer, 1, &number);
     r->device->vk.vkCmdPipelineBarrier(t->commands, VK_PIPELINE_STAGE_TRANSFER_BIT,
                                        VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0, NULL, 0,
                                        NULL);
