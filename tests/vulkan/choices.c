@@ -140,12 +140,18 @@ END_TEST
 
 START_TEST(results_that_differ_are_told)
 {
-    const float first[] = { 0.5f, -2, 1e-3f }, same[] = { 0.51f, -1.99f, 0 },
-                off[] = { 0.5f, -2, 0.05f }, broken[] = { 0.5f, -2, NAN };
-    ck_assert(sl_vk_results_agree(first, same, 3));
-    ck_assert(!sl_vk_results_agree(first, off, 3));
-    ck_assert(!sl_vk_results_agree(first, broken, 3));
-    ck_assert(!sl_vk_results_agree(broken, first, 3));
+    const float first[] = { 0.5f, -2, 1e-3f }, same[] = { 0.5002f, -2.0002f, 9e-4f },
+                near[] = { 0.51f, -1.99f, 0 }, off[] = { 0.5f, -2, 0.06f },
+                broken[] = { 0.5f, -2, NAN }, flat[] = { 7, 7, 7 };
+    for (int i = 0; i < 2; i++) {
+        sl_dtype precision = i == 0 ? SL_F32 : SL_F16;
+        ck_assert(sl_vk_results_agree(precision, first, same, 3));
+        ck_assert(sl_vk_results_agree(precision, first, near, 3) == (precision == SL_F16));
+        ck_assert(!sl_vk_results_agree(precision, first, off, 3));
+        ck_assert(!sl_vk_results_agree(precision, first, broken, 3));
+        ck_assert(!sl_vk_results_agree(precision, broken, first, 3));
+        ck_assert(sl_vk_results_agree(precision, flat, flat, 3));
+    }
 }
 END_TEST
 
@@ -219,6 +225,38 @@ START_TEST(ways_that_fail_are_left_out)
         ck_assert_uint_eq(d->choices.choices[0].answer, want.usual);
         use_layer(d, &l); // and not tried again
         ck_assert_int_eq(warnings, 1);
+    }
+    sl_vk_close(d);
+    free_layer(&l);
+}
+END_TEST
+
+// All tiles of products but the usual one of this layer, which has 64 columns.
+static bool has_wide_tile(const VkComputePipelineCreateInfo *i)
+{
+    const VkSpecializationInfo *s = i->stage.pSpecializationInfo;
+    return s->mapEntryCount >= 10 && ((const uint32_t *)s->pData)[7] > 64;
+}
+
+// Such a way is faster than any. What it leaves unwritten is not taken for its result, although the
+// usual way's lay there.
+START_TEST(ways_that_compute_nothing_are_left_out)
+{
+    sl_vk_device *d;
+    layer l;
+    if (open_to_measure(&d, &l)) {
+        sl_plan *plan;
+        sl_vk_want want = want_of(d, &l, SL_F32);
+        d->choices.is_off = true;
+        ck_ok(sl_vk_compile(ctx, d, l.graph, SL_F32, &plan)); // by which the memory stays
+        d->choices.is_off = false;
+        spy.is_idle = has_wide_tile;
+        use_layer(d, &l);
+        ck_assert_int_eq(warnings, 1);
+        ck_assert_ptr_nonnull(strstr(warning, "computes wrongly"));
+        ck_assert_uint_eq(d->choices.count, 1);
+        ck_assert_uint_eq(d->choices.choices[0].answer, want.usual);
+        sl_plan_free(plan);
     }
     sl_vk_close(d);
     free_layer(&l);
@@ -396,6 +434,7 @@ int main(void)
     tcase_add_test(tests, results_that_differ_are_told);
     tcase_add_test(tests, measured_once_and_kept);
     tcase_add_test(tests, ways_that_fail_are_left_out);
+    tcase_add_test(tests, ways_that_compute_nothing_are_left_out);
     tcase_add_test(tests, ways_that_lose_the_device_are_left_out);
     tcase_add_test(tests, trials_are_no_runs);
     tcase_add_test(tests, usual_ways_need_no_trial);

@@ -3,6 +3,7 @@
 #include "spy.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 spy_state spy = { .countdown = -1, .drops = -1 };
 
@@ -82,6 +83,8 @@ SPIED(WRAPPER)
 // ---- pipelines, and the driver's cache of them
 
 static atomic_uint pipelines; // since the cache was made
+static VkPipeline idle[64];   // that spy.is_idle chose
+static atomic_size_t idle_count;
 
 static PFN_vkCreatePipelineCache real_vkCreatePipelineCache;
 static VKAPI_ATTR VkResult VKAPI_CALL spy_vkCreatePipelineCache(VkDevice d,
@@ -119,7 +122,23 @@ spy_vkCreateComputePipelines(VkDevice d, VkPipelineCache c, uint32_t n,
     if (is_due("vkCreateComputePipelines"))
         return spy.failure;
     atomic_fetch_add(&pipelines, 1);
-    return real_vkCreateComputePipelines(d, c, n, i, a, o);
+    usleep(1000 * spy.pause_ms);
+    VkResult result = real_vkCreateComputePipelines(d, c, n, i, a, o);
+    if (result == VK_SUCCESS && spy.is_idle && spy.is_idle(i))
+        idle[atomic_fetch_add(&idle_count, 1) % SL_ARRAY_LEN(idle)] = *o;
+    return result;
+}
+
+// What is bound in the command buffer that is being recorded: tests record one at a time.
+static bool is_bound_idle;
+static PFN_vkCmdBindPipeline real_vkCmdBindPipeline;
+static VKAPI_ATTR void VKAPI_CALL spy_vkCmdBindPipeline(VkCommandBuffer c, VkPipelineBindPoint b,
+                                                        VkPipeline p)
+{
+    is_bound_idle = false;
+    for (size_t i = 0; i < SL_ARRAY_LEN(idle); i++)
+        is_bound_idle = is_bound_idle || (spy.is_idle && idle[i] == p);
+    real_vkCmdBindPipeline(c, b, p);
 }
 
 // ---- memory, submissions, devices
@@ -182,7 +201,7 @@ static PFN_vkCmdDispatch real_vkCmdDispatch;
 static VKAPI_ATTR void VKAPI_CALL spy_vkCmdDispatch(VkCommandBuffer c, uint32_t x, uint32_t y,
                                                     uint32_t z)
 {
-    if (!spy.idle)
+    if (!spy.idle && !is_bound_idle)
         real_vkCmdDispatch(c, x, y, z);
 }
 
@@ -190,7 +209,7 @@ static PFN_vkCmdDispatchIndirect real_vkCmdDispatchIndirect;
 static VKAPI_ATTR void VKAPI_CALL spy_vkCmdDispatchIndirect(VkCommandBuffer c, VkBuffer b,
                                                             VkDeviceSize offset)
 {
-    if (!spy.idle)
+    if (!spy.idle && !is_bound_idle)
         real_vkCmdDispatchIndirect(c, b, offset);
 }
 
@@ -239,6 +258,7 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_proc(VkDevice device, con
     FIND(vkAllocateMemory, , , )
     FIND(vkQueueSubmit, , , )
     FIND(vkWaitForFences, , , )
+    FIND(vkCmdBindPipeline, , , )
     FIND(vkCmdDispatch, , , )
     FIND(vkCmdDispatchIndirect, , , )
     return real;

@@ -21,6 +21,8 @@ typedef struct spy_state {
     size_t cached;      // bytes of a pipeline in a cache that takes no file; 0: as it is
     uint8_t cache_byte; // which these are
     bool idle;          // dispatches are not recorded: results are what memory holds
+    bool (*is_idle)(const VkComputePipelineCreateInfo *i); // nor those of such pipelines, at least
+    unsigned pause_ms; // more than it needs, for making a pipeline
 } spy_state;
 
 extern spy_state spy; // of this process: zeroed, with countdowns of -1, by spy_reset

@@ -157,21 +157,22 @@ static sl_status make_staging(sl_ctx *ctx, sl_vk_device *d)
     return sl_vk_fail(ctx, result, "preparing uploads");
 }
 
-// From the staging buffer's start; visible to whatever is submitted next.
-static sl_status copy_piece(sl_ctx *ctx, sl_vk_device *d, VkBuffer to, VkDeviceSize offset,
-                            VkDeviceSize bytes)
+static VkResult begin_upload(const sl_vk_device *d)
+{
+    const VkCommandBufferBeginInfo begin = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
+                                             .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT };
+    return d->vk.vkBeginCommandBuffer(d->staging_commands, &begin);
+}
+
+// result: of what was begun. Visible to whatever is submitted next.
+static sl_status end_upload(sl_ctx *ctx, sl_vk_device *d, VkResult result)
 {
     VkCommandBuffer c = d->staging_commands;
-    VkCommandBufferBeginInfo begin = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
-                                       .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT };
-    VkBufferCopy region = { .dstOffset = offset, .size = bytes };
     VkMemoryBarrier barrier = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                                 .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
                                 .dstAccessMask =
                                     VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT };
-    VkResult result = d->vk.vkBeginCommandBuffer(c, &begin);
     if (result == VK_SUCCESS) {
-        d->vk.vkCmdCopyBuffer(c, d->staging.buffer, to, 1, &region);
         d->vk.vkCmdPipelineBarrier(c, VK_PIPELINE_STAGE_TRANSFER_BIT,
                                    VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 1, &barrier, 0, NULL, 0,
                                    NULL);
@@ -180,6 +181,28 @@ static sl_status copy_piece(sl_ctx *ctx, sl_vk_device *d, VkBuffer to, VkDeviceS
     if (result != VK_SUCCESS)
         return sl_vk_fail(ctx, result, "recording an upload");
     return sl_vk_submit(ctx, d, c, UPLOAD_SECONDS);
+}
+
+// From the staging buffer's start.
+static sl_status copy_piece(sl_ctx *ctx, sl_vk_device *d, VkBuffer to, VkDeviceSize offset,
+                            VkDeviceSize bytes)
+{
+    const VkBufferCopy region = { .dstOffset = offset, .size = bytes };
+    VkResult result = begin_upload(d);
+    if (result == VK_SUCCESS)
+        d->vk.vkCmdCopyBuffer(d->staging_commands, d->staging.buffer, to, 1, &region);
+    return end_upload(ctx, d, result);
+}
+
+sl_status sl_vk_flood(sl_ctx *ctx, sl_vk_device *d, const sl_vk_buffer *to, uint32_t word)
+{
+    sl_status st = make_staging(ctx, d);
+    if (st != SL_OK)
+        return st;
+    VkResult result = begin_upload(d);
+    if (result == VK_SUCCESS)
+        d->vk.vkCmdFillBuffer(d->staging_commands, to->buffer, 0, VK_WHOLE_SIZE, word);
+    return end_upload(ctx, d, result);
 }
 
 sl_status sl_vk_upload(sl_ctx *ctx, sl_vk_device *d, const sl_vk_buffer *to, VkDeviceSize offset,

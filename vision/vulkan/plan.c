@@ -472,6 +472,8 @@ sl_status sl_vk_compile(sl_ctx *ctx, sl_vk_device *device, const sl_graph *graph
         st = sl_vk_weights_upload(&p->program);
     if (st == SL_OK)
         st = make_buffers(p);
+    if (st == SL_OK && device->choices.trial)
+        st = sl_vk_spoil(ctx, device, &p->arena, &p->run[0].readback);
     sl_vk_recorder recorder = recorder_of(p, 0);
     if (st == SL_OK)
         st = sl_vk_record_new(ctx, &recorder, &p->run[0].recording);

@@ -216,7 +216,10 @@ uint32_t sl_vk_size_class(uint64_t size); // sizes that are measured as one
 // answers. Not on devices in software. What fails is left as it is.
 void sl_vk_measure(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision);
 // Whether two ways have computed the same but for rounding; never with a number that is not finite.
-bool sl_vk_results_agree(const float *first, const float *other, size_t count);
+bool sl_vk_results_agree(sl_dtype precision, const float *first, const float *other, size_t count);
+// Fills the memory of a way that is tried with what is no number.
+sl_status sl_vk_spoil(sl_ctx *ctx, sl_vk_device *d, const sl_vk_buffer *arena,
+                      const sl_vk_buffer *readback);
 
 // ---- block.c, fused.c: a block of LMD-ViT
 

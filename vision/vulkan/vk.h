@@ -322,6 +322,8 @@ sl_status sl_vk_buffer_invalidate(sl_ctx *ctx, sl_vk_device *d, const sl_vk_buff
 // Copies into a device buffer through a staging buffer, in pieces, and waits.
 sl_status sl_vk_upload(sl_ctx *ctx, sl_vk_device *d, const sl_vk_buffer *to, VkDeviceSize offset,
                        const void *data, size_t bytes);
+// Fills a device buffer, and waits.
+sl_status sl_vk_flood(sl_ctx *ctx, sl_vk_device *d, const sl_vk_buffer *to, uint32_t word);
 // Submits one command buffer and waits for it. SL_ERR_DEVICE: lost, or longer than `seconds`.
 sl_status sl_vk_submit(sl_ctx *ctx, sl_vk_device *d, VkCommandBuffer commands, double seconds);
 // The same in two halves, with a fence of the caller's; `count` of them, each a submission.
