@@ -70,6 +70,7 @@ START_TEST(the_choice_is_clear)
     ck_ok(sl_cpu_compile(ctx, s.graph, weights, &plan));
     ck_ok(sl_plan_write(plan, s.image, s.picture));
     ck_ok(sl_plan_write(plan, s.extent, s.sides));
+    ck_ok(sl_plan_write(plan, s.rows, s.numbers));
     ck_ok(sl_plan_run(plan));
     size_t bytes = s.graph->values[s.output[0].value].bytes;
     ck_assert_uint_le(bytes, sizeof(scores));
@@ -136,6 +137,29 @@ START_TEST(wrong_results_are_found)
     spy.idle = true;
     sl_vk_verdict found = run_test();
     ck_assert_msg(strstr(found.why, "in F32 the prediction"), "%s", found.why);
+}
+END_TEST
+
+// Products of many rows have kernels of their own, with tiles of 128 rows.
+static uint32_t idle_columns;
+
+static bool has_tile(const VkComputePipelineCreateInfo *i)
+{
+    const VkSpecializationInfo *s = i->stage.pSpecializationInfo;
+    const uint32_t *spec = s->pData;
+    return s->mapEntryCount >= 10 && spec[6] == 128 && spec[7] == idle_columns;
+}
+
+START_TEST(wrong_products_of_many_rows_are_found)
+{
+    static const uint32_t columns[] = { 32, 64, 128 };
+    static const char *const told[] = { "in F32 the long product of 32",
+                                        "in F32 the long product of 36",
+                                        "in F32 the long product of 256" };
+    spy.is_idle = has_tile;
+    idle_columns = columns[_i];
+    sl_vk_verdict found = run_test();
+    ck_assert_msg(strstr(found.why, told[_i]), "%s", found.why);
 }
 END_TEST
 
@@ -447,6 +471,7 @@ int main(void)
     tcase_add_test(tests, right_devices_pass);
     tcase_add_test(tests, groups_that_do_not_fit_along_x);
     tcase_add_test(tests, wrong_results_are_found);
+    tcase_add_loop_test(tests, wrong_products_of_many_rows_are_found, 0, 3);
     tcase_add_test(tests, failing_calls_are_told);
     tcase_add_test(tests, full_and_lost_devices_are_tested_another_time);
     tcase_add_test(tests, tests_are_one_span);

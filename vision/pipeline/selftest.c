@@ -24,6 +24,8 @@ static sl_status compute(const test *t, sl_plan *plan, void *const results[SL_SP
     if (st == SL_OK)
         st = sl_plan_write(plan, t->specimen.extent, t->specimen.sides);
     if (st == SL_OK)
+        st = sl_plan_write(plan, t->specimen.rows, t->specimen.numbers);
+    if (st == SL_OK)
         st = sl_plan_run(plan);
     for (size_t i = 0; i < SL_SPECIMEN_OUTPUTS && st == SL_OK; i++)
         st = sl_plan_read(plan, t->specimen.output[i].value, results[i]);

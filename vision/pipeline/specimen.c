@@ -12,6 +12,8 @@
 #define WINDOW 8u
 #define WIDE 20u // channels
 #define DEEP 36u // channels at half the size
+// From 16384 rows on the Vulkan backend takes other kernels for products.
+#define ROWS (16384u + 3u)
 
 typedef struct maker {
     sl_specimen *s;
@@ -219,6 +221,25 @@ static void build_soft(maker *m, sl_value image, sl_value x)
     m->s->output[m->outputs - 1].needs_f32 = true;
 }
 
+// One for each width of the tiles that products of so many rows are made of. Of the widest, which
+// would take long to compare, the last tiles' rows and the mean of all.
+static void build_long_products(maker *m)
+{
+    enum { K = 20, SOME = 300 };
+    const sl_attr last = { .first = ROWS - SOME, .rows = SOME, .columns = 1 };
+    const sl_shape shape = { 2, { ROWS, K } };
+    const uint32_t state = m->state;
+    const sl_tensor *numbers = weight(m, shape, 0, 1);
+    m->s->numbers = numbers ? numbers->data : NULL;
+    sl_value x = m->s->rows = sl_graph_input(m->g, "rows", &shape);
+    tell(m, linear(m, x, K, 32, SL_ACT_NONE), "the long product of 32 columns");
+    tell(m, linear(m, x, K, DEEP, SL_ACT_NONE), "the long product of 36 columns");
+    x = linear(m, x, K, 256, SL_ACT_NONE);
+    tell(m, simple(m, SL_OP_ROWS, &last, x), "the long product of 256 columns");
+    tell(m, simple(m, SL_OP_MEAN, NULL, x), "the mean of the long product");
+    m->state = state; // for the picture, whose windows must not come near the threshold
+}
+
 static void build(maker *m)
 {
     const sl_shape shape = { 3, { HEIGHT, WIDTH, 3 } };
@@ -254,6 +275,7 @@ static void build(maker *m)
                      (sl_value[SL_MAX_INPUTS]) { image, x, sure }, NULL, 0);
     tell(m, x, "the picture");
     build_soft(m, image, skip);
+    build_long_products(m);
 }
 
 // Windows of different brightness, with texture.

@@ -6,7 +6,7 @@
 
 #include "graph/graph.h"
 
-#define SL_SPECIMEN_OUTPUTS 11
+#define SL_SPECIMEN_OUTPUTS 15
 
 // Of the choice of windows. It lies in a wide gap between the shares that the windows get, so that
 // rounding does not decide what is kept.
@@ -15,9 +15,10 @@
 typedef struct sl_specimen {
     sl_graph *graph;
     sl_arena weights;
-    sl_value image, extent; // the inputs
-    float *picture;         // what goes into image
-    float sides[2];         // into extent
+    sl_value image, extent, rows; // the inputs
+    float *picture;               // what goes into image
+    float sides[2];               // into extent
+    const float *numbers;         // into rows
     // In the order of their computation: where the first one is wrong, the ones before were right.
     // f32, but for the maps of kept windows (u8).
     struct {
