@@ -434,7 +434,7 @@ static int detect(app_session *session, int count, char **operands)
 
 const app_command app_detect = {
     .name = "detect",
-    .summary = "finds objects in photographs, draws them and writes them as data",
+    .summary = "finds objects in photographs, draws them and lists them as data",
     .operands = "IMAGE|FOLDER...",
     .operands_min = 1,
     .operands_max = INT32_MAX,

@@ -137,9 +137,8 @@ void app_print_command_help(FILE *file, const app_command *command)
 
 void app_print_help(FILE *file)
 {
-    fputs("softlens removes local motion blur from photographs, finds objects in them and names "
-          "what\n"
-          "it sees, on this machine.\n\n"
+    fputs("softlens removes local motion blur from photographs, finds objects in them and\n"
+          "names what it sees, on this machine.\n\n"
           "Usage: softlens COMMAND [OPTION]... [FILE]...\n\nCommands:\n",
           file);
     for (size_t i = 0; app_commands[i]; i++)

@@ -2,7 +2,8 @@
 # tests/app/usage.bash: command lines: help, mistakes, numbers.
 # shellcheck source=lib.bash disable=SC2154
 . "${BASH_SOURCE%/*}/lib.bash"
-commands='deblur classify batch enroll gallery info convert run bench devices ebv'
+commands=$("$SOFTLENS" --list-options | grep -v -e '^-' -e '^help$')
+check 'there are commands' test "$(wc -w <<<"$commands")" -gt 10
 make picture a.png 64x64
 make picture b.png 64x64
 make model m.safetensors good
@@ -10,6 +11,7 @@ make model m.safetensors good
 # Help
 accepted --help
 says 'Usage: softlens COMMAND'
+check '--help fits 80 columns' test "$(wc -L <"$outside/out")" -le 80
 accepted -h
 accepted help
 accepted --version
