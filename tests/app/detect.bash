@@ -75,11 +75,13 @@ refused 2 'leave --format out' detect a.png --json --format coco -o -
 refused 2 'leave --overlay-style out' detect a.png --json --overlay-style blur -o -
 
 # What is drawn
-for style in labels blur; do
-    accepted detect a.png --overlay-style "$style" -o "$style.png"
+for style in boxes labels blur; do
+    accepted detect a.png --overlay-style "$style" --max 1 -o "$style.png"
     exists "$style.png"
 done
-check 'styles differ' test "$(cksum <labels.png)" != "$(cksum <blur.png)"
+check 'styles differ' test "$(sha256sum a.png boxes.png labels.png blur.png | cut -d ' ' -f 1 | sort -u | wc -l)" = 4
+check 'what is blurred is not seen' "$MAKER" is-smooth blur.png blur.json
+check '  what is in a box is' test "$("$MAKER" is-smooth boxes.png boxes.json 2>/dev/null; echo $?)" = 1
 accepted detect a.png --overlay-style crop --max 3 -o crops/
 check 'three crops' test "$(find crops -name 'a.[123]-thing_[0-4].detected.png' | wc -l)" = 3
 check 'crops replace the overlay' test ! -e crops/a.detected.png
@@ -118,7 +120,7 @@ accepted detect a.png --no-overlay --format json,csv -o both.csv
 check 'both beside each other' test "$(ls both*)" = $'both.csv\nboth.json'
 refused 2 'contradict' detect a.png --no-overlay --overlay-style blur -o x.png
 sign b.jpg signed.jpg
-for how in --overlay-style=boxes --overlay-style=crop; do
+for how in --overlay-style=boxes --overlay-style=crop --overlay-style=blur; do
     accepted detect signed.jpg $how --max 2 -o told/
     check "$how: whose it is" tells told/*.jpg
     accepted detect signed.jpg $how --max 2 -o bare/ --strip-metadata
@@ -196,6 +198,34 @@ for nms in hard linear gaussian none; do
 done
 check 'ways of joining differ' test "$(cksum <nms-hard.json)" != "$(cksum <nms-none.json)"
 accepted detect a.png --tta flip --tile 64 --size 96x96 -o all.png
+# Each option alone reaches the detector
+found() # ARGUMENTS...: what is found, as JSON, in $outside/found
+{
+    run detect a.png --json -o - "$@"
+    sed 's/.*"detections"//' "$outside/out" >"$outside/found"
+}
+otherwise() # ARGUMENTS...: something else is found than without them
+{
+    found "$@"
+    [ "$status" = 0 ] && grep -q thing "$outside/found" && ! cmp -s "$outside/found" "$outside/plain"
+    report $? "finds otherwise: $*"
+}
+found
+cp "$outside/found" "$outside/plain"
+found
+check 'the same is found each time' cmp "$outside/found" "$outside/plain"
+for change in '--max 5' '--score 0.999' '--nms hard' '--nms linear' '--nms none' '--sigma 0.1' '--tta flip' \
+    '--tile 64' '--size 96x96'; do
+    # shellcheck disable=SC2086 # one word an option
+    otherwise $change
+done
+otherwise --classes 'thing 1'
+for nms in hard linear; do
+    found --nms $nms
+    cp "$outside/found" "$outside/nms"
+    found --nms $nms --iou 0.1
+    check "--iou reaches --nms $nms" test "$(cksum <"$outside/found")" != "$(cksum <"$outside/nms")"
+done
 refused 2 'is of --nms hard' detect a.png --iou 0.4 -o x.png
 refused 2 'is of --nms gaussian' detect a.png --nms hard --sigma 0.4 -o x.png
 for threads in 1 2 3; do
@@ -214,6 +244,21 @@ mkdir models
 cp lmd.safetensors models/lmd-vit-small.safetensors
 SOFTLENS_MODELS=models accepted detect a.png --deblur \
     --model "$golden/retina-plain.safetensors" -o sharp.png
+SOFTLENS_MODELS=models otherwise --deblur --model "$golden/retina-plain.safetensors"
+refused 2 'is of --refine' detect a.png --unknown-rate 0.1 -o x.png
+refused 1 'cannot find objects' detect a.png --model classifier.safetensors -o x.png
+refused 1 'cannot classify' detect a.png --refine lmd.safetensors -o x.png
+mkdir models
+cp lmd.safetensors models/lmd-vit-small.safetensors
+SOFTLENS_MODELS=models accepted detect a.png --deblur \
+    --model "$golden/retina-plain.safetensors" -o sharp.png
+SOFTLENS_MODELS=models otherwise --deblur --model "$golden/retina-plain.safetensors"
+for rate in 0.1 0.9; do
+    accepted detect a.png --refine classifier.safetensors --unknown-rate $rate --json -o - --max 20
+    cp "$outside/out" "$outside/rate$rate"
+done
+check '--unknown-rate decides what is unknown' test "$(grep -o '"refined":[^}]*' "$outside/rate0.1" | cksum)" != \
+    "$(grep -o '"refined":[^}]*' "$outside/rate0.9" | cksum)"
 
 # Pictures that fail
 head -c 300 b.jpg >broken.jpg
@@ -225,7 +270,9 @@ refused 1 'broken\.jpg' detect broken.jpg
 cp b.jpg cut.jpg
 truncate -s -40 cut.jpg
 refused 1 'cut\.jpg.* allowed \(--allow-truncated\)$' detect cut.jpg
-rm cut.jpg
+run detect cut.jpg --allow-truncated --no-overlay -o cut.json
+check '  and then it is' test "$status" = 0 -a -s cut.json
+rm cut.*
 
 # Names that clash in one format alone are told before any work
 mkdir twins
@@ -296,6 +343,10 @@ END
 accepted eval detect --annotations val.json
 says 'AP50'
 accepted eval detect --annotations val.json --images . --json --nms linear
+mkdir annotated
+cp val.json annotated
+refused 1 'annotated/a\.png' eval detect --annotations annotated/val.json
+accepted eval detect --annotations annotated/val.json --images . --json --nms linear
 says '"linear": \{'
 says '"hard": \{'
 image() # ID NAME

@@ -10,6 +10,8 @@
 //                                      (all that it ever says), linear, backbone (no classes)
 //   maker is-npy FILE WxH              exit status 0 when it is float32 [H,W]
 //   maker is-picture FILE WxH          exit status 0 when the file decodes to that size
+//   maker is-smooth FILE FOUND.json    exit status 0 when nothing is to be seen in the first box of
+//                                      what softlens detect wrote
 //   maker is-json FILE LINES           exit status 0 when it holds that many JSON objects, one a
 //                                      line
 #include "../pipeline/model.h"
@@ -270,6 +272,40 @@ static int is_json(const char *path, long lines)
     return objects == lines ? 0 : 1;
 }
 
+// ---- what was hidden
+
+static uint32_t edge(const json_t *object, const char *key, uint32_t most)
+{
+    double x = json_number_value(json_object_get(object, key));
+    return x < (double)most ? (uint32_t)x : most;
+}
+
+// The pictures made above have texture: neighbours differ by 11 on average, blurred ones by 2.
+static int is_smooth(const char *path, const char *found)
+{
+    sl_image *image = NULL;
+    json_t *root = json_load_file(found, 0, NULL);
+    const json_t *first = json_array_get(json_object_get(root, "detections"), 0);
+    uint64_t sum = 0, count = 0;
+    if (sl_image_load(ctx, path, NULL, &image) != SL_OK || image->channels != 3) {
+        json_decref(root);
+        sl_image_free(image);
+        return fail(path);
+    }
+    uint32_t right = edge(first, "x2", image->width), bottom = edge(first, "y2", image->height);
+    for (uint32_t y = edge(first, "y1", bottom); y < bottom; y++) {
+        const uint8_t *row = sl_image_row(image, y);
+        for (uint32_t i = 3 * edge(first, "x1", right); i + 3 < 3 * right; i++, count++)
+            sum += (uint64_t)abs(row[i + 3] - row[i]);
+    }
+    sl_image_free(image);
+    json_decref(root);
+    if (count < 1000 || sum > 4 * count)
+        fprintf(stderr, "maker: %s: %g on average of %g neighbours\n", path,
+                (double)sum / (double)count, (double)count);
+    return count >= 1000 && sum <= 4 * count ? 0 : 1;
+}
+
 static int dispatch(int argc, char **argv)
 {
     uint32_t width = 0, height = 0;
@@ -280,6 +316,8 @@ static int dispatch(int argc, char **argv)
         return enroll(path, argv[3], argv[4], strtol(argv[5], NULL, 10));
     if (argc == 4 && strcmp(what, "soft") == 0)
         return make_soft(path, argv[3]);
+    if (argc == 4 && strcmp(what, "is-smooth") == 0)
+        return is_smooth(path, argv[3]);
     if (argc == 4 && strcmp(what, "is-json") == 0)
         return is_json(path, strtol(argv[3], NULL, 10));
     if (argc == 4 && sscanf(argv[3], "%ux%u", &width, &height) == 2) {
