@@ -115,6 +115,11 @@ says '"unknown": false'
 printed jsonl 0 classify a.png b.jpg --jsonl --top 3
 check 'two objects' "$MAKER" is-json "$outside/jsonl" 2
 says '^\{"input":"a.png","unknown":false,"confidence":-?[0-9.]+,"threshold":-?[0-9.]+,"matches":\[\{"label":"thing'
+for rate in 0.1 0.9; do
+    accepted classify a.png --json --unknown-rate $rate
+    grep '"threshold"' "$outside/out" >"$outside/rate$rate"
+done
+check 'each --unknown-rate has its threshold' test "$(cat "$outside"/rate* | sort -u | wc -l)" = 2
 printed linear 0 classify a.png --jsonl --model linear.safetensors
 says '"confidence":null,"threshold":null'
 says '"angle_degrees":null'
@@ -167,6 +172,11 @@ check '  and are in the document' test "$(grep -c '"error": ' "$outside/out")" =
 check '  nothing is written' test ! -e e.npy
 run classify cut.png --csv
 check 'a failure in CSV' grep -qE '^cut\.png(,){10}"?cut\.png: .*'$'\r''$' "$outside/out"
+head -c $(($(wc -c <b.jpg) - 40)) b.jpg >cut.jpg
+refused 1 'cut\.jpg: .*--allow-truncated' classify cut.jpg
+run classify cut.jpg --allow-truncated
+check '--allow-truncated takes it' test "$status" = 0
+rm cut.jpg
 refused 1 'a\.png: .* the limit is 29999 pixels' classify a.png --max-pixels 29999
 
 # Models and galleries that do not fit

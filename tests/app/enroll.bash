@@ -111,6 +111,13 @@ check '  a line for each' test "$(wc -l <"$outside/err")" = 2
 says 'raccoon is a new class of 2 pictures'
 rm cut.png
 
+head -c $(($(wc -c <pics/2.jpg) - 40)) pics/2.jpg >cut.jpg
+refused 1 'cut\.jpg' enroll cut.gallery raccoon cut.jpg
+run enroll cut.gallery raccoon cut.jpg --allow-truncated
+check '--allow-truncated takes it' test "$status" = 0 -a -s cut.gallery
+rm cut.*
+refused 2 'unknown device "abacus"' enroll my.gallery raccoon e.png --device abacus
+
 # Labels
 for label in '' ' a' 'a ' $'a\nb' $'a\tb' $'\x7f' $'\xff' "$(printf 'x%.0s' {1..256})"; do
     refused 2 'label' enroll my.gallery "$label" d.png

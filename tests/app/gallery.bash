@@ -25,6 +25,7 @@ check '  --json is the export' cmp -s "$outside/out" "$outside/json"
 accepted gallery my.gallery check --model m.safetensors
 says 'every class is what its pictures give; 2 classes, 8 pictures'
 accepted gallery my.gallery threshold --unknown-rate 0.1
+says '^unknown rate: +0\.1$'
 says 'score: +cosine'
 says 'pictures: +8'
 accepted gallery my.gallery threshold --json
@@ -124,6 +125,8 @@ refused 1 't.safetensors: already exists' ebv --classes 9 --dim 8 -o t.safetenso
 accepted ebv --classes 9 --dim 8 -o t.safetensors --overwrite --json --seed 7
 says '"max_cosine": 0.125, .*"is_reached": true, "steps": 0'
 check '  one line of JSON' "$MAKER" is-json "$outside/out" 1
+accepted ebv --classes 9 --dim 8 -o seed.safetensors
+check '  another seed, another table' test "$(cksum <seed.safetensors)" != "$(cksum <t.safetensors)"
 run ebv --classes 50 --dim 8 --alpha 0.01 --steps 50 -o u.safetensors
 check 'below the bound: status 0' test "$status" = 0
 check '  a warning before and one after' test "$(grep -c warning "$outside/err")" = 2

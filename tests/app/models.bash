@@ -40,6 +40,8 @@ bad 'my\.gallery: a gallery of enrolled classes, no model; look into it as a gal
 accepted ebv --classes 4 --dim 8 -o ebv.safetensors
 bad 'ebv\.safetensors: a table of Equiangular Basis Vectors, no model' ebv.safetensors
 
+refused 2 'says that its inverse is norm, not soft' convert soft.safetensors -o out.safetensors --inverse soft
+
 # Metadata of any length
 python3 - good.safetensors long.safetensors <<'END'
 import json, struct, sys

@@ -63,6 +63,7 @@ accepted deblur a.png -o t2.png --threads 2 --dense
 check 'threads change nothing' cmp t1.png t2.png
 
 # Mirror images
+accepted deblur a.png -o plain.png
 run deblur a.png -o flips.png --tta flips --dense --json
 check '--tta flips makes four views' grep -q '"tiles":1,.*"views":4' "$outside/out"
 run deblur a.png -o flip.png --tta flip --dense --json
@@ -80,6 +81,25 @@ run deblur large.png --overwrite --json
 check 'large ones are looked at in two sizes' grep -q '"shrink":\[2,1\]' "$outside/out"
 accepted deblur large.png --overwrite --shrink 1
 says 'large.deblurred.png: 800x130, [0-9]'
+
+# Each option alone reaches the library, in a batch too: another picture than without it
+for change in '--dense' '--keep-threshold 0.9' '--tile 64' '--tta flips' '--shrink 2'; do
+    # shellcheck disable=SC2086 # one word an option
+    run deblur a.png -o as.png --overwrite --json $change
+    case $change in
+        --dense) says '"kept_share":1\.0,' ;;
+        --keep*) says '"kept_share":0\.1' ;;
+        --tile*) says '"tiles":[2-9].*"tile_width":128,' ;;
+    esac
+    check "deblur $change: another picture" test "$(cksum <as.png)" != "$(cksum <plain.png)"
+    # shellcheck disable=SC2086
+    "$SOFTLENS" batch deblur a.png -o as/ --quiet $change 2>>"$outside/err"
+    check '  and so a batch' cmp as.png as/a.png
+done
+make picture wide.png 600x600
+run deblur wide.png --shrink 1 --memory 2M --json
+says '"tiles":[1-9][0-9],'
+rm -r as as.png plain.png wide.*
 
 # Quiet, JSON
 accepted deblur a.png -o q.png --quiet
@@ -226,6 +246,7 @@ accepted info m.safetensors
 says 'architecture: +lmd-vit'
 accepted info m.safetensors --size 640x480 --graph
 says 'input'
+says '^width: +640$'
 accepted info m.safetensors --json
 check 'info in JSON' grep -q '"architecture": *"lmd-vit"' "$outside/out"
 accepted convert m.safetensors -o -
@@ -240,10 +261,22 @@ make npy x.npy 64x48
 accepted run m.safetensors --input x.npy --output-dir ran
 check 'run writes its tensors' test -f ran/output.npy -a -d ran/keep
 refused 1 'exist' run m.safetensors --input x.npy --output-dir ran
-accepted run m.safetensors --input x.npy --output-dir ran2 --composed --dense --quiet
+accepted run m.safetensors --input x.npy --output-dir ran2 --composed --dense --quiet --profile ran2.json
 check '--quiet prints nothing' test ! -s "$outside/out"
+check '--composed: a window is many operations' grep -q '"family":"window"' ran2.json
+check '  and no whole one' test "$(grep -c '"family":"block"' ran2.json)" = 0
+accepted run m.safetensors --input x.npy --output-dir ran3 --keep-threshold 0.9
+check '--dense and --keep-threshold decide what is computed' test \
+    "$(for how in ran ran2 ran3; do cksum <$how/output.npy; done | sort -u | wc -l)" = 3
 accepted bench m.safetensors --size 64x64 --repeats 1 --keep-share 0.5
 says 'median'
-accepted bench --size 64x64 --repeats 1 --simd portable --threads 1 --json
-check 'bench in JSON' grep -q '"median_seconds"' "$outside/out"
+accepted bench --size 96x64 --repeats 2 --simd portable --threads 1 --dense --json
+for member in '"device": "cpu \(portable, 1 ' '"threads": 1,' '"width": 96,' '"height": 64,' '"repeats": 2,' \
+    '"kept_share": 1\.0,' '"median_seconds": '; do
+    says "$member"
+done
+accepted bench --size 64x64 --repeats 1 --keep-share 0.5 --threads 2 --json
+says '"threads": 2,'
+says '"keep_share_asked": 0\.5,'
+says '"kept_share": 0\.[56]'
 finish
