@@ -442,12 +442,18 @@ rm -rf out out2 out3
 # Little blur: the file as it is
 make picture dark.png 40x32
 plant in/keep.png
-for change in '--tta flip' '--tta flips' '--shrink 2'; do # other settings: done anew
+# Other settings: done anew, whichever it is that a run without it did not have
+run batch deblur in -o base --include keep.png --json
+for change in '' --dense '--keep-threshold 0.9' '--tta flip' '--tta flips' '--shrink 2' '--min-blur 0.01' '--tile 64' \
+    '--memory 1G' '--format jpg' '--quality 40' --strip-metadata; do
+    rm -rf out
+    cp -a base out
     # shellcheck disable=SC2086 # one word an option
     run batch deblur in -o out --include keep.png $change --json
-    did 1 0 0 0 0
+    echo "# with ${change:-nothing}"
+    did $((${#change} > 0)) $((${#change} == 0)) 0 0 0
 done
-rm -rf out
+rm -rf base out
 run batch deblur in -o out --min-blur 0.99 --json
 says "\"done\":$((total + 1)),\"unchanged\":$((total + 1)),"
 check 'the same file' test in/keep.png -ef out/keep.png

@@ -66,6 +66,10 @@ for picture in a.png b.jpg sub/a.jpg sub/c.png; do
 done
 check 'data.yaml' cmp out/yolo/data.yaml one/yolo/data.yaml
 digest out >out.sums
+accepted batch detect in -o blurred --overlay --overlay-style blur --quiet
+"$SOFTLENS" detect in/a.png -o blurred.png --overlay-style blur -q
+check 'blurred: likewise' cmp blurred/a.png blurred.png
+check '  nothing is seen' "$MAKER" is-smooth blurred/a.png out/a.json
 
 # Done is done; a file that is gone is made again; tables cost no work
 accepted batch detect in -o out --overlay --format "json,$many"
@@ -81,17 +85,40 @@ accepted batch detect in -o out --overlay --format json,csv
 says 'out: 0 pictures done, 4 done before$'
 check 'another table from the journals' diff out.sums <(digest out)
 
-# What decides the results does the work again
-for change in '--score 0.9' '--max 3' '--nms hard' '--nms hard --iou 0.4' '--sigma 0.3' '--tta flip' \
-    '--tile 64' '--size 128x64' '--classes thing*1,thing*3' '--format labelme' '--refine s.safetensors' \
-    '--refine s.safetensors --unknown-rate 0.5' '--overlay' '--overlay --overlay-style blur' \
-    '--overlay --format png,json' '--overlay --quality 40'; do
+# What decides the results does the work again: each option against what a run without it left
+accepted batch detect in -o base
+accepted batch detect in -o over --overlay
+accepted batch detect in -o hard --nms hard
+accepted batch detect in -o named --refine s.safetensors
+"$SOFTLENS" enroll my.gallery heron in/a.png in/b.jpg --model s.safetensors --quiet
+anew() # DONE FOLDER OPTIONS...: so many pictures are done in a copy of what is in the folder
+{
+    local done=$1
+    rm -rf changed
+    cp -a "$2" changed
+    shift 2
+    accepted batch detect in -o changed "$@"
+    says "^changed: $done pictures done"
+}
+anew 0 base
+anew 0 over --overlay --format json,coco
+anew 0 named --refine s.safetensors
+for change in '--score 0.9' '--max 3' '--nms hard' '--sigma 0.3' '--tta flip' '--tile 64' \
+    '--size 128x64' '--classes thing*1,thing*3' '--format labelme' '--refine s.safetensors' --overlay; do
     words=()
     for word in $change; do words+=("${word//\*/ }"); done
-    accepted batch detect in -o changed "${words[@]}"
-    says '^changed: 4 pictures done'
+    anew 4 base "${words[@]}"
 done
-rm -rf changed
+for change in '--overlay-style blur' '--format png,json' '--quality 40' --strip-metadata; do
+    # shellcheck disable=SC2086 # one word an option
+    anew 4 over --overlay $change
+done
+anew 4 hard --nms hard --iou 0.4
+anew 4 named --refine s.safetensors --unknown-rate 0.5
+anew 4 named --refine s.safetensors --gallery my.gallery
+mv changed mine
+anew 4 mine --refine s.safetensors --gallery my.gallery --only-gallery
+rm -rf changed mine hard named
 accepted batch detect in -o three --max 3 --classes 'thing 1, thing 3' --format csv
 "$SOFTLENS" detect in/a.png -o alone.png --max 3 --classes 'thing 1, thing 3' --format csv --no-overlay -q
 check 'no picture has data of its own' test "$(find three -type f | wc -l)" = 2
@@ -106,7 +133,6 @@ check '  tiles, too' diff <(tail -n +2 tiled.csv | cut -d , -f 2-) \
 accepted batch detect in -o refined --refine s.safetensors --format json,coco
 "$SOFTLENS" detect in/a.png -o refined.png --refine s.safetensors --format json --no-overlay -q
 check 'by a classifier' diff <(plain refined.json) <(plain refined/a.json)
-"$SOFTLENS" enroll my.gallery heron in/a.png in/b.jpg --model s.safetensors --quiet
 accepted batch detect in -o herons --refine s.safetensors --gallery my.gallery --format csv
 cp my.gallery other.gallery
 accepted batch detect in -o herons --refine s.safetensors --gallery other.gallery --format csv

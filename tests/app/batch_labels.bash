@@ -43,14 +43,18 @@ mkdir folder
 accepted batch classify in -o folder --jsonl --model s.safetensors
 check 'a folder gets labels.jsonl' "$MAKER" is-json folder/labels.jsonl 4
 
-# What decides the labels has them made anew
-accepted batch classify in -o anew.csv --model s.safetensors --gallery my.gallery
-for change in '--gallery my.gallery --unknown-rate 0.9' '--gallery my.gallery --no-unknown' \
-    '--gallery my.gallery --no-unknown --top 2' '--gallery my.gallery --no-unknown --only-gallery' ''; do
+# What decides the labels has them made anew: each option against what a run without it left
+accepted batch classify in -o base/ --model s.safetensors --gallery my.gallery
+for change in '' '--unknown-rate 0.9' --no-unknown '--top 2' --only-gallery '--sort-into heap'; do
+    rm -rf anew
+    cp -a base anew
     # shellcheck disable=SC2086 # one word an option
-    accepted batch classify in -o anew.csv --model s.safetensors $change
-    says '^anew.csv: 4 pictures done'
+    accepted batch classify in -o anew/ --model s.safetensors --gallery my.gallery $change
+    says "^anew/*: $((${#change} > 0 ? 4 : 0)) pictures done"
 done
+accepted batch classify in -o base/ --model s.safetensors
+says '^base/*: 4 pictures done'
+rm -rf base anew heap
 accepted batch classify in -o anew.csv --model s.safetensors --gallery my.gallery
 "$SOFTLENS" enroll my.gallery crane in/sub/c.png --model s.safetensors --quiet
 accepted batch classify in -o anew.csv --model s.safetensors --gallery my.gallery
