@@ -245,20 +245,6 @@ cp lmd.safetensors models/lmd-vit-small.safetensors
 SOFTLENS_MODELS=models accepted detect a.png --deblur \
     --model "$golden/retina-plain.safetensors" -o sharp.png
 SOFTLENS_MODELS=models otherwise --deblur --model "$golden/retina-plain.safetensors"
-refused 2 'is of --refine' detect a.png --unknown-rate 0.1 -o x.png
-refused 1 'cannot find objects' detect a.png --model classifier.safetensors -o x.png
-refused 1 'cannot classify' detect a.png --refine lmd.safetensors -o x.png
-mkdir models
-cp lmd.safetensors models/lmd-vit-small.safetensors
-SOFTLENS_MODELS=models accepted detect a.png --deblur \
-    --model "$golden/retina-plain.safetensors" -o sharp.png
-SOFTLENS_MODELS=models otherwise --deblur --model "$golden/retina-plain.safetensors"
-for rate in 0.1 0.9; do
-    accepted detect a.png --refine classifier.safetensors --unknown-rate $rate --json -o - --max 20
-    cp "$outside/out" "$outside/rate$rate"
-done
-check '--unknown-rate decides what is unknown' test "$(grep -o '"refined":[^}]*' "$outside/rate0.1" | cksum)" != \
-    "$(grep -o '"refined":[^}]*' "$outside/rate0.9" | cksum)"
 
 # Pictures that fail
 head -c 300 b.jpg >broken.jpg
