@@ -354,6 +354,7 @@ const app_command app_deblur = {
                 "softlens deblur photo.jpg -o sharp.png --heat heat.png\n"
                 "softlens deblur *.jpg -o sharp/ --quality 95\n"
                 "softlens deblur photo.jpg --shrink 1\n"
+                "softlens deblur photo.jpg --model lmd-vit-base\n"
                 "curl -s https://example.org/photo.jpg | softlens deblur - -o - >sharp.jpg\n"
                 "softlens deblur --json --memory 2G -- -odd-name.png\n",
     .options = rows,

@@ -9,7 +9,7 @@ trap 'rm -rf "$stage"' EXIT
 DESTDIR=$stage meson install -C "$BUILD" --no-rebuild --quiet
 
 for path in bin/softlens include/softlens.h libsoftlens.so libsoftlens.so.0.2 libsoftlens.a \
-    pkgconfig/softlens.pc man1/softlens.1 models/lmd-vit-small.safetensors models/soft-small.safetensors models/retina-soft-cells.safetensors models/retina-soft-small.safetensors \
+    pkgconfig/softlens.pc man1/softlens.1 models/lmd-vit-base.safetensors models/lmd-vit-small.safetensors models/soft-small.safetensors models/retina-soft-cells.safetensors models/retina-soft-small.safetensors \
     softlens/LICENSE softlens/DejaVuSans-LICENSE.txt softlens/README.md completions/softlens site-functions/_softlens; do
     if [ -z "$(find "$stage$PREFIX" -path "*/$path")" ]; then
         echo "not installed: $path" >&2

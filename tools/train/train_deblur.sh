@@ -1,14 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Trains the small deblurring model from start to end; the same command again resumes. Each run goes
+# Trains both deblurring models from start to end; the same command again resumes. Each run goes
 # on from the weights of the one before. In the second the change fades where a predictor is not
 # sure, and one crop in five is a place of a sharp photograph that the model before changed most
 # (build/softlens finds those). The third has three blocks more and new pairs; the fourth new pairs
-# again, and rates that fall from the start; the fifth trains with the fade that ships.
-# Usage: train_deblur.sh DATA WORK [MINUTES [MORE [BLOCKS [FALLING [LAST]]]]], all in minutes
+# again, and rates that fall from the start; the fifth trains with the fade that ships. The base
+# model has twice the channels and goes on from the small one.
+# Usage: train_deblur.sh DATA WORK [MINUTES [MORE [BLOCKS [FALLING [LAST [WIDE]]]]]], all in minutes
 set -eu
 here=$(dirname "$0")
-data=$1 work=$2 minutes=${3:-116} more=${4:-100} blocks=${5:-92} falling=${6:-62} last=${7:-97}
+data=$1 work=$2 minutes=${3:-116} more=${4:-100} blocks=${5:-92} falling=${6:-62} last=${7:-97} wide=${8:-100}
 binary=$here/../../build/softlens
 if [ ! -x "$binary" ]; then
     echo "$binary is missing; build it first: tools/build.sh" >&2
@@ -57,3 +58,12 @@ run train_deblur.py --pairs "$work/pairs-last" --hard "$work/hard-falling" --har
 run calibrate_deblur.py --model "$work/run-last/checkpoint.pt" --threshold 0.25 --fade 0.25 0.83 \
     --half --out "$work/lmd-vit-small.safetensors"
 run eval_deblur.py --model "$work/lmd-vit-small.safetensors" --data "$data"
+run deblur_pairs.py --data "$data" --pairs "$work/pairs-wide" --count 9000 --seed 71
+hard "$work/lmd-vit-small.safetensors" "$work/hard-wide"
+run train_deblur.py --pairs "$work/pairs-wide" --hard "$work/hard-wide" --hard-share 0.12 \
+    --init "$work/lmd-vit-small.safetensors" --embed 48 --depths 1 2 4 2 2 --fade 0.25 0.8 \
+    --out "$work/run-wide" --minutes "$wide" --lr 1e-3 --muon-lr 1e-3 --fall-from 0.1 \
+    --gate-from 0 --lenient 0.01 --ema 0.998 --threshold 0.25 --seed 71
+run calibrate_deblur.py --model "$work/run-wide/checkpoint.pt" --threshold 0.25 --fade 0.25 0.83 \
+    --half --out "$work/lmd-vit-base.safetensors"
+run eval_deblur.py --model "$work/lmd-vit-base.safetensors" --data "$data"
