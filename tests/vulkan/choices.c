@@ -263,39 +263,6 @@ START_TEST(ways_that_compute_nothing_are_left_out)
 }
 END_TEST
 
-static void is_discrete(VkPhysicalDeviceProperties2 *p)
-{
-    p->properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
-}
-
-// A driver may compile for seconds. Once the time is over no other way is begun, and the question
-// stays open.
-START_TEST(trials_end_between_ways)
-{
-    const long many = 1000;
-    sl_vk_device *d;
-    layer l;
-    make_layer(&l, 64, 16, 128);
-    spy.change = is_discrete;
-    ck_ok(sl_vk_open(ctx, "vulkan", &d));
-    if (sl_vk_may_measure(d)) {
-        spy.pause_ms = 1100;
-        spy.fails = "vkCreateComputePipelines";
-        atomic_store(&spy.countdown, many);
-        sl_vk_measure(ctx, d, l.graph, SL_F32);
-        ck_assert_int_eq(many - atomic_load(&spy.countdown), 1); // the usual way's
-        ck_assert_uint_eq(d->choices.count, 0);
-        spy.pause_ms = 0;
-        d->choices.is_forced = true; // time enough
-        sl_vk_measure(ctx, d, l.graph, SL_F32);
-        ck_assert_uint_eq(d->choices.count, 1);
-        ck_assert_int_eq(warnings, 0);
-    }
-    sl_vk_close(d);
-    free_layer(&l);
-}
-END_TEST
-
 // Whichever submission of a trial is lost: where the usual way has been seen to serve, it is kept.
 START_TEST(ways_that_lose_the_device_are_left_out)
 {
@@ -468,7 +435,6 @@ int main(void)
     tcase_add_test(tests, measured_once_and_kept);
     tcase_add_test(tests, ways_that_fail_are_left_out);
     tcase_add_test(tests, ways_that_compute_nothing_are_left_out);
-    tcase_add_test(tests, trials_end_between_ways);
     tcase_add_test(tests, ways_that_lose_the_device_are_left_out);
     tcase_add_test(tests, trials_are_no_runs);
     tcase_add_test(tests, usual_ways_need_no_trial);

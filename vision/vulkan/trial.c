@@ -7,8 +7,8 @@
 
 #include <math.h>
 
-// After which no way is begun any more: a question that is open then stays so until the next plan.
-// A device's first start is slow anyway, for its driver compiles all kernels.
+// After which no question is begun any more: what is still open is measured with the next plan. A
+// device's first start is slow anyway, for its driver compiles all kernels.
 #define MOST_SECONDS 0.4
 #define FIRST_SECONDS 1.0
 #define RUNS 3 // of each way, of which the best counts
@@ -22,7 +22,6 @@ typedef struct trial {
     sl_vk_device *device;
     const sl_vk_want *want;
     sl_dtype precision;
-    double deadline;
     sl_graph *graph;
     uint32_t node; // that is timed
     sl_value x, y;
@@ -243,37 +242,25 @@ static sl_status try_way(trial *t, uint32_t way, uint32_t *answer, double *best)
     return SL_OK;
 }
 
-// The usual way first. is_late: time was over before all of them were tried.
-static sl_status try_ways(trial *t, uint32_t *answer, double *best, bool *is_late)
-{
-    uint32_t others = t->want->ways & ~(1u << t->want->usual);
-    sl_status st = try_way(t, t->want->usual, answer, best);
-    bool is_usual_right = st == SL_OK;
-    for (uint32_t way = 0; way < 32 && st == SL_OK && !*is_late; way++) {
-        if (!(others >> way & 1))
-            continue;
-        *is_late = sl_seconds() >= t->deadline;
-        if (!*is_late)
-            st = try_way(t, way, answer, best);
-    }
-    if (!is_usual_right || *is_late || st == SL_ERR_NOMEM)
-        return st;
-    sl_status kept = keep_answer(t, *answer);
-    return st == SL_OK ? kept : st;
-}
-
 static sl_status answer_want(trial *t)
 {
     const sl_vk_want *want = t->want;
     double best = 0;
     uint32_t answer = want->usual;
-    bool is_late = false;
     sl_status st = build(t);
     if (st == SL_OK)
-        st = try_ways(t, &answer, &best, &is_late);
-    sl_log(t->ctx, SL_LOG_DEBUG, "vulkan: measured %u about %u, %u, %u: %u (%.3g ms%s)",
+        st = try_way(t, want->usual, &answer, &best);
+    bool is_usual_right = st == SL_OK;
+    for (uint32_t way = 0; way < 32 && st == SL_OK; way++)
+        if ((want->ways >> way & 1) && way != want->usual)
+            st = try_way(t, way, &answer, &best);
+    if (is_usual_right && st != SL_ERR_NOMEM) {
+        sl_status kept = keep_answer(t, answer);
+        st = st == SL_OK ? kept : st;
+    }
+    sl_log(t->ctx, SL_LOG_DEBUG, "vulkan: measured %u about %u, %u, %u: %u (%.3g ms)",
            want->question.question, want->question.about[2], want->question.about[3],
-           want->question.about[4], answer, 1e3 * best, is_late ? "; open, as time is over" : "");
+           want->question.about[4], answer, 1e3 * best);
     free_trial(t);
     return st;
 }
@@ -304,11 +291,7 @@ void sl_vk_measure(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype pre
     double start = sl_trace_start(ctx);
     sl_trace *trace = sl_trace_pause(ctx);
     for (size_t i = 0; i < draft.want_count && st == SL_OK && sl_seconds() < deadline; i++) {
-        trial t = { .ctx = ctx,
-                    .device = d,
-                    .want = &draft.wants[i],
-                    .precision = precision,
-                    .deadline = deadline };
+        trial t = { .ctx = ctx, .device = d, .want = &draft.wants[i], .precision = precision };
         st = answer_want(&t);
     }
     sl_trace_resume(ctx, trace);
