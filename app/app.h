@@ -295,6 +295,8 @@ app_exit app_classify_check(const app_session *session);
 const char *app_how(const char *message);
 // Prints the context's message. Returns the exit status that goes with it.
 app_exit app_fail(app_session *session, sl_status status);
+// In a line, what a picture's data say that had no turn because the run ended so.
+void app_why_undone(const app_session *session, app_exit result, char *out, size_t size);
 // Where the model lies that was asked for: by its path, by the name of an installed one, or, NULL,
 // the default one of that architecture. *out is malloc'ed.
 sl_status app_find_model(sl_ctx *ctx, const char *given, const char *architecture, char **out);

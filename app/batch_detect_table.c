@@ -170,10 +170,12 @@ static char *flat_name(const char *name, unsigned attempt)
     if (!flat)
         return NULL;
     *end = '\0';
-    flat[app_cut(flat, MAX_FLAT)] = '\0';
-    if (attempt == 0)
+    size_t length = app_cut(flat, MAX_FLAT);
+    bool is_cut = flat[length] != '\0'; // and with it the ending that would be taken off
+    flat[length] = '\0';
+    if (attempt == 0 && !is_cut)
         return flat;
-    if (attempt == 1 ? asprintf(&out, "%s.txt", flat) < 0
+    if (attempt <= 1 ? asprintf(&out, "%s.txt", flat) < 0
                      : asprintf(&out, "%s~%u.txt", flat, attempt) < 0)
         out = NULL;
     free(flat);

@@ -205,9 +205,10 @@ static app_exit classify_all(work *w)
 // Nothing more is done: the answers say so of each picture that has had no turn.
 static void report_undone(work *w, app_exit result)
 {
-    const char *why = result == APP_INTERRUPTED ? "interrupted" : sl_ctx_message(w->session->ctx);
+    char why[512];
+    app_why_undone(w->session, result, why, sizeof(why));
     for (size_t i = w->done; i < w->pictures.count; i++)
-        app_answers_add(&w->answers, w->pictures.path[i], NULL, *why ? why : "was not looked at");
+        app_answers_add(&w->answers, w->pictures.path[i], NULL, why);
 }
 
 static app_exit answer_all(work *w, app_form form)

@@ -302,14 +302,11 @@ static app_exit prepare(work *w)
 // Nothing more can be done: whoever reads the JSON learns it for each image from `first` on.
 static void report_undone(const work *w, size_t first, app_exit result)
 {
-    const char *message = sl_ctx_message(w->session->ctx);
-    if (result == APP_INTERRUPTED)
-        message = "interrupted";
-    else if (!*message)
-        message = "the output directory cannot be made";
+    char why[512];
+    app_why_undone(w->session, result, why, sizeof(why));
     for (size_t i = first; i < w->jobs.count; i++)
         if (!w->jobs.job[i].refusal && w->session->values.json)
-            print_json(&w->jobs.job[i], NULL, message);
+            print_json(&w->jobs.job[i], NULL, why);
 }
 
 static int deblur(app_session *session, int count, char **images)

@@ -326,8 +326,11 @@ static app_exit detect_all(work *w)
     app_exit result = APP_DONE;
     app_loaded loaded;
     while (result == APP_DONE && !is_over(w) && app_loader_next(w->loader, &loaded)) {
-        if (!is_over(w))
-            result = detect_picture(w, &loaded);
+        if (is_over(w)) {
+            sl_image_free(loaded.image);
+            break;
+        }
+        result = detect_picture(w, &loaded);
         w->done += result == APP_DONE;
         sl_image_free(loaded.image);
         if (result == APP_DONE && w->out.is_lost)
@@ -341,9 +344,10 @@ static app_exit detect_all(work *w)
 // Nothing more is done: whoever reads the JSON learns it of each picture that has had no turn.
 static void report_undone(const work *w, app_exit result)
 {
-    const char *why = result == APP_INTERRUPTED ? "interrupted" : sl_ctx_message(w->session->ctx);
+    char why[512];
+    app_why_undone(w->session, result, why, sizeof(why));
     for (size_t i = w->done; i < w->pictures.count && w->session->values.json; i++)
-        app_detect_print_json(&w->out, w->pictures.path[i], NULL, *why ? why : "was not looked at");
+        app_detect_print_json(&w->out, w->pictures.path[i], NULL, why);
 }
 
 // ---- the command

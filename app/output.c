@@ -6,30 +6,28 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <locale.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <wchar.h>
 
 static int stdout_error; // the first errno that writing met
 
-// Of bytes that went, and failed to, while more were printed: which error it was is not known any
-// more, but of a pipe it is that its reader left.
+// Of bytes that could not be written while more were printed: which error it was is not known any
+// more, except where a pipe's reader left.
 static int earlier_error(void)
 {
-    struct stat st;
-    bool is_pipe = fstat(STDOUT_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
-    return !ferror(stdout) ? 0 : is_pipe ? EPIPE : EIO;
+    struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+    return poll(&out, 1, 0) > 0 && (out.revents & POLLERR) ? EPIPE : EIO;
 }
 
 static void flush_stdout(void)
 {
-    if (!stdout_error)
-        stdout_error = earlier_error();
-    if (fflush(stdout) != 0 && !stdout_error)
-        stdout_error = errno;
+    bool has_failed = fflush(stdout) != 0;
+    if (!stdout_error && (has_failed || ferror(stdout)))
+        stdout_error = has_failed ? errno : earlier_error();
 }
 
 void app_put_line(const char *text)

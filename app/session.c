@@ -182,6 +182,17 @@ app_exit app_fail(app_session *session, sl_status status)
     return status == SL_ERR_ARGUMENT ? APP_USAGE : APP_FAILED;
 }
 
+void app_why_undone(const app_session *session, app_exit result, char *out, size_t size)
+{
+    const char *message = sl_ctx_message(session->ctx);
+    if (result == APP_INTERRUPTED)
+        message = "interrupted";
+    else if (!*message)
+        message = "was not looked at";
+    snprintf(out, size, "%.*s", (int)app_cut(message, size - 1), message);
+    app_one_line(out);
+}
+
 // What is no file and has neither folder nor suffix names an installed model.
 static bool names_model(const char *given)
 {

@@ -249,12 +249,12 @@ check 'labels and objects' test -s both/labels.csv -a -s both/detections.csv
 check '  the gallery is that of classify' cmp both/detections.csv out/detections.csv
 
 # Names without folders are cut before they are too long for a file, and tables do without each other
-deep=deep/$(printf 'd%.0s' {1..120})/$(printf 'e%.0s' {1..120})
+deep=deep/2024.05/$(printf 'd%.0s' {1..120})/$(printf 'e%.0s' {1..120})
 mkdir -p "$deep"
 cp in/a.png "$deep/one.png"
 cp in/b.jpg "$deep/other.jpg"
 accepted batch detect deep -o cut --format yolo,csv
-check 'cut names are a file each' test "$(find cut/yolo/labels -name '*.txt' | wc -l)" = 2
+check 'cut names are a file each' test "$(find cut/yolo/labels -name '2024.05__d*e*.txt' | wc -l)" = 2
 check '  and the other table is there' test "$(grep -c e/o cut/detections.csv)" -gt 1
 mkdir -p other/yolo/labels
 accepted batch detect in -o other --format jsonl

@@ -47,6 +47,7 @@ refused 2 'print what is found with --json -o -' detect - --json
 refused 2 'print what is found with --json -o -' detect - -o new/
 refused 2 'print what is found with --json -o -' detect a.png - -o .
 run detect a.png b.jpg --json -o - --model nowhere.pth
+says '"error":"nowhere.pth: [^"]*"\}$'
 check 'without a model every picture has its line' test "$status" = 1 -a "$(grep -c '"error":"nowhere.pth' "$outside/out")" = 2
 
 # Nothing but lines on standard output

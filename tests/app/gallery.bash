@@ -69,6 +69,11 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
         >"$outside/out" 2>"$outside/err"
     status=$?
     check "another user's lock" test "$status" = 0
+    chmod 755 shared
+    rm -f shared/.my.gallery.lock
+    setpriv --reuid=65534 --regid=65534 --clear-groups "$SOFTLENS" gallery shared/my.gallery rename eft newt \
+        >"$outside/out" 2>"$outside/err"
+    check "another user's folder" grep -q 'Permission denied' "$outside/err"
     rm -r shared
 fi
 accepted gallery my.gallery check

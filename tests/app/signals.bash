@@ -146,6 +146,15 @@ check '  a line' one_line
 check '  no other file' test "$(ls -A out)" = a.deblurred.png
 rm -r out
 
+: >"$outside/out"
+env --default-signal=TERM "$SOFTLENS" detect a.png held b.png --json -o - --model "$retina" \
+    >"$outside/out" 2>"$outside/err" &
+pid=$!
+until [ -s "$outside/out" ]; do sleep 0.05; done
+kill -TERM "$pid"
+ends
+check '  in the data each picture has its line' test "$status" = 130 -a "$(wc -l <"$outside/out")" = 3
+
 # At any moment: a whole file and status 0, or none and 130. In the foreground `timeout` signals the
 # program alone, else its group as well: a second signal.
 make picture large.png 700x700

@@ -34,8 +34,10 @@ static sl_status try_lock(sl_ctx *ctx, sl_gallery_hold *hold, bool *taken)
     *taken = false;
     const int flags = O_CLOEXEC | O_NOFOLLOW;
     hold->fd = open(hold->path, O_RDWR | O_CREAT | flags, 0666);
-    if (hold->fd < 0 && errno == EACCES) // another user's, which one may wait for all the same
+    if (hold->fd < 0 && errno == EACCES) { // another user's may be waited for all the same
         hold->fd = open(hold->path, O_RDONLY | flags);
+        errno = hold->fd < 0 && errno == ENOENT ? EACCES : errno;
+    }
     if (hold->fd < 0 && errno == EINTR)
         return SL_OK;
     if (hold->fd < 0)

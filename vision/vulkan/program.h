@@ -212,8 +212,9 @@ uint32_t sl_vk_size_class(uint64_t size); // sizes that are measured as one
 
 // ---- trial.c
 
-// Times what the graph's program wants to know, for a fraction of a second at most, and keeps the
-// answers. Not on devices in software. What fails is left as it is.
+// Times what the graph's program wants to know, and keeps the answers. After a fraction of a second
+// no question is begun, but one that was begun is finished: else a slow device never answered any.
+// Not on devices in software. What fails is left as it is.
 void sl_vk_measure(sl_ctx *ctx, sl_vk_device *d, const sl_graph *g, sl_dtype precision);
 // Whether two ways have computed the same but for rounding; never with a number that is not finite.
 bool sl_vk_results_agree(sl_dtype precision, const float *first, const float *other, size_t count);
