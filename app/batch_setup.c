@@ -99,8 +99,8 @@ static void forget_places(batch *b)
 app_exit batch_find_places(batch *b)
 {
     const char *output = b->session->values.output, *slash = strrchr(output, '/');
-    bool is_folder = b->writes_pictures || batch_has_step(b, &batch_step_detect) ||
-                     app_ends_in_slash(output) || app_is_directory(output);
+    bool is_folder =
+        b->writes_pictures || batch_has_step(b, &batch_step_detect) || app_names_folder(output);
     forget_places(b);
     if (is_folder) {
         b->folder = strdup(output);

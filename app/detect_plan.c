@@ -81,15 +81,10 @@ static app_exit check_stdout(const app_session *session)
     return APP_DONE;
 }
 
-static bool is_folder(const char *value)
-{
-    return app_ends_in_slash(value) || app_is_directory(value);
-}
-
 static app_exit check_stdin(const app_session *session, const app_pictures *pictures)
 {
     const char *value = session->values.output;
-    for (size_t i = 0; i < pictures->count && (!value || is_folder(value)); i++)
+    for (size_t i = 0; i < pictures->count && (!value || app_names_folder(value)); i++)
         if (app_is_stdin(pictures->path[i]))
             return app_usage(session->command,
                              "- has no name of its own; name the result with -o FILE, or print "
@@ -101,7 +96,7 @@ static app_exit check_stdin(const app_session *session, const app_pictures *pict
 static app_exit read_output(const app_session *session, app_detect_out *out)
 {
     const char *value = session->values.output;
-    if (value && is_folder(value)) {
+    if (value && app_names_folder(value)) {
         size_t length = strlen(value);
         while (length > 1 && value[length - 1] == '/')
             length--;
@@ -394,7 +389,7 @@ app_exit app_detect_out_plan(app_session *session, app_pictures *pictures, app_d
         return check_stdout(session);
     app_exit result = read_formats(session, out);
     // A folder is for many, however many it holds.
-    if (session->values.output && is_folder(session->values.output))
+    if (session->values.output && app_names_folder(session->values.output))
         out->is_single = false;
     if (result == APP_DONE)
         result = check_stdin(session, pictures);

@@ -49,7 +49,7 @@ static const char *file_named(const char *value)
 {
     if (!value || app_is_stdout(value))
         return value;
-    return !app_ends_in_slash(value) && !app_is_directory(value) ? value : NULL;
+    return app_names_folder(value) ? NULL : value;
 }
 
 // What an option's value can be refused for without looking at any image.

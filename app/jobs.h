@@ -76,6 +76,7 @@ char *app_output_refusal(const char *path, bool overwrite, bool parent_is_made);
 bool app_may_replace(const char *path, const char *kind, const char *start);
 bool app_is_directory(const char *path);
 bool app_ends_in_slash(const char *path);
+bool app_names_folder(const char *value); // one that is there, or by its slash is meant to be
 // Makes a directory and its parents; an existing one is fine. 0 or an errno.
 int app_make_dirs(const char *path);
 

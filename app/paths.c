@@ -195,6 +195,11 @@ bool app_ends_in_slash(const char *path)
     return length > 0 && path[length - 1] == '/';
 }
 
+bool app_names_folder(const char *value)
+{
+    return app_ends_in_slash(value) || app_is_directory(value);
+}
+
 int app_make_dirs(const char *path)
 {
     char *copy = strdup(path);

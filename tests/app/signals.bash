@@ -67,6 +67,17 @@ ends()
     status=$?
 }
 
+# Starts it with the pipe as standard input, and asks it to end once it reads.
+ended() # ARGUMENTS...
+{
+    env --default-signal=TERM "$SOFTLENS" "$@" >"$outside/out" 2>"$outside/err" <held &
+    pid=$!
+    listens
+    sleep 0.2
+    kill -TERM "$pid"
+    ends
+}
+
 # Standard input that says nothing, or a part, and then nothing more.
 make soft soft.safetensors good
 retina=$ROOT/tests/data/golden/retina-plain.safetensors
@@ -81,30 +92,21 @@ for part in 0 7; do
         [[ $arguments != batch* ]] || file=names
         head -c $part $file >&3
         # shellcheck disable=SC2086
-        env --default-signal=TERM "$SOFTLENS" $arguments >"$outside/out" 2>"$outside/err" <held &
-        pid=$!
-        listens
-        sleep 0.2
-        kill -TERM "$pid"
-        ends
+        ended $arguments
         check "${arguments%% *}, $part bytes in a pipe: status 130" test "$status" = 130
         check '  a line' one_line
         check '  no file' test "$before" = "$(snapshot)"
         exec 3>&-
     done
 done
+
 # One that goes on and on
 exec 3<>held
 while printf x; do sleep 0.01; done >held 2>/dev/null &
 writer=$!
 for arguments in 'deblur - -o out.png' 'classify - --model soft.safetensors'; do
     # shellcheck disable=SC2086
-    env --default-signal=TERM "$SOFTLENS" $arguments >"$outside/out" 2>"$outside/err" <held &
-    pid=$!
-    listens
-    sleep 0.2
-    kill -TERM "$pid"
-    ends
+    ended $arguments
     check "${arguments%% *}, a pipe that does not end: status 130" test "$status" = 130
     check '  a line' one_line
 done

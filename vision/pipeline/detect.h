@@ -14,6 +14,7 @@
 // The network for one padded shape.
 typedef struct sl_detect_plan {
     sl_network network; // of width 0: none
+    float threshold;    // of its candidates
     uint64_t used;      // when, by sl_detect.turn
     sl_value extent, rows[SL_RETINA_LEVELS], counts[SL_RETINA_LEVELS];
 } sl_detect_plan;

@@ -24,12 +24,8 @@ static sl_value level_output(const sl_graph *g, const char *kind, unsigned level
 
 static sl_status make(sl_detect *d, uint32_t width, uint32_t height, sl_detect_plan *p)
 {
-    float threshold = SL_DETECT_THRESHOLD;
-    bool is_measured = d->total > 0; // where no score says which candidates count
-    if (d->options.score < threshold && !is_measured)
-        threshold = d->options.score;
     const sl_retina_options options = {
-        .height = height, .width = width, .threshold = threshold, .limit = SL_DETECT_LIMIT
+        .height = height, .width = width, .threshold = p->threshold, .limit = SL_DETECT_LIMIT
     };
     sl_status st = sl_network_new_retina(d->ctx, d->model, d->device, &options, &p->network);
     if (st != SL_OK)
@@ -42,12 +38,20 @@ static sl_status make(sl_detect *d, uint32_t width, uint32_t height, sl_detect_p
     return SL_OK;
 }
 
+// When all pictures are measured, no score says which candidates count.
+static float threshold_of(const sl_detect *d)
+{
+    bool is_lower = d->total == 0 && d->options.score < SL_DETECT_THRESHOLD;
+    return is_lower ? d->options.score : SL_DETECT_THRESHOLD;
+}
+
 sl_status sl_detect_plan_for(sl_detect *d, uint32_t width, uint32_t height, sl_detect_plan **out)
 {
     sl_detect_plan *oldest = &d->plans[0];
+    const float threshold = threshold_of(d);
     for (size_t i = 0; i < SL_DETECT_PLANS; i++) {
         sl_detect_plan *p = &d->plans[i];
-        if (p->network.width == width && p->network.height == height) {
+        if (p->network.width == width && p->network.height == height && p->threshold == threshold) {
             p->used = ++d->turn;
             *out = p;
             return SL_OK;
@@ -56,6 +60,7 @@ sl_status sl_detect_plan_for(sl_detect *d, uint32_t width, uint32_t height, sl_d
             oldest = p;
     }
     drop(oldest);
+    oldest->threshold = threshold;
     sl_status st = make(d, width, height, oldest);
     oldest->used = st == SL_OK ? ++d->turn : 0;
     *out = oldest;

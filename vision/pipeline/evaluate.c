@@ -248,7 +248,6 @@ sl_status sl_detect_evaluate(sl_detect *d, const char *annotations, const char *
     if (st == SL_OK)
         st = check_pictures(&e);
     size_t count = st == SL_OK ? sl_coco_image_count(e.coco) : 0;
-    sl_detect_drop_plans(d); // their threshold goes by the score that is asked for
     d->total = count;
     for (d->done = 0; d->done < count && st == SL_OK;) {
         st = look_at(&e, d->done);
@@ -258,7 +257,6 @@ sl_status sl_detect_evaluate(sl_detect *d, const char *annotations, const char *
     d->total = 0;
     if (st == SL_OK)
         st = report(&e, out);
-    sl_detect_drop_plans(d);
     for (int i = 0; i < WAYS; i++)
         free(e.of[i].list);
     free(e.kept);
