@@ -103,6 +103,7 @@ struct stat;
 app_exit batch_scan(const batch *b, int count, char **operands, batch_list *out);
 bool batch_is_input(const batch_list *list, const struct stat *st);
 void batch_list_free(batch_list *list);
+app_exit batch_out_of_memory(void); // APP_FAILED, printed
 
 // Nanoseconds since 1970; of what lies beyond 1677 or 2262, the last that there are.
 int64_t batch_time_ns(const struct timespec *time);

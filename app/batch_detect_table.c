@@ -16,12 +16,6 @@ typedef struct tables {
     sl_detect_file *file[APP_DETECT_FORMATS];
 } tables;
 
-static app_exit out_of_memory(void)
-{
-    app_error("out of memory");
-    return APP_FAILED;
-}
-
 static json_t *names_of(unsigned formats)
 {
     json_t *list = json_array();
@@ -113,7 +107,7 @@ static app_exit check_place(owned *o, const batch_shard *shard, size_t format)
 {
     char *path = name_of(o->b, shard, format);
     bool is_taken = path && !o->b->session->values.overwrite && access(path, F_OK) == 0;
-    app_exit result = path ? APP_DONE : out_of_memory();
+    app_exit result = path ? APP_DONE : batch_out_of_memory();
     if (path && format != SL_DETECT_YOLO) // which is a folder
         result = batch_check_kind("", path);
     if (is_taken && result == APP_DONE)
@@ -224,7 +218,7 @@ static app_exit begin(tables *t)
             continue;
         char *path = name_of(b, &b->shard, f);
         if (!path)
-            return out_of_memory();
+            return batch_out_of_memory();
         if (f == SL_DETECT_YOLO)
             remove_flat_parts(path);
         else
@@ -295,7 +289,7 @@ app_exit batch_write_detections(const batch *b)
         return APP_DONE;
     if (!batch_found_labels(b, &t.labels, &t.label_count)) {
         if (t.label_count)
-            return out_of_memory();
+            return batch_out_of_memory();
         app_error("%s: what the last run tells of detect names no labels; run the same batch again",
                   b->journals);
         return APP_FAILED;

@@ -15,9 +15,9 @@
 
 #define TICK_MS 50
 
-static app_exit out_of_memory(void)
+app_exit batch_out_of_memory(void)
 {
-    app_error("out of memory for the list of pictures; split it with --shard or --include");
+    app_error("out of memory; split the work with --shard or --include");
     return APP_FAILED;
 }
 
@@ -198,7 +198,7 @@ static app_exit add_named(batch_walk *walk)
         return APP_FAILED;
     }
     tell_folders(walk);
-    return ok ? APP_DONE : out_of_memory();
+    return ok ? APP_DONE : batch_out_of_memory();
 }
 
 static int by_name(const void *a, const void *b)
@@ -257,7 +257,7 @@ app_exit batch_scan(const batch *b, int count, char **operands, batch_list *out)
         folders += app_is_directory(operands[i]);
     for (int i = 0; i < count && result == APP_DONE; i++)
         if (!add_operand(&walk, operands[i], folders > 1))
-            result = out_of_memory();
+            result = batch_out_of_memory();
     if (result == APP_DONE && session->values.files0_from)
         result = add_named(&walk);
     if (result == APP_DONE && walk.is_unwatched) {
@@ -272,7 +272,7 @@ app_exit batch_scan(const batch *b, int count, char **operands, batch_list *out)
         qsort(out->picture, out->count, sizeof(*out->picture), by_name);
     bool is_once = count == 1 && !session->values.files0_from; // a walk meets nothing twice
     if (result == APP_DONE && (!keep_ids(out) || (!is_once && !batch_list_drop_doubles(out))))
-        result = out_of_memory();
+        result = batch_out_of_memory();
     if (result != APP_DONE) {
         batch_list_free(out);
         return result;

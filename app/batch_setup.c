@@ -18,12 +18,6 @@
 #define MOST_JOBS 32                       // as of --jobs
 #define PROGRAM_BYTES ((uint64_t)64 << 20) // the program and its threads, without models
 
-static app_exit out_of_memory(void)
-{
-    app_error("out of memory");
-    return APP_FAILED;
-}
-
 static app_exit check_values(batch *b, int count)
 {
     const app_values *values = &b->session->values;
@@ -80,7 +74,7 @@ static app_exit name_tables(batch *b)
         b->table[i] = path ? batch_table_name(&b->shard, path) : NULL;
         free(path);
         if (!b->table[i])
-            return out_of_memory();
+            return batch_out_of_memory();
     }
     return APP_DONE;
 }
@@ -114,7 +108,7 @@ app_exit batch_find_places(batch *b)
             b->journals = NULL;
     }
     if (!b->journals)
-        return out_of_memory();
+        return batch_out_of_memory();
     if (is_folder && !app_is_directory(b->folder) && access(b->folder, F_OK) == 0)
         return app_usage(b->session->command, "-o %s: is a file; name a folder", b->folder);
     return name_tables(b);

@@ -326,7 +326,7 @@ static int deblur(app_session *session, int count, char **images)
     for (; next < w.jobs.count && result == APP_DONE; next++)
         if (!w.jobs.job[next].refusal && deblur_image(&w, &w.jobs.job[next]) == APP_INTERRUPTED)
             result = APP_INTERRUPTED;
-    if (result != APP_DONE)
+    if (result != APP_DONE && result != APP_USAGE)
         report_undone(&w, next, result);
     if (result == APP_DONE && w.failed)
         result = w.failed == w.jobs.count ? APP_FAILED : APP_SOME_FAILED;

@@ -20,6 +20,7 @@ refused 2 'unknown option --all' devices --all
 refused 2 'unknown device "abacus"; the devices are: auto, cpu' run m.safetensors --input x.npy \
     --output-dir out --device abacus
 refused 2 'unknown device "abacus"' bench --device abacus
+refused 2 'unknown device "abacus"' deblur a.png --json --device abacus # no answer about a picture
 
 "$SOFTLENS" devices >"$outside/devices"
 name=$(sed -nE 's/^(vulkan:[0-9]+):$/\1/p' "$outside/devices" | head -n 1)
