@@ -13,7 +13,8 @@ tests=(check fonts-lohit-deva g++ mesa-vulkan-drivers python3-jsonschema python3
        vulkan-validationlayers)
 checks=(binutils chromium clang clang-format libclang-rt-dev mandoc munge parallel shellcheck
         slurm-wlm time)
-bench=(libopenblas0-openmp libopenblas-dev python3-numpy python3-pil python3-skimage python3-torch)
+bench=(libjemalloc2 libopenblas0-openmp libopenblas-dev python3-numpy python3-pil python3-skimage
+       python3-torch)
 
 case "${1-}" in
 "") packages=("${build[@]}") ;;
