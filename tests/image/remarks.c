@@ -155,6 +155,36 @@ START_TEST(some_are_not_kept)
 }
 END_TEST
 
+// Of a phone's gain map and of some films nothing in the picture tells, but the file behind it.
+START_TEST(what_lies_behind_is_missed)
+{
+    static const struct {
+        const char *rest;
+        bool had_more;
+    } rows[] = {
+        { "<HDRGainMap:HDRGainMapVersion>", true },
+        { "\xFF\xE2urn:iso:std:iso:ts:21496:-1", true },
+        { "MotionPhoto_Data", true },
+        { "a smaller picture", false },
+    };
+    for (size_t i = 0; i < SL_ARRAY_LEN(rows); i++) {
+        sl_blob file = jpeg_of(written, 1, 0);
+        size_t room = file.size;
+        ck_ok(sl_blob_append(ctx, &file, &room, rows[i].rest, strlen(rows[i].rest)));
+        sl_image *image = decode_ok(&file, NULL);
+        warnings = 0;
+        sl_image *again = saved(image, &(sl_save_options) { .format = SL_IMAGE_JPEG });
+        ck_assert_int_eq(warnings, rows[i].had_more);
+        ck_assert(!rows[i].had_more || strstr(warning, "without the film or gain map"));
+        check_remarks(again, written, 1);
+        ck_assert(!again->had_more);
+        sl_image_free(again);
+        sl_image_free(image);
+        sl_blob_free(&file);
+    }
+}
+END_TEST
+
 static sl_image *png_with(const made_segment *text)
 {
     sl_blob file = made_png(&(made_png_spec) { 1, 1, .type = PNG_COLOR_TYPE_RGB, .depth = 8,
@@ -201,6 +231,7 @@ int main(void)
     tcase_add_test(tests, a_png_keeps_xmp);
     tcase_add_test(tests, xmp_turns_nothing_twice);
     tcase_add_test(tests, some_are_not_kept);
+    tcase_add_test(tests, what_lies_behind_is_missed);
     tcase_add_test(tests, texts_of_a_png_are_checked);
     return run_case("image/remarks", tests);
 }

@@ -69,6 +69,8 @@ typedef enum sl_remark_kind {
     SL_REMARK_XMP_OF_PICTURES,
 } sl_remark_kind;
 
+// Whether XMP, or what lies in a file behind the picture, is of such pictures: films, gain maps.
+bool sl_tells_of_pictures(const void *data, size_t size);
 sl_remark_kind sl_remark_kind_of(const sl_remark *segment);
 // *room: as of sl_blob_append.
 sl_status sl_remarks_add(sl_ctx *ctx, sl_blob *remarks, size_t *room, const sl_remark *remark);

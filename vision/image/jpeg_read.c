@@ -292,9 +292,13 @@ static sl_status steps(reader *r)
         st = read_cmyk_rows(r);
     else
         read_rows(r);
-    if (st == SL_OK)
-        jpeg_finish_decompress(&r->jpeg);
-    return st;
+    if (st != SL_OK)
+        return st;
+    jpeg_finish_decompress(&r->jpeg);
+    const struct jpeg_source_mgr *rest = r->jpeg.src; // XMP need not tell of what is there
+    if (sl_tells_of_pictures(rest->next_input_byte, rest->bytes_in_buffer))
+        r->image->had_more = true;
+    return SL_OK;
 }
 
 static sl_status decode(reader *r)

@@ -22,13 +22,16 @@ static bool is_xmp(const sl_remark *r)
     return begins(r, APP1, xmp_header, sizeof(xmp_header));
 }
 
-static bool tells_of_pictures(const void *xmp, size_t size)
+bool sl_tells_of_pictures(const void *data, size_t size)
 {
-    // Google's containers (motion photos, gain maps) and what came before them; Apple's gain maps.
+    // Google's containers (motion photos, gain maps) and what came before them; gain maps of Apple
+    // and of ISO 21496-1; Samsung's motion photos.
     static const char *const signs[] = { "Container:Directory", "GCamera:MicroVideo",
-                                         "GCamera:MotionPhoto", "hdrgm:", "HDRGainMap" };
+                                         "GCamera:MotionPhoto", "hdrgm:",
+                                         "HDRGainMap",          "urn:iso:std:iso:ts:21496:-1",
+                                         "MotionPhoto_Data" };
     for (size_t i = 0; i < SL_ARRAY_LEN(signs); i++)
-        if (memmem(xmp, size, signs[i], strlen(signs[i])))
+        if (memmem(data, size, signs[i], strlen(signs[i])))
             return true;
     return false;
 }
@@ -36,8 +39,8 @@ static bool tells_of_pictures(const void *xmp, size_t size)
 sl_remark_kind sl_remark_kind_of(const sl_remark *segment)
 {
     if (is_xmp(segment))
-        return tells_of_pictures(segment->data, segment->size) ? SL_REMARK_XMP_OF_PICTURES
-                                                               : SL_REMARK_XMP;
+        return sl_tells_of_pictures(segment->data, segment->size) ? SL_REMARK_XMP_OF_PICTURES
+                                                                  : SL_REMARK_XMP;
     if (begins(segment, APP1, more_xmp_header, sizeof(more_xmp_header)))
         return SL_REMARK_XMP;
     bool is_other = segment->marker == JPEG_COM ||
@@ -98,7 +101,7 @@ sl_status sl_remarks_add_xmp(sl_ctx *ctx, sl_blob *remarks, const void *xmp, siz
 sl_status sl_image_add_xmp(sl_ctx *ctx, sl_image *image, const void *xmp, size_t size,
                            const char *name)
 {
-    image->had_more = image->had_more || tells_of_pictures(xmp, size);
+    image->had_more = image->had_more || sl_tells_of_pictures(xmp, size);
     return image->had_more ? SL_OK : sl_remarks_add_xmp(ctx, &image->remarks, xmp, size, name);
 }
 

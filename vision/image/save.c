@@ -73,8 +73,8 @@ sl_status sl_image_encode(sl_ctx *ctx, const sl_image *image, const char *name,
                        o.quality);
     if (image->had_more && !o.strip_metadata)
         sl_log(ctx, SL_LOG_WARNING,
-               "%s: without the film or gain map that lay in the file behind the picture, and "
-               "without its XMP, which tells of that",
+               "%s: without the film or gain map that lay in the file behind the picture, nor XMP "
+               "that tells of it",
                name);
     switch (o.format) {
     case SL_IMAGE_PNG:
