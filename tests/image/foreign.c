@@ -99,6 +99,18 @@ START_TEST(animations_are_refused)
     sl_image *image;
     ck_fails(load("animated.webp", &image), SL_ERR_UNSUPPORTED, "an animation");
     ck_assert_ptr_null(image);
+    made_png_spec s = { 1, 1, .type = PNG_COLOR_TYPE_RGB, .depth = 8,
+                        .rows = (const uint8_t *)"abc" };
+    for (s.frames = 1; s.frames <= 2; s.frames++) {
+        sl_blob file = made_png(&s);
+        sl_status st = sl_image_decode(ctx, file.data, file.size, "png", NULL, &image);
+        if (s.frames == 1)
+            ck_ok(st);
+        else
+            ck_fails(st, SL_ERR_UNSUPPORTED, "png: an animation");
+        sl_image_free(image);
+        sl_blob_free(&file);
+    }
 }
 END_TEST
 

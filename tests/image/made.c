@@ -88,6 +88,8 @@ sl_blob made_png(const made_png_spec *spec)
         png_write_chunk(png, (png_const_bytep) "iTXt", spec->text->data, spec->text->size);
     if (spec->numbers)
         png_write_chunk(png, (png_const_bytep) "cICP", spec->numbers, 4);
+    if (spec->frames)
+        png_write_chunk(png, (png_const_bytep) "acTL", (uint8_t[8]) { 0, 0, 0, spec->frames }, 8);
     png_write_image(png, rows);
     if (spec->exif && spec->exif_late)
         png_write_chunk(png, (png_const_bytep) "eXIf", spec->exif, spec->exif_size);

@@ -35,6 +35,7 @@ typedef struct made_png_spec {
     uint32_t density[2];      // per metre; 0: none
     const made_segment *text; // of an iTXt chunk, as it stands there
     const uint8_t *numbers;   // the four of a cICP chunk
+    uint8_t frames;           // of an acTL chunk; 0: none
 } made_png_spec;
 
 sl_blob made_png(const made_png_spec *spec);

@@ -17,7 +17,8 @@ typedef struct reader {
     sl_image *image;
     sl_blob remarks;
     uint8_t colour_numbers[2]; // of H.273: primaries, transfer; 0: not told
-    sl_status status;          // of the error that ended decoding
+    bool is_animation;
+    sl_status status; // of the error that ended decoding
     bool out_of_memory;
 } reader;
 
@@ -102,6 +103,8 @@ static int read_chunk(png_structp png, png_unknown_chunkp chunk)
     if (memcmp(chunk->name, "cICP", 4) == 0 && chunk->size == 4 && chunk->data[2] == 0 &&
         chunk->data[3] == 1)
         memcpy(r->colour_numbers, chunk->data, 2);
+    if (memcmp(chunk->name, "acTL", 4) == 0 && chunk->size == 8)
+        r->is_animation = big_endian_32(chunk->data) > 1;
     return !is_critical;
 }
 
@@ -203,6 +206,9 @@ static sl_status decode(reader *r)
     set_limits(r);
     png_set_read_fn(r->png, r, read_bytes);
     png_read_info(r->png, r->info);
+    if (r->is_animation)
+        return sl_fail(r->ctx, SL_ERR_UNSUPPORTED, "%s: an animation; take one picture out of it",
+                       r->coded->name);
     sl_status st = read_pixels(r);
     return st == SL_OK ? read_metadata(r) : st;
 }
