@@ -75,6 +75,26 @@ START_TEST(webp_keeps_metadata)
 }
 END_TEST
 
+// Its pixels are whole, but they may lie on their side now: that is told.
+START_TEST(webp_without_its_metadata_is_told)
+{
+    sl_image *image;
+    sl_blob file;
+    ck_ok(sl_file_read(ctx, IMAGE_DIR "/turned.webp", SIZE_MAX, &file));
+    uint8_t *last = memmem(file.data, file.size, "XMP ", 4);
+    ck_assert_ptr_nonnull(last);
+    last[4]++; // its size: beyond the end
+    last[5]++;
+    warnings = 0;
+    ck_ok(sl_image_load_memory(ctx, file.data, file.size, "odd", NULL, &image));
+    check_scene(image, false, 12);
+    ck_assert_int_eq(warnings, 1);
+    ck_assert_msg(strstr(warning, "odd: a damaged WebP"), "%s", warning);
+    sl_image_free(image);
+    sl_blob_free(&file);
+}
+END_TEST
+
 // A film that is not kept is not told of, and a profile of grey not kept for colours.
 START_TEST(what_would_be_wrong_is_dropped)
 {
@@ -190,6 +210,7 @@ int main(void)
     TCase *tests = tcase_create("foreign");
     tcase_add_test(tests, webp_without_loss_is_exact);
     tcase_add_test(tests, webp_keeps_metadata);
+    tcase_add_test(tests, webp_without_its_metadata_is_told);
     tcase_add_test(tests, what_would_be_wrong_is_dropped);
     tcase_add_test(tests, animations_are_refused);
     tcase_add_test(tests, damaged_webp_is_refused);

@@ -57,8 +57,13 @@ static sl_status read_metadata(sl_ctx *ctx, const sl_coded *coded, sl_image *ima
     static const char prefix[6] = "Exif\0"; // some programs write a JPEG's header along
     WebPData data = { coded->data, coded->size };
     WebPDemuxer *file = WebPDemux(&data);
-    if (!file) // pictures of the simplest form have none
+    if (!file) { // damage behind the pixels, which are whole
+        sl_log(ctx, SL_LOG_WARNING,
+               "%s: a damaged WebP; its pixels are whole, but its profile, EXIF (and with it which "
+               "way is up) and XMP are lost; copy it again",
+               coded->name);
         return SL_OK;
+    }
     WebPData icc = find_chunk(file, "ICCP"), exif = find_chunk(file, "EXIF"),
              xmp = find_chunk(file, "XMP ");
     if (exif.size >= sizeof(prefix) && memcmp(exif.bytes, prefix, sizeof(prefix)) == 0) {
