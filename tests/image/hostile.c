@@ -376,6 +376,26 @@ START_TEST(damage_that_can_be_passed_says_so)
 END_TEST
 
 // Profile and texts that grow a thousandfold when inflated.
+// The first part of two: the colours are others than they were meant to be.
+START_TEST(half_a_profile_is_told)
+{
+    static const made_segment half = { 0xE2, "ICC_PROFILE\0\1\2abc", 17 };
+    made_jpeg_spec s = { 1,
+                         1,
+                         .in = JCS_GRAYSCALE,
+                         .file = JCS_GRAYSCALE,
+                         .segments = &half,
+                         .segment_count = 1,
+                         .rows = (const uint8_t *)"x" };
+    sl_blob file = made_jpeg(&s);
+    sl_image *image = decode_ok(&file, NULL);
+    ck_assert_uint_eq(image->icc.size, 0);
+    ck_assert_msg(strstr(warning, "made: left out: its colour profile"), "%s", warning);
+    sl_image_free(image);
+    sl_blob_free(&file);
+}
+END_TEST
+
 START_TEST(metadata_bombs_do_not_go_off)
 {
     const uint32_t size = 100u << 20;
@@ -407,6 +427,7 @@ START_TEST(metadata_bombs_do_not_go_off)
     ck_assert_uint_lt(s.blob.size, 4u << 20);
     sl_image *image = decode_ok(&s.blob, NULL);
     ck_assert_uint_eq(image->icc.size, 0);
+    ck_assert_msg(strstr(warning, "made: left out: its colour profile"), "%s", warning);
     ck_assert_mem_eq(image->pixels, pixel, 3);
     sl_image_free(image);
     sl_blob_free(&s.blob);
@@ -466,6 +487,7 @@ int main(void)
     tcase_add_test(tests, bytes_between_scans_are_damage);
     tcase_add_loop_test(tests, bytes_in_the_header_are_harmless, 0, 2);
     tcase_add_test(tests, damage_that_can_be_passed_says_so);
+    tcase_add_test(tests, half_a_profile_is_told);
     tcase_add_test(tests, metadata_bombs_do_not_go_off);
     tcase_add_test(tests, foreign_files_get_a_helpful_sentence);
     return run_case("image/hostile", tests);

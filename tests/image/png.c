@@ -208,7 +208,6 @@ START_TEST(srgb_goes_along)
 }
 END_TEST
 
-// A profile for other channels cannot stand in a PNG: left out with a word, the picture is saved.
 // Wide colours told by their numbers go along as a profile.
 START_TEST(colours_by_number_go_along)
 {
@@ -236,6 +235,7 @@ START_TEST(colours_by_number_go_along)
 }
 END_TEST
 
+// A profile for other channels cannot stand in a PNG: left out with a word, the picture is saved.
 START_TEST(an_unfit_profile_is_left_out)
 {
     sl_image *image;

@@ -16,6 +16,7 @@ typedef struct sl_coded {
 
 #define SL_JPEG_SEGMENT 65533u         // bytes of data in a segment of a JPEG, at most
 #define SL_PNG_XMP "XML:com.adobe.xmp" // key of the text that is XMP
+#define SL_PROFILE_LOST "%s: left out: its colour profile is damaged or for other pictures"
 
 // Pixels and metadata as stored: the orientation is still to be applied.
 sl_status sl_png_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out);

@@ -73,7 +73,6 @@ static bool is_harmless(j_common_ptr jpeg)
 {
     switch (jpeg->err->msg_code) {
     case JWRN_ADOBE_XFORM:
-    case JWRN_BOGUS_ICC:
     case JWRN_JFIF_MAJOR:
         return true;
     case JWRN_EXTRANEOUS_DATA: // some cameras pad the end of the picture, others its header
@@ -89,6 +88,10 @@ static void on_message(j_common_ptr jpeg, int level)
     reader *r = reader_of(jpeg);
     if (level >= 0 || is_harmless(jpeg)) // traces, and what needs no word
         return;
+    if (jpeg->err->msg_code == JWRN_BOGUS_ICC) {
+        sl_log(r->ctx, SL_LOG_WARNING, SL_PROFILE_LOST, r->coded->name);
+        return;
+    }
     r->warned = !r->coded->allow_truncated;
     if (r->warned)
         on_error(jpeg);

@@ -18,7 +18,8 @@ typedef struct reader {
     sl_blob remarks;
     uint8_t colour_numbers[2]; // of H.273: primaries, transfer; 0: not told
     bool is_animation;
-    sl_status status; // of the error that ended decoding
+    bool has_odd_profile; // one that libpng warned of; it may be there all the same
+    sl_status status;     // of the error that ended decoding
     bool out_of_memory;
 } reader;
 
@@ -36,6 +37,7 @@ static void on_warning(png_structp png, png_const_charp text)
 {
     reader *r = png_get_error_ptr(png);
     sl_log(r->ctx, SL_LOG_INFO, "%s: %s", r->coded->name, text);
+    r->has_odd_profile = r->has_odd_profile || strncmp(text, "iCCP", 4) == 0;
 }
 
 static void read_bytes(png_structp png, png_bytep to, size_t size)
@@ -184,6 +186,8 @@ static sl_status read_metadata(reader *r)
         st = sl_blob_copy(r->ctx, icc, icc_size, &image->icc);
     else
         st = read_colour(r);
+    if (r->has_odd_profile && image->icc.size == 0)
+        sl_log(r->ctx, SL_LOG_WARNING, SL_PROFILE_LOST, r->coded->name);
     if (st == SL_OK && png_get_eXIf_1(r->png, r->info, &exif_size, &exif))
         st = sl_blob_copy(r->ctx, exif, exif_size, &image->exif);
     if (st == SL_OK) {
