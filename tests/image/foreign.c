@@ -188,6 +188,28 @@ START_TEST(heif_is_read_where_libheif_is)
 }
 END_TEST
 
+#if HAS_HEIF
+START_TEST(a_gain_map_beside_the_picture_is_missed)
+{
+    static const char more[] = "\0\0\0\x18"
+                               "free<HDRGainMap:Vers";
+    sl_image *image;
+    sl_blob file;
+    size_t room;
+    ck_ok(sl_file_read(ctx, IMAGE_DIR "/exif.heic", SIZE_MAX, &file));
+    room = file.size;
+    ck_ok(sl_image_load_memory(ctx, file.data, file.size, "plain", NULL, &image));
+    ck_assert(!image->had_more);
+    sl_image_free(image);
+    ck_ok(sl_blob_append(ctx, &file, &room, more, sizeof(more) - 1));
+    ck_ok(sl_image_load_memory(ctx, file.data, file.size, "mapped", NULL, &image));
+    ck_assert(image->had_more);
+    sl_image_free(image);
+    sl_blob_free(&file);
+}
+END_TEST
+#endif
+
 START_TEST(heif_that_is_too_large_or_cut_is_refused)
 {
     sl_image *image;
@@ -215,6 +237,9 @@ int main(void)
     tcase_add_test(tests, animations_are_refused);
     tcase_add_test(tests, damaged_webp_is_refused);
     tcase_add_test(tests, heif_is_read_where_libheif_is);
+#if HAS_HEIF
+    tcase_add_test(tests, a_gain_map_beside_the_picture_is_missed);
+#endif
     tcase_add_test(tests, heif_that_is_too_large_or_cut_is_refused);
     return run_case("image-foreign", tests);
 }

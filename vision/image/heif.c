@@ -282,6 +282,8 @@ sl_status sl_heif_decode(sl_ctx *ctx, const sl_coded *coded, sl_image **out)
         sl_image_free(r.image);
         return st;
     }
+    // Of a gain map tells its own XMP, not the picture's.
+    r.image->had_more = r.image->had_more || sl_tells_of_pictures(coded->data, coded->size);
     r.image->is_foreign = true;
     r.image->format = r.image->channels == 4 ? SL_IMAGE_PNG : SL_IMAGE_JPEG;
     *out = r.image;
