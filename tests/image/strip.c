@@ -67,9 +67,10 @@ static void make(tiff *t, bool big)
         { 0x9214, 3, 2, 0x00100010 },                // where the subject is
         { 0xA002, 4, 1, 4000 },                      // width
         { 0xA005, 4, 1, (uint32_t)interop_at },
+        { 0xEEED, 12, 250, (uint32_t)append(t, (const uint8_t[2000]) { SECRET }, 2000) }, // doubles
         { 0xEEEE, 7, 2000, (uint32_t)append(t, (const uint8_t[2000]) { SECRET }, 2000) },
     };
-    const size_t exif_at = directory(t, exif, 6, 0);
+    const size_t exif_at = directory(t, exif, 7, 0);
     const entry gps[] = { { 0, 1, 4, 0x01020304 } };
     const size_t gps_at = directory(t, gps, 1, 0);
     const entry thumbnail[] = { { 0x0201, 4, 1, SPOT(SECRET) }, { 0x0202, 4, 1, LENGTH(SECRET) } };
@@ -145,6 +146,7 @@ START_TEST(pictures_go_the_rest_stays)
     const size_t exif = number_at(&b, find(&b, first, 0x8769, big) + 8, 4, big);
     ck_assert_uint_ne(find(&b, exif, 0x9003, big), 0);
     ck_assert_uint_eq(find(&b, exif, 0x927C, big), 0);
+    ck_assert_uint_eq(find(&b, exif, 0xEEED, big), 0);
     ck_assert_uint_eq(find(&b, exif, 0xEEEE, big), 0);
     ck_assert_int_eq(find(&b, exif, 0xA002, big) != 0, !is_resized);
     ck_assert_int_eq(find(&b, exif, 0x9214, big) != 0, !is_resized);
