@@ -231,6 +231,24 @@ START_TEST(only_what_changed_is_coded_anew)
 }
 END_TEST
 
+START_TEST(what_lies_between_changes_is_kept)
+{
+    const made_jpeg_kind *k = &made_jpeg_kinds[_i];
+    const unsigned blocks = (unsigned)(k->h * k->v) + (k->in == JCS_GRAYSCALE ? 0 : 2); // of an MCU
+    const span row = { 0, 0, 199, 0 };
+    sl_blob file = photograph((size_t)_i, 0, 200, 40);
+    sl_image *image = decode_ok(&file, NULL);
+    image->pixels[0] ^= 128;
+    image->pixels[199 * image->channels] ^= 128;
+    sl_blob again = saved(image, NULL);
+    const unsigned differ = check_blocks(&file, &again, &row);
+    ck_assert_msg(differ >= 2 && differ <= 2 * blocks, "%u blocks", differ);
+    sl_image_free(image);
+    sl_blob_free(&file);
+    sl_blob_free(&again);
+}
+END_TEST
+
 START_TEST(a_quality_codes_all_anew)
 {
     sl_blob file = photograph(4, 0, W, H);
@@ -314,6 +332,7 @@ int main(void)
     TCase *tests = tcase_create("jpeg_kept");
     tcase_add_loop_test(tests, what_did_not_change_comes_back, 0, MADE_JPEG_KINDS * 9);
     tcase_add_loop_test(tests, only_what_changed_is_coded_anew, 0, MADE_JPEG_KINDS * 8);
+    tcase_add_loop_test(tests, what_lies_between_changes_is_kept, 0, MADE_JPEG_KINDS);
     tcase_add_test(tests, a_quality_codes_all_anew);
     tcase_add_test(tests, without_metadata_it_stands_upright);
     tcase_add_test(tests, nothing_is_kept_of_inks_or_damaged_files);
