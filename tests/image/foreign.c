@@ -75,6 +75,30 @@ START_TEST(webp_keeps_metadata)
 }
 END_TEST
 
+// Some programs write the header of a JPEG's segment along.
+START_TEST(exif_with_a_header_is_exif)
+{
+    sl_image *image;
+    sl_blob file, longer;
+    size_t room = 0;
+    ck_ok(sl_file_read(ctx, IMAGE_DIR "/turned.webp", SIZE_MAX, &file));
+    uint8_t *exif = memmem(file.data, file.size, "EXIF", 4);
+    ck_assert_ptr_nonnull(exif);
+    const size_t head = (size_t)(exif + 8 - file.data);
+    exif[4] += 6;
+    ck_assert_uint_lt(file.data[4], 250);
+    file.data[4] += 6;
+    ck_ok(sl_blob_copy(ctx, file.data, head, &longer));
+    ck_ok(sl_blob_append(ctx, &longer, &room, "Exif\0", 6));
+    ck_ok(sl_blob_append(ctx, &longer, &room, file.data + head, file.size - head));
+    ck_ok(sl_image_load_memory(ctx, longer.data, longer.size, "headed", NULL, &image));
+    check_scene(image, true, 12);
+    sl_image_free(image);
+    sl_blob_free(&file);
+    sl_blob_free(&longer);
+}
+END_TEST
+
 // Its pixels are whole, but they may lie on their side now: that is told.
 START_TEST(webp_without_its_metadata_is_told)
 {
@@ -162,8 +186,10 @@ START_TEST(heif_is_read_where_libheif_is)
     for (unsigned k = 0; k < 4; k++)
         ck_assert_int_le(abs((int)made_sample(image, 30, 30, k) - (k < 3 ? 199 : 128)), 4);
     sl_image_free(image);
-    ck_ok(load("deep.heic", &image));
+    ck_ok(load("deep.heic", &image)); // 10 bits, of which the first fill the 6 that are new
     ck_assert_uint_eq(sl_image_depth(image), 16);
+    for (uint32_t x = 0; x < WIDTH; x++)
+        ck_assert_uint_eq(made_sample(image, x, 9, 0) & 63, made_sample(image, x, 9, 0) >> 10);
     check_scene(image, false, 12);
     check_unwritten(image, SL_IMAGE_JPEG);
     sl_image_free(image);
@@ -232,6 +258,7 @@ int main(void)
     TCase *tests = tcase_create("foreign");
     tcase_add_test(tests, webp_without_loss_is_exact);
     tcase_add_test(tests, webp_keeps_metadata);
+    tcase_add_test(tests, exif_with_a_header_is_exif);
     tcase_add_test(tests, webp_without_its_metadata_is_told);
     tcase_add_test(tests, what_would_be_wrong_is_dropped);
     tcase_add_test(tests, animations_are_refused);

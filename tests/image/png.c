@@ -254,6 +254,35 @@ START_TEST(an_unfit_profile_is_left_out)
 }
 END_TEST
 
+// What must be understood and is not: the picture would be another one.
+START_TEST(unknown_chunks_that_count_are_refused)
+{
+    static const uint8_t chunks[2][12] = { "\0\0\0\0"
+                                           "abCD\x43\x68\xC9\x7B",
+                                           "\0\0\0\0"
+                                           "ABCD\xDB\x17\x20\xA5" };
+    const size_t header = 33;
+    sl_image *image;
+    sl_blob file = made_png(&(made_png_spec) { 1, 1, .type = PNG_COLOR_TYPE_GRAY, .depth = 8,
+                                               .rows = (const uint8_t *)"x" });
+    for (size_t i = 0; i < 2; i++) {
+        sl_blob more;
+        size_t room = 0;
+        ck_ok(sl_blob_copy(ctx, file.data, header, &more));
+        ck_ok(sl_blob_append(ctx, &more, &room, chunks[i], sizeof(chunks[i])));
+        ck_ok(sl_blob_append(ctx, &more, &room, file.data + header, file.size - header));
+        sl_status st = sl_image_decode(ctx, more.data, more.size, "odd", NULL, &image);
+        if (i == 0)
+            ck_ok(st);
+        else
+            ck_fails(st, SL_ERR_FORMAT, "odd: damaged PNG");
+        sl_image_free(image);
+        sl_blob_free(&more);
+    }
+    sl_blob_free(&file);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("png");
@@ -262,6 +291,7 @@ int main(void)
     tcase_add_test(tests, gamma_goes_along);
     tcase_add_test(tests, srgb_goes_along);
     tcase_add_test(tests, colours_by_number_go_along);
+    tcase_add_test(tests, unknown_chunks_that_count_are_refused);
     tcase_add_test(tests, an_unfit_profile_is_left_out);
     return run_case("image/png", tests);
 }

@@ -83,6 +83,7 @@ START_TEST(a_jpeg_keeps_them)
     check_remarks(again, NULL, 0);
     ck_ok(sl_image_forget_pictures(ctx, copy, false));
     check_remarks(copy, NULL, 0);
+    ck_assert_uint_eq(copy->coded.size, 0);
     sl_image_free(again);
     sl_image_free(copy);
     sl_image_free(image);

@@ -172,6 +172,41 @@ START_TEST(what_is_hidden_is_gone)
 }
 END_TEST
 
+// A small part is not cut into six by six: what changes within 8 pixels is gone there, too.
+START_TEST(small_parts_keep_no_detail)
+{
+    sl_image *a = noise(32, 32, 3, _i, false), *b;
+    const size_t half = 4 * a->row_bytes / a->width;
+    ck_ok(sl_image_clone(ctx, a, &b));
+    for (uint32_t y = 8; y < 24; y++)
+        for (size_t x = 2; x < 6; x += 2) { // halves of cells change places
+            uint8_t *p = (uint8_t *)sl_image_row(b, y) + x * half, kept[4 * 6];
+            memcpy(kept, p, half);
+            memcpy(p, p + half, half);
+            memcpy(p + half, kept, half);
+        }
+    sl_image_hide(a, (sl_rect) { 8, 8, 24, 24 });
+    sl_image_hide(b, (sl_rect) { 8, 8, 24, 24 });
+    ck_assert_mem_eq(a->pixels, b->pixels, a->row_bytes * a->height);
+    sl_image_free(a);
+    sl_image_free(b);
+}
+END_TEST
+
+// Of what is clear nobody sees a colour.
+START_TEST(clear_pixels_give_no_colour)
+{
+    sl_image *image;
+    ck_ok(sl_image_new(ctx, 8, 8, 4, _i, &image));
+    sl_draw_plate(image, (sl_rect) { 0, 0, 8, 4 }, 0, red, 255); // below all is black and clear
+    sl_image_hide(image, (sl_rect) { 0, 0, 8, 8 });
+    const unsigned full = _i == 8 ? 255 : 65535;
+    ck_assert_uint_eq(sample(image, 3, 3, 0), full);
+    ck_assert_uint_eq(sample(image, 3, 3, 3), (full + 1) / 2);
+    sl_image_free(image);
+}
+END_TEST
+
 START_TEST(all_sizes_are_hidden)
 {
     for (size_t i = 0; i < SL_ARRAY_LEN(rects); i++) {
@@ -257,6 +292,7 @@ START_TEST(a_part_is_cut_out)
     sl_image *image = noise(30, 20, 3, _i, false), *part;
     image->icc = made_srgb_profile();
     image->density_x = image->density_y = 72;
+    image->had_more = true;
     ck_ok(sl_image_cut(ctx, image, 4, 5, 26, 15, &part));
     for (int64_t y = 0; y < 15; y++)
         ck_assert_mem_eq(sl_image_row_const(part, (uint32_t)y),
@@ -265,6 +301,7 @@ START_TEST(a_part_is_cut_out)
                          part->row_bytes);
     ck_assert_uint_eq(part->icc.size, image->icc.size);
     ck_assert_uint_eq(part->density_y, 72);
+    ck_assert(!part->had_more);
     sl_image_free(part);
     ck_fails(sl_image_cut(ctx, image, 4, 5, 27, 15, &part), SL_ERR_ARGUMENT, "27x15");
     ck_fails(sl_image_cut(ctx, image, 4, 5, 0xFFFFFFFF, 1, &part), SL_ERR_ARGUMENT, "part");
@@ -281,6 +318,8 @@ int main(void)
         tcase_add_loop_test(tests, frames_leave_their_inside, depth, depth + 1);
         tcase_add_loop_test(tests, half_is_half, depth, depth + 1);
         tcase_add_loop_test(tests, what_is_hidden_is_gone, depth, depth + 1);
+        tcase_add_loop_test(tests, small_parts_keep_no_detail, depth, depth + 1);
+        tcase_add_loop_test(tests, clear_pixels_give_no_colour, depth, depth + 1);
         tcase_add_loop_test(tests, all_sizes_are_hidden, depth, depth + 1);
         tcase_add_loop_test(tests, grey_becomes_rgb, depth, depth + 1);
         tcase_add_loop_test(tests, profiles_are_applied_or_kept, depth, depth + 1);
