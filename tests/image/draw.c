@@ -71,6 +71,12 @@ START_TEST(compare_keeps_a_common_profile)
     ck_ok(sl_image_compare(ctx, a, b, &both));
     ck_assert_uint_eq(both->icc.size, 0);
     sl_image_free(a);
+    sl_image_free(both);
+    a = flat(2, 2, 1, 8, 0);
+    ck_ok(sl_blob_copy(ctx, b->icc.data, b->icc.size, &a->icc)); // one for colours says naught here
+    ck_ok(sl_image_compare(ctx, a, b, &both));
+    ck_assert_uint_eq(both->icc.size, 0);
+    sl_image_free(a);
     sl_image_free(b);
     sl_image_free(both);
 }

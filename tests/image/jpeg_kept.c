@@ -34,6 +34,7 @@ static sl_blob saved(const sl_image *image, const sl_save_options *options)
     sl_blob file;
     o.format = SL_IMAGE_JPEG;
     ck_ok(sl_image_encode(ctx, image, "saved", &o, &file));
+    ck_assert_mem_eq(file.data + file.size - 2, "\xFF\xD9", 2); // its end, and nothing behind it
     return file;
 }
 

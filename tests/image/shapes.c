@@ -134,6 +134,26 @@ START_TEST(half_is_half)
 }
 END_TEST
 
+// Wherever it lies: what is outside of the picture is left out.
+START_TEST(masks_are_cut_at_the_borders)
+{
+    uint8_t coverage[4 * 3];
+    const sl_mask mask = { 4, 3, coverage };
+    memset(coverage, 255, sizeof(coverage));
+    for (int64_t top = -4; top <= 6; top++)
+        for (int64_t left = -5; left <= 7; left++) {
+            sl_image *image;
+            ck_ok(sl_image_new(ctx, 6, 5, 3, _i, &image));
+            sl_draw_mask(image, left, top, &mask, red);
+            for (int64_t y = 0; y < 5; y++)
+                for (int64_t x = 0; x < 6; x++)
+                    ck_assert_int_eq(sample(image, x, y, 0) > 0,
+                                     is_inside((sl_rect) { left, top, left + 4, top + 3 }, x, y));
+            sl_image_free(image);
+        }
+}
+END_TEST
+
 // ---- hide
 
 // What is left of a picture is so little that another one with the same means of 8 pixels looks the
@@ -317,6 +337,7 @@ int main(void)
         tcase_add_loop_test(tests, plates_fill_their_rectangle, depth, depth + 1);
         tcase_add_loop_test(tests, frames_leave_their_inside, depth, depth + 1);
         tcase_add_loop_test(tests, half_is_half, depth, depth + 1);
+        tcase_add_loop_test(tests, masks_are_cut_at_the_borders, depth, depth + 1);
         tcase_add_loop_test(tests, what_is_hidden_is_gone, depth, depth + 1);
         tcase_add_loop_test(tests, small_parts_keep_no_detail, depth, depth + 1);
         tcase_add_loop_test(tests, clear_pixels_give_no_colour, depth, depth + 1);
