@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Reads the sources and reports what breaks the rules of the house: a room that includes from a
-room it may not see, a file that is too long, a note left for later, a path of somebody's machine.
+room it may not see, a file that is too long, a note left for later, a path of somebody's machine, a
+command of a document that nobody can run.
 
 Usage: rooms.py ROOT. Python's standard library only."""
 
+import os
 import pathlib
 import re
 import sys
@@ -30,6 +32,8 @@ MAX_LINES = 500
 PUBLIC = pathlib.PurePath("vision/softlens.h")    # one header, and the manual: it may be longer
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 LATER = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b")     # in halves: this file is read, too
+# A command as documents show it: a program of ours, or a script that Python is to run.
+COMMAND = re.compile(r"^    (?:\w+=\S+ )*(python3 )?(tools/[\w./-]+)")
 HOME = re.compile(r"(?<![\w.$}])/(home|root|Users|work)/")
 
 
@@ -64,6 +68,18 @@ def room_error(path, quoted, name):
     return None
 
 
+def cannot_run(root, line):
+    """Why a document's line is no command that can be typed; None where it can, or is none at all."""
+    command = COMMAND.match(line)
+    if not command:
+        return None
+    if not (root / command[2]).is_file():
+        return f"{command[2]} is not there"
+    if not command[1] and not os.access(root / command[2], os.X_OK):
+        return f"{command[2]} cannot be executed; show it behind python3, or chmod +x it"
+    return None
+
+
 def check_file(root, path):
     """Yields (line number, what is wrong)."""
     lines = (root / path).read_text(encoding="utf-8").splitlines()
@@ -77,6 +93,9 @@ def check_file(root, path):
             yield number, "a note for later; do it or leave it out"
         if HOME.search(line):
             yield number, "a path of one machine"
+        error = cannot_run(root, line) if path.suffix == ".md" else None
+        if error:
+            yield number, error
         include = INCLUDE.match(line) if path.suffix in (".c", ".h") else None
         error = include and room_error(path, include[1] == '"', include[2])
         if error:

@@ -58,6 +58,20 @@ class Rooms(unittest.TestCase):
                 self.assertEqual(len(errors("docs/a.md", text + "\n")), 1)
         self.assertEqual(errors("docs/a.md", "https://example.org/ho" + "me/x\n"), [])
 
+    def test_commands(self):
+        for line, wrong in [("    tools/a.sh  # b", 1), ("    python3 tools/a.py --b", 1),
+                            ("    A=1 tools/a.sh", 1), ("see tools/a.sh", 0), ("    ls tools/a.sh", 0)]:
+            with self.subTest(line=line):
+                self.assertEqual(len(errors("docs/a.md", line + "\n")), wrong)
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            (root / "tools").mkdir()
+            (root / "tools/a.py").touch(mode=0o644)
+            self.assertIsNone(rooms.cannot_run(root, "    python3 tools/a.py"))
+            self.assertIn("executed", rooms.cannot_run(root, "    tools/a.py"))
+            (root / "tools/a.py").chmod(0o755)
+            self.assertIsNone(rooms.cannot_run(root, "    tools/a.py"))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Measures classification models: base classes, few shots, joint ranking, and "unknown".
 
-    tools/eval/classify.py --data DATA --model linear=A.safetensors --model ebv=B.safetensors \
+    python3 tools/eval/classify.py --data DATA --model linear=A.safetensors --model ebv=B.safetensors \
         --model hyperspherical=C.safetensors --photographs FOLDER FOLDER
 
 Unknown: known pictures are the half of base/val by which nothing was fitted; unknown ones the novel
