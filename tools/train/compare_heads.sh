@@ -5,7 +5,7 @@
 # Usage: compare_heads.sh DATA WORK SEED [OPTIONS OF train_classify.py ...]
 set -eu
 here=$(dirname "$0")
-data=$1 work=$2 seed=$3
+data=${1:?"usage: compare_heads.sh DATA WORK SEED [OPTION ...]"} work=${2:?"a folder WORK is missing"} seed=${3:?"SEED is missing"}
 shift 3
 python3 "$here/classify_data.py" --data "$data" --store "$work/store"
 train() # HEAD OPTIONS...

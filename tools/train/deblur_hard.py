@@ -12,6 +12,7 @@ import numpy as np
 
 import deblur_pairs
 import deblur_synth
+import picture_file
 
 SIDE = 256          # of a block
 CELL = 64           # change is summed up over squares of this side
@@ -30,9 +31,9 @@ def changes(binary, model, source, side, folder):
     subprocess.run([binary, "batch", "deblur", sharp, "-o", changed, "--model", model, "--device",
                     "cpu", "--quiet"], check=True)
     for i, name in enumerate(source.photos):
-        pictures = [cv2.imread(os.path.join(f, f"{i:05}.png")).astype(np.float32) / 255
-                    for f in (sharp, changed)]
-        yield source.photo(name, side), np.square(pictures[0] - pictures[1]).mean(-1)
+        before, after = (picture_file.read(os.path.join(f, f"{i:05}.png")).astype(np.float32) / 255
+                         for f in (sharp, changed))
+        yield source.photo(name, side), np.square(before - after).mean(-1)
 
 
 def candidates(photo, change):
@@ -66,6 +67,8 @@ def main():
         for photo, change in changes(args.binary, args.model, source, args.side, folder):
             found += candidates(photo, change)
     found = sorted(found, key=lambda f: -f[0])[:args.count]
+    if not found:
+        raise SystemExit(f"{args.model} changes no sharp photograph of {args.data}")
     os.makedirs(args.out, exist_ok=True)
     rng, end = np.random.default_rng(1), 0
     with open(os.path.join(args.out, "0.raw"), "wb") as raw, \

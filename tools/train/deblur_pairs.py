@@ -127,6 +127,8 @@ def main():
         job.start()
     for job in jobs:
         job.join()
+    if any(job.exitcode for job in jobs):
+        raise SystemExit(f"{args.pairs}: not filled")
 
 
 if __name__ == "__main__":

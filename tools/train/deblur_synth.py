@@ -7,6 +7,8 @@ import os
 import cv2
 import numpy as np
 
+import picture_file
+
 cv2.setNumThreads(1)
 
 
@@ -22,7 +24,7 @@ class Source:
         self.photos = names("train")
         self.masked = [r["file"] for r in rows if r["split"] == "train" and r["has_mask"] == "1"]
         self.cutouts, self.val = names("train-cutout"), names("val")
-        self.set_of = {r["file"]: r["source_repo"] for r in rows}
+        self.set_of = {r["file"]: r.get("source_repo", "") for r in rows}
 
     def draw(self, rng, names):
         """One of `names`, by the root of how many there are of its set: the small sets hold other
@@ -35,15 +37,15 @@ class Source:
         return str(rng.choice(chosen))
 
     def photo(self, name, side):
-        return fit(cv2.imread(os.path.join(self.root, name), cv2.IMREAD_COLOR)[..., ::-1], side)
+        return fit(picture_file.read(os.path.join(self.root, name)), side)
 
     def mask(self, name, shape):
         stem = os.path.splitext(name)[0].replace("photos/", "masks/")
-        m = cv2.imread(os.path.join(self.root, stem + ".png"), cv2.IMREAD_GRAYSCALE)
+        m = picture_file.read(os.path.join(self.root, stem + ".png"), cv2.IMREAD_GRAYSCALE)
         return cv2.resize(m, shape[1::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
     def cutout(self, name):
-        m = cv2.imread(os.path.join(self.root, name), cv2.IMREAD_UNCHANGED)
+        m = picture_file.read(os.path.join(self.root, name), cv2.IMREAD_UNCHANGED)
         return cv2.cvtColor(m, cv2.COLOR_BGRA2RGBA)
 
 

@@ -11,6 +11,8 @@ import os
 import cv2
 import numpy as np
 
+import picture_file
+
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
 LEAST_SIDE = 3.0        # of a box in pixels; smaller ones are neither taught nor held against it
@@ -35,6 +37,9 @@ def read(annotations, folder, names, longest, complete=()):
     with open(annotations, encoding="utf-8") as file:
         data = json.load(file)
     known = {c["name"]: c["id"] for c in data["categories"]}
+    missing = [name for name in [*names, *complete] if name not in known]
+    if missing:
+        raise SystemExit(f"{annotations}: no category {missing[0]!r}; there are {sorted(known)}")
     index = {known[name]: i for i, name in enumerate(names)}
     all_known = {known[name] for name in complete}
     boxes = {}
@@ -43,8 +48,7 @@ def read(annotations, folder, names, longest, complete=()):
             boxes.setdefault(a["image_id"], []).append(a)
     records = []
     for entry in data["images"]:
-        image = cv2.imread(os.path.join(folder, entry["file_name"]))
-        image, factor = shrunk(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), longest)
+        image, factor = shrunk(picture_file.read(os.path.join(folder, entry["file_name"])), longest)
         own = boxes.get(entry["id"], [])
         corners = np.array([a["bbox"] for a in own], np.float32).reshape(-1, 4) * factor
         corners[:, 2:] += corners[:, :2]

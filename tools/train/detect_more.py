@@ -15,13 +15,14 @@ import numpy as np
 
 import classify_data
 import detect_data
+import picture_file
 
 NONE = -1
 INSET = 0.06            # of a small picture's sides: where its box begins
 LEAST_PART = 0.05       # of a mask's area: smaller parts are no thing of their own
 WIDEST = 0.75           # of a person's height; what is wider may be two in one mask
 
-# What the photographs of shared/data/sharp show, by words in their sources' names.
+# What the photographs of the folder sharp show, by words in their sources' names.
 SOURCES_OF_PERSONS = ("clothing-co-parsing", "PennFudan", "Human-Segmentation")
 PHOTOGRAPHS = {
     "dog": "retriever Doberman Pomeranian pug pinscher groenendael bluetick French_bulldog "
@@ -124,7 +125,7 @@ def shown(source, path):
 
 
 def masked(folder, names):
-    """Of shared/data/sharp what has a mask and is known to show one of the names or something else,
+    """Of the folder sharp what has a mask and is known to show one of the names or something else,
     without validation pictures: [(name as of `shown`, image u8 RGB [h, w, 3], mask u8 [h, w])]."""
     found = []
     with open(os.path.join(folder, "index.csv"), newline="", encoding="utf-8") as file:
@@ -133,10 +134,10 @@ def masked(folder, names):
     for row in rows:
         name = called(shown(row["source_repo"], row["source_path"]), names)
         if name is not None:
-            image = cv2.imread(os.path.join(folder, row["file"]))
+            image = picture_file.read(os.path.join(folder, row["file"]))
             stem = os.path.splitext(os.path.basename(row["file"]))[0]
-            mask = cv2.imread(os.path.join(folder, "masks", stem + ".png"), cv2.IMREAD_GRAYSCALE)
-            found.append((name, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), mask))
+            mask = picture_file.read(os.path.join(folder, "masks", stem + ".png"), cv2.IMREAD_GRAYSCALE)
+            found.append((name, image, mask))
     return found
 
 
@@ -167,7 +168,7 @@ def cutouts(pictures, names, longest):
 
 
 def small_pictures(folder, names, longest):
-    """Of shared/data/classify what is there to be trained on: the trained classes' training pictures
+    """Of the folder classify what is there to be trained on: the trained classes' training pictures
     and the others' pictures to enroll; [(records of a class, their share of all draws)]."""
     index = index_of(names)
     known = {small: name for name, list_ in SMALL.items() for small in list_.split("|")}

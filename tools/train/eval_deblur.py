@@ -250,7 +250,7 @@ def side_by_side(x, y, target, mask):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--data", default=os.path.join(HERE, "../../../shared/data/sharp"))
+    parser.add_argument("--data", required=True, help="folder of index.csv, as of deblur_pairs.py")
     parser.add_argument("--engine", choices=["torch", "softlens"], default="torch")
     parser.add_argument("--binary", default="build/softlens")
     parser.add_argument("--seed", type=int, default=1001)

@@ -7,7 +7,7 @@
 # Usage: train_classify.sh DATA WORK
 set -eu
 here=$(dirname "$0")
-data=$1 work=$2
+data=${1:?"usage: train_classify.sh DATA WORK"} work=${2:?"a folder WORK is missing"}
 python3 "$here/classify_data.py" --data "$data/classify" --store "$work/store"
 [ -e "$work/run/done.pt" ] ||
     python3 "$here/train_classify.py" --store "$work/store" --out "$work/run" \

@@ -9,7 +9,7 @@
 # Usage: train_deblur.sh DATA WORK [MINUTES [MORE [BLOCKS [FALLING [LAST [WIDE]]]]]], all in minutes
 set -eu
 here=$(dirname "$0")
-data=$1 work=$2 minutes=${3:-116} more=${4:-100} blocks=${5:-92} falling=${6:-62} last=${7:-97} wide=${8:-100}
+data=${1:?"usage: train_deblur.sh DATA WORK [MINUTES ...]"} work=${2:?"a folder WORK is missing"} minutes=${3:-116} more=${4:-100} blocks=${5:-92} falling=${6:-62} last=${7:-97} wide=${8:-100}
 binary=$here/../../build/softlens
 if [ ! -x "$binary" ]; then
     echo "$binary is missing; build it first: tools/build.sh" >&2
@@ -21,10 +21,12 @@ run() {
     shift
     nice -n 19 python3 "$here/$tool" "$@"
 }
-# Arguments: the model that is to find hard places, the folder of the store.
+# Arguments: the model that is to find hard places, the folder of the store, which is whole or not there.
 hard() {
-    [ -e "$2/0.csv" ] ||
-        run deblur_hard.py --data "$data" --binary "$binary" --model "$1" --out "$2"
+    [ -e "$2" ] || {
+        run deblur_hard.py --data "$data" --binary "$binary" --model "$1" --out "$2.part"
+        mv "$2.part" "$2"
+    }
 }
 run deblur_pairs.py --data "$data" --pairs "$work/pairs" --count 4400
 run train_deblur.py --pairs "$work/pairs" --threshold 0.3 --out "$work/run" --minutes "$minutes"

@@ -254,7 +254,7 @@ def arguments():
     parser.add_argument("--box-weight", type=float, default=1.0)
     parser.add_argument("--jitter", type=float, default=0.2)
     parser.add_argument("--mosaic", type=float, default=0.0, help="share of pictures made of four")
-    parser.add_argument("--more", metavar="SHARED", help="folder of sharp/ and classify/: more "
+    parser.add_argument("--more", metavar="DATA", help="folder of sharp/ and classify/: more "
                         "things for mosaics (detect_more.py)")
     parser.add_argument("--paste", type=float, default=0.0, help="chance that a thing cut out of "
                         "another photograph is laid over a picture, then that of another; wants --more")
@@ -271,7 +271,10 @@ def arguments():
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread")
     parser.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.paste and not args.more:
+        parser.error("--paste: wants --more")
+    return args
 
 
 def main():

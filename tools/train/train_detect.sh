@@ -7,7 +7,7 @@
 # Usage: train_detect.sh general|cells DATA WORK
 set -eu
 here=$(dirname "$0")
-kind=$1 data=$2 work=$3
+kind=${1:?"usage: train_detect.sh general|cells DATA WORK"} data=${2:?"a folder DATA is missing"} work=${3:?"a folder WORK is missing"}
 finds="person bicycle car motorcycle bus dog horse pizza laptop raccoon"
 
 # Arguments: the folder with train.json and images/, the run's folder, then options.
