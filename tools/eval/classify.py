@@ -36,7 +36,8 @@ class Pictures:
         found.update((name, data.large(name.split("-")[1])) for name in LARGER)
         self.sets = {name: pictures for name, (pictures, _) in found.items()}
         self.labels = {name: labels for name, (_, labels) in found.items()}
-        self.sets["photographs"] = features.photographs(args.photographs, args.photograph_limit)
+        if args.photographs:
+            self.sets["photographs"] = features.photographs(args.photographs, args.photograph_limit)
 
 
 class Measured:
@@ -159,7 +160,7 @@ def unknown_table(name, m, pictures):
     _, half = features.halves(pictures.labels["base-val"])
     known = {k: v[half] for k, v in m.scores("base-val").items()}
     rows = []
-    for kind in ("novel-query", "larger", "photographs"):
+    for kind in filter(m.answers.get, ("novel-query", "larger", "photographs")):
         unknown = m.scores(kind)
         cells = [f"{reject.auroc(known[k], unknown[k]):.3f} / "
                  f"{percent(reject.tnr_at(known[k], unknown[k]))} / "

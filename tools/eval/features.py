@@ -146,6 +146,8 @@ def photographs(folders, limit):
     for folder in folders:
         paths = sorted(os.path.join(root, name) for root, _, names in os.walk(folder)
                        for name in names if name.lower().endswith((".jpg", ".jpeg")))
+        if not paths:
+            raise SystemExit(f"{folder}: no JPEG file in it")
         for i in np.unique(np.linspace(0, len(paths) - 1, limit).astype(int)):
             found.append(Image.open(paths[i]).convert("RGB"))
     return found
