@@ -25,7 +25,12 @@ if grep -rlF "$ROOT/models" "$stage"; then
     exit 1
 fi
 
-LD_LIBRARY_PATH=$(dirname "$(find "$stage" -name libsoftlens.so.0.2)")
+library=$(find "$stage" -name libsoftlens.so.0.2)
+if [ -L "$library" ]; then
+    echo "libsoftlens.so.0.2 leads to $(readlink "$library"), which the next ABI's would replace" >&2
+    exit 1
+fi
+LD_LIBRARY_PATH=$(dirname "$library")
 PKG_CONFIG_PATH=$LD_LIBRARY_PATH/pkgconfig
 export LD_LIBRARY_PATH PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR=$stage
 read -r -a flags <<<"$(pkg-config --cflags --libs softlens)"
