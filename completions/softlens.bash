@@ -73,6 +73,11 @@ _softlens()
     local commands='deblur detect classify batch enroll gallery info convert run eval bench devices ebv help'
     local common='-q --quiet --verbose -h --help'
     COMPREPLY=()
+    if [[ $_softlens_current == = ]]; then # bash makes three words of --option=value
+        _softlens_current=''
+    elif [[ $previous == = ]]; then
+        previous=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
     if ((COMP_CWORD == 1)); then
         _softlens_words "$commands" --help --version
         return

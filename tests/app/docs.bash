@@ -103,6 +103,12 @@ documented batch deblur a.png --json --quiet --model lmd.safetensors -o batch/
 check 'bash offers the commands' test "$(bash -c '. "$1"; COMP_WORDS=(softlens "") COMP_CWORD=1
     _softlens; echo "${#COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash")" = 16
 
+for value in '' 'p'; do # as bash hands on --format=, and --format=p
+    check "bash offers values behind --format=$value" test "$(bash -c '. "$1"
+        COMP_WORDS=(softlens deblur --format = $2) COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _softlens
+        echo "${COMPREPLY[0]}"' - "$ROOT/completions/softlens.bash" "$value")" = png
+done
+
 mkdir Pictures
 check 'bash offers folders below ~' test "$(HOME=$work bash -c '. "$1"; COMP_WORDS=(softlens deblur "~/Pic")
     COMP_CWORD=2; _softlens; echo "${COMPREPLY[@]}"' - "$ROOT/completions/softlens.bash")" = '~'/Pictures
