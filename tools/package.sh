@@ -65,7 +65,9 @@ strangers=$(env -i LC_ALL=C ldd "$tree/bin/softlens" |
 env -i "$tree/bin/softlens" deblur "$root/data/sample.jpg" -o "$scratch/sample.jpg" --device cpu --quiet
 env -i "$tree/bin/softlens" classify "$root/data/cat.jpg" --device cpu >"$scratch/answer"
 
-tar -C "$scratch" --sort=name --owner=0 --group=0 --numeric-owner -czf "$scratch/$name.tar.gz" "$name"
+# The same tree gives the same archive.
+epoch=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || stat -c %Y "$root/meson.build")}
+tar -C "$scratch" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$epoch" -czf "$scratch/$name.tar.gz" "$name"
 mv "$scratch/$name.tar.gz" "$out/"
 echo "$out/$name.tar.gz: $(du -k "$out/$name.tar.gz" | cut -f 1) KiB, $(find "$tree/lib" -type f | wc -l) libraries;" \
     "unpack it anywhere and call $name/bin/softlens"

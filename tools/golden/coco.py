@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Writes tests/detect/golden/coco/: annotations and detections at random and of the kinds that are
 easily counted wrong, each with what pycocotools makes of them.
