@@ -2,6 +2,7 @@
 // classify/matcher.c: one picture against every class, trained and enrolled.
 #include "classify/threshold.h"
 
+#include <float.h>
 #include <math.h>
 
 static const double degrees = 180 / 3.14159265358979323846;
@@ -155,7 +156,8 @@ static sl_status rank(sl_matcher *matcher, const sl_features *f, const float *co
     const sl_known_shape *s = &matcher->known->shape;
     const bool by_logits = !matcher->gallery && f->logits;
     const float *x = by_logits ? f->logits : cosines;
-    const float scale = (by_logits ? 1 : s->scale) / s->temperature;
+    // Finite: infinity times the best one's distance from itself would be no number.
+    const float scale = fminf((by_logits ? 1 : s->scale) / s->temperature, FLT_MAX);
     size_t n = by_logits ? s->classes
                          : matcher->directions.trained_count + matcher->directions.enrolled_count;
     n = x ? n : 0;
