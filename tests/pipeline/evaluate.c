@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tests/pipeline/evaluate.c: a detector that is measured on what it says itself is perfect, and
-// progress counts one thing at a time.
+// tests/pipeline/evaluate.c: a detector that is measured on what it says itself is perfect, by
+// candidates from one score on, and progress counts one thing at a time.
 #include "photo.h"
 #include "pipeline/detect.h"
 
@@ -121,6 +121,91 @@ START_TEST(pictures_are_as_they_were_annotated)
 }
 END_TEST
 
+// ---- what takes part
+
+#define CATEGORIES 5
+
+// A detector so unsure that some of its objects lie below the threshold of a measurement.
+static sl_model *open_unsure(void)
+{
+    edit e;
+    float bias[45]; // of nine anchors and five classes
+    sl_model *model;
+    edit_open(&e, GOLDEN("retina-plain"));
+    sl_tensor *t = edit_find(&e, "bbox_head.retina_cls.bias");
+    ck_assert_uint_eq(t->shape.dim[0], SL_ARRAY_LEN(bias));
+    sl_tensor_to_f32(t, bias);
+    for (size_t i = 0; i < SL_ARRAY_LEN(bias); i++)
+        bias[i] -= 9;
+    *t = (sl_tensor) { t->name, SL_F32, t->shape, bias, sizeof(bias) };
+    ok(edit_reopen(&e, &model));
+    sl_tensor_set_free(e.set);
+    return model;
+}
+
+// The mean over classes of the share of objects that are as sure as that.
+static double share_from(const sl_detections *found, float score)
+{
+    size_t all[CATEGORIES] = { 0 }, some[CATEGORIES] = { 0 }, classes = 0;
+    double sum = 0;
+    for (size_t i = 0; i < found->count; i++) {
+        all[found->items[i].category]++;
+        some[found->items[i].category] += found->items[i].score >= score;
+    }
+    for (size_t i = 0; i < CATEGORIES; i++) {
+        classes += all[i] > 0;
+        sum += all[i] > 0 ? (double)some[i] / (double)all[i] : 0;
+    }
+    return sum / (double)classes;
+}
+
+// Whatever is shown, what is measured are the candidates from one score on; objects below it are
+// missed, also by who finds them before and after.
+START_TEST(what_is_shown_is_not_what_is_measured)
+{
+    static const float scores[] = { 0.01f, 0.05f, 0.2f };
+    const sl_save_options save = { .overwrite = true };
+    char folder[] = "/tmp/softlens-measured-XXXXXX", annotations[64], picture[64], *text;
+    sl_model *model = open_unsure();
+    sl_image *image = photo(160, 96, false);
+    double want = 0;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(annotations, sizeof(annotations), "%s/a.json", folder);
+    snprintf(picture, sizeof(picture), "%s/a.png", folder);
+    ok(sl_image_save(ctx, image, picture, &save));
+    for (size_t i = 0; i < SL_ARRAY_LEN(scores); i++) {
+        const sl_detect_options options = { .score = scores[i], .nms = SL_NMS_HARD };
+        sl_detections *found, *again;
+        sl_detect *d;
+        ok(sl_detect_new(ctx, model, &options, &d));
+        ok(sl_detect_run(d, image, &found));
+        if (i == 0) {
+            write_annotations(annotations, found);
+            want = share_from(found, 0.05f);
+            ck_assert_msg(found->count < 100 && want > 0.1 && want < 0.9, "%zu, %g", found->count,
+                          want);
+        }
+        ok(sl_detect_evaluate(d, annotations, folder, &text));
+        json_t *report = json_loads(text, 0, NULL);
+        const json_t *recall = json_object_get(json_object_get(report, "hard"), "AR100");
+        ck_assert_msg(fabs(json_number_value(recall) - want) < 1e-5, "%g: %g, not %g",
+                      (double)scores[i], json_number_value(recall), want);
+        ok(sl_detect_run(d, image, &again));
+        ck_assert_uint_eq(again->count, found->count);
+        json_decref(report);
+        free(text);
+        sl_detections_free(found);
+        sl_detections_free(again);
+        sl_detect_free(d);
+    }
+    unlink(annotations);
+    unlink(picture);
+    rmdir(folder);
+    sl_image_free(image);
+    sl_model_free(model);
+}
+END_TEST
+
 // ---- progress
 
 typedef struct watch {
@@ -198,6 +283,7 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, its_own_words_are_perfect);
     tcase_add_test(tests, pictures_are_as_they_were_annotated);
+    tcase_add_test(tests, what_is_shown_is_not_what_is_measured);
     tcase_add_test(tests, progress_counts_one_thing);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
