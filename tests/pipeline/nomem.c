@@ -5,6 +5,8 @@
 #include "scene.h"
 #include "soft_model.h"
 
+#include <jansson.h>
+
 static sl_model *model;
 static sl_image *image;
 
@@ -221,6 +223,110 @@ START_TEST(soft_survives)
 }
 END_TEST
 
+// ---- the detector: whole, mirror image and tiles
+
+static const sl_detect_options looking = { .score = 0.5f, .flip = true, .tile = 50 };
+
+static sl_status detect_once(void *arg)
+{
+    sl_detect *d = NULL;
+    sl_detections *found = NULL;
+    char *text = NULL;
+    sl_status st = sl_detect_new(ctx, arg, &looking, &d);
+    if (st == SL_OK)
+        st = sl_detect_run(d, image, &found);
+    allow_all();
+    ck_assert((st == SL_OK) == (found != NULL));
+    if (d && st != SL_OK) { // it goes on, also where there is nothing to look at
+        ck_ok(sl_detect_evaluate(d, in_dir("none.json"), dir, &text));
+        free(text);
+    }
+    sl_detections_free(found);
+    sl_detect_free(d);
+    return st;
+}
+
+// A report that is given is whole.
+static char *report; // of a run that had all the memory it wanted
+
+static void check_report(sl_status st, char *text)
+{
+    allow_all();
+    ck_assert((st == SL_OK) == (text != NULL));
+    if (!text)
+        return;
+    json_t *object = json_loads(text, 0, NULL);
+    ck_assert_ptr_nonnull(object);
+    json_object_del(object, "seconds");
+    char *rest = json_dumps(object, JSON_COMPACT);
+    if (!report)
+        report = rest;
+    else
+        ck_assert_str_eq(rest, report);
+    if (report != rest)
+        free(rest);
+    json_decref(object);
+    free(text);
+}
+
+static sl_status evaluate_once(void *arg)
+{
+    char *text = NULL;
+    sl_status st = sl_detect_evaluate(arg, in_dir("a.json"), dir, &text);
+    check_report(st, text);
+    return st;
+}
+
+static sl_status evaluate_results_once(void *arg)
+{
+    char *text = NULL;
+    (void)arg;
+    sl_status st = sl_detections_evaluate(ctx, in_dir("a.json"), in_dir("r.json"), &text);
+    check_report(st, text);
+    return st;
+}
+
+// jansson's memory ends with ours; nothing that it keeps was given by another.
+static long exhaust_json(once_fn once, void *arg)
+{
+    json_set_alloc_funcs(__wrap_malloc, free);
+    report = NULL;
+    ck_ok(once(arg));
+    const long n = exhaust(once, arg);
+    free(report);
+    json_set_alloc_funcs(__real_malloc, free);
+    return n;
+}
+
+START_TEST(detector_survives)
+{
+    static const char truth[] =
+        "{\"images\": [{\"id\": 1, \"file_name\": \"a.png\", \"width\": 60, \"height\": 50}],"
+        "\"categories\": [{\"id\": 1, \"name\": \"thing 0\"}, {\"id\": 2, \"name\": \"thing 3\"}],"
+        "\"annotations\": [{\"id\": 1, \"image_id\": 1, \"category_id\": 1, \"bbox\": [0, 0, 40, "
+        "40]}]}";
+    static const char none[] = "{\"images\": [], \"annotations\": [],"
+                               "\"categories\": [{\"id\": 1, \"name\": \"thing 0\"}]}";
+    static const char found[] =
+        "[{\"image_id\": 1, \"category_id\": 1, \"bbox\": [0, 0, 40, 39], \"score\": 0.5}]";
+    sl_model *retina;
+    sl_detect *d;
+    ck_ok(sl_model_open(ctx, GOLDEN_DIR "/retina-plain.safetensors", &retina));
+    image = scene(60, 50, 3, 8, SCENE_MIXED, 74);
+    ck_ok(sl_file_write(ctx, in_dir("a.json"), true, truth, strlen(truth)));
+    ck_ok(sl_file_write(ctx, in_dir("none.json"), true, none, strlen(none)));
+    ck_ok(sl_file_write(ctx, in_dir("r.json"), true, found, strlen(found)));
+    ck_ok(sl_image_save(ctx, image, in_dir("a.png"), NULL));
+    ck_assert_int_gt(exhaust(detect_once, retina), 50);
+    ck_ok(sl_detect_new(ctx, retina, &looking, &d));
+    ck_assert_int_gt(exhaust_json(evaluate_once, d), 100);
+    ck_assert_int_gt(exhaust_json(evaluate_results_once, NULL), 50);
+    sl_detect_free(d);
+    sl_image_free(image);
+    sl_model_free(retina);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("nomem");
@@ -231,5 +337,6 @@ int main(void)
     tcase_add_test(tests, run_survives);
     tcase_add_test(tests, classify_survives);
     tcase_add_test(tests, soft_survives);
+    tcase_add_test(tests, detector_survives);
     return run_case("pipeline/nomem", tests);
 }

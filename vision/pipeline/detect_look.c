@@ -146,7 +146,7 @@ static sl_status run(sl_detect *d, const view *v, const sl_image *image)
         st = sl_plan_run(p->network.plan);
     for (unsigned level = 0; level < SL_RETINA_LEVELS && st == SL_OK; level++)
         st = keep_level(d, v, image, p, level);
-    d->last = p;
+    d->last = st == SL_OK ? p : NULL; // a plan that failed may be none
     if (st != SL_OK)
         d->count = before;
     return st;

@@ -179,36 +179,54 @@ static sl_status look_at(evaluation *e, size_t i)
 
 // ---- the report
 
-static void put(json_t *object, const char *key, double value)
+// Takes `value`, NULL where memory ran out: false then.
+static bool set(json_t *object, const char *key, json_t *value)
 {
-    if (value >= 0) // nothing that counts is no number
-        json_object_set_new(object, key, json_real(value));
+    return json_object_set_new(object, key, value) == 0;
 }
 
-// `wanted`: by category; NULL: all.
+static bool put(json_t *object, const char *key, double value)
+{
+    return !(value >= 0) || set(object, key, json_real(value)); // nothing that counts is no number
+}
+
+static json_t *class_json(const sl_coco_class *of)
+{
+    json_t *object = json_object();
+    if (put(object, "AP", of->ap) && put(object, "AP50", of->ap50) &&
+        set(object, "boxes", json_integer((json_int_t)of->truths)))
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+// `wanted`: by category; NULL: all. NULL: out of memory.
 static json_t *scores_of(const sl_coco *coco, const bool *wanted, const sl_coco_scores *s)
 {
+    const struct {
+        const char *key;
+        double value;
+    } numbers[] = { { "AP", s->ap },
+                    { "AP50", s->ap50 },
+                    { "AP75", s->ap75 },
+                    { "AP_small", s->ap_small },
+                    { "AP_medium", s->ap_medium },
+                    { "AP_large", s->ap_large },
+                    { "AR1", s->ar1 },
+                    { "AR10", s->ar10 },
+                    { "AR100", s->ar100 } };
     json_t *object = json_object(), *classes = json_object();
-    put(object, "AP", s->ap);
-    put(object, "AP50", s->ap50);
-    put(object, "AP75", s->ap75);
-    put(object, "AP_small", s->ap_small);
-    put(object, "AP_medium", s->ap_medium);
-    put(object, "AP_large", s->ap_large);
-    put(object, "AR1", s->ar1);
-    put(object, "AR10", s->ar10);
-    put(object, "AR100", s->ar100);
-    for (size_t i = 0; i < s->class_count; i++) {
-        if (wanted && !wanted[i])
-            continue;
-        json_t *one = json_object();
-        put(one, "AP", s->classes[i].ap);
-        put(one, "AP50", s->classes[i].ap50);
-        json_object_set_new(one, "boxes", json_integer((json_int_t)s->classes[i].truths));
-        json_object_set_new(classes, sl_coco_category_at(coco, i)->name, one);
-    }
-    json_object_set_new(object, "classes", classes);
-    return object;
+    bool ok = true;
+    for (size_t i = 0; i < SL_ARRAY_LEN(numbers) && ok; i++)
+        ok = put(object, numbers[i].key, numbers[i].value);
+    for (size_t i = 0; i < s->class_count && ok; i++)
+        if (!wanted || wanted[i])
+            ok = set(classes, sl_coco_category_at(coco, i)->name, class_json(&s->classes[i]));
+    ok = set(object, "classes", classes) && ok;
+    if (ok)
+        return object;
+    json_decref(object);
+    return NULL;
 }
 
 static sl_status report(const evaluation *e, char **out)
@@ -216,26 +234,25 @@ static sl_status report(const evaluation *e, char **out)
     static const char *const names[] = { "gaussian", "linear", "hard", "none" };
     sl_detect *d = e->detect;
     sl_status st = SL_OK;
-    json_t *object = json_object();
-    json_object_set_new(object, "model", sl_json_path(d->ctx, sl_tensor_set_path(d->model->set)));
-    json_object_set_new(object, "pictures", json_integer((json_int_t)sl_coco_image_count(e->coco)));
-    json_object_set_new(object, "seconds", json_real(e->seconds));
-    json_object_set_new(object, "device",
-                        json_string(d->last ? d->last->network.plan->device : ""));
-    for (int i = 0; i < WAYS && st == SL_OK; i++) {
+    json_t *object = json_pack("{s:o, s:I, s:f, s:s}", "model",
+                               sl_json_path(d->ctx, sl_tensor_set_path(d->model->set)), "pictures",
+                               (json_int_t)sl_coco_image_count(e->coco), "seconds", e->seconds,
+                               "device", d->last ? d->last->network.plan->device : "");
+    bool ok = object;
+    for (int i = 0; i < WAYS && st == SL_OK && ok; i++) {
         sl_coco_scores scores;
         if (i > 0 && way(e, i) == way(e, 0))
             break;
         st = sl_coco_evaluate_some(d->ctx, e->coco, e->wanted, e->of[i].list, e->of[i].count,
                                    &scores);
         if (st == SL_OK)
-            json_object_set_new(object, names[way(e, i)], scores_of(e->coco, e->wanted, &scores));
+            ok = set(object, names[way(e, i)], scores_of(e->coco, e->wanted, &scores));
         sl_coco_scores_clear(&scores);
     }
-    if (st == SL_OK)
+    if (ok && st == SL_OK)
         return sl_json_text(d->ctx, object, REPORT_FLAGS, out);
     json_decref(object);
-    return st;
+    return st == SL_OK ? sl_json_text(d->ctx, NULL, REPORT_FLAGS, out) : st;
 }
 
 sl_status sl_detect_evaluate(sl_detect *d, const char *annotations, const char *images, char **out)
@@ -278,15 +295,12 @@ sl_status sl_detections_evaluate(sl_ctx *ctx, const char *annotations, const cha
         st = sl_coco_results_read(ctx, path, coco, &found, &count);
     if (st == SL_OK)
         st = sl_coco_evaluate(ctx, coco, found, count, &scores);
-    if (st == SL_OK) {
-        json_t *object = json_object();
-        json_object_set_new(object, "results", sl_json_path(ctx, path));
-        json_object_set_new(object, "pictures",
-                            json_integer((json_int_t)sl_coco_image_count(coco)));
-        json_object_set_new(object, "detections", json_integer((json_int_t)count));
-        json_object_set_new(object, "scores", scores_of(coco, NULL, &scores));
-        st = sl_json_text(ctx, object, REPORT_FLAGS, out);
-    }
+    if (st == SL_OK)
+        st = sl_json_text(ctx,
+                          json_pack("{s:o, s:I, s:I, s:o}", "results", sl_json_path(ctx, path),
+                                    "pictures", (json_int_t)sl_coco_image_count(coco), "detections",
+                                    (json_int_t)count, "scores", scores_of(coco, NULL, &scores)),
+                          REPORT_FLAGS, out);
     sl_coco_scores_clear(&scores);
     free(found);
     sl_coco_free(coco);
