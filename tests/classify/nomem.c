@@ -116,6 +116,41 @@ START_TEST(files_survive)
 }
 END_TEST
 
+// Whether memory runs out or not: no gallery is of another model than it was made with.
+static sl_status belong_once(void *arg)
+{
+    sl_gallery *g = NULL;
+    sl_status st = sl_gallery_new_for(ctx, set, &g);
+    allow_all();
+    ck_assert((st == SL_OK) == (g != NULL));
+    if (g)
+        ck_ok(sl_gallery_belong_together(ctx, arg, g));
+    sl_gallery_free(g);
+    return st;
+}
+
+static sl_status ask_once(void *arg)
+{
+    return sl_gallery_belongs_to(ctx, arg, set);
+}
+
+START_TEST(identity_survives)
+{
+    const float weight[4] = { 1, 2, 3, 4 };
+    const sl_tensor t = { "weight", SL_F32, { 1, { 4 } }, weight, sizeof(weight) };
+    const sl_meta meta = { "config", "{\"mirror\": true, \"resize\": 108}" };
+    sl_gallery *g = NULL;
+    sl_tensor_set_free(set);
+    ck_ok(sl_safetensors_write(ctx, in_dir("mirrored.safetensors"), true, &t, 1, &meta, 1));
+    ck_ok(sl_tensor_set_open(ctx, in_dir("mirrored.safetensors"), &set));
+    ck_ok(sl_gallery_new_for(ctx, set, &g));
+    ck_assert_int_ge(exhaust(belong_once, g), 10);
+    g->model = NULL; // as if it came from a file
+    ck_assert_int_ge(exhaust(ask_once, g), 5);
+    sl_gallery_free(g);
+}
+END_TEST
+
 typedef struct matching {
     const sl_gallery *gallery;
     const sl_known *known;
@@ -189,6 +224,7 @@ int main(void)
     tcase_add_test(tests, changes_survive);
     tcase_add_test(tests, files_survive);
     tcase_add_test(tests, matchers_survive);
+    tcase_add_test(tests, identity_survives);
     tcase_add_test(tests, tables_survive);
     return run_case_with("classify-nomem", tests, begin, end);
 }

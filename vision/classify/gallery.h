@@ -93,8 +93,8 @@ void sl_gallery_note_picture(sl_gallery_class *c, const sl_features *f);
 
 // SHA-256 of the weights: each tensor's name, type, shape and bytes, in the order of names. Tensors
 // "reject.*" are left out: statistics may be measured anew without a change of what is seen. Where
-// the model wants mirror images too, also how pictures are shown to it.
-void sl_weights_hash(const sl_tensor_set *model, char out[SL_HASH_TEXT]);
+// the model wants mirror images too, also how pictures are shown to it. SL_ERR_NOMEM.
+sl_status sl_weights_hash(sl_ctx *ctx, const sl_tensor_set *model, char out[SL_HASH_TEXT]);
 sl_status sl_gallery_belongs_to(sl_ctx *ctx, const sl_gallery *gallery, const sl_tensor_set *model);
 // Whether both were made with one model. SL_ERR_ARGUMENT names both.
 sl_status sl_gallery_belong_together(sl_ctx *ctx, const sl_gallery *into, const sl_gallery *from);

@@ -13,12 +13,16 @@ static void add_text(struct sha256_ctx *hash, const char *text)
 
 // How pictures are shown to the network, where that is more than one view. What else of the config
 // decides what is seen is noted beside the hash, which stays that of the galleries there are.
-static void add_views(struct sha256_ctx *hash, const sl_tensor_set *model)
+static sl_status add_views(sl_ctx *ctx, struct sha256_ctx *hash, const sl_tensor_set *model)
 {
     static const char *const keys[] = { "mirror", "resize", "image" };
     const char *text = sl_tensor_set_meta(model, "config");
-    json_t *config =
-        text && sl_json_fits(text, SL_CONFIG_VALUES) ? json_loads(text, 0, NULL) : NULL;
+    json_t *config = NULL;
+    json_error_t error;
+    if (text && sl_json_fits(text, SL_CONFIG_VALUES) &&
+        sl_json_parse(text, strlen(text), &config, &error) == SL_ERR_NOMEM)
+        return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for its \"config\"",
+                       sl_tensor_set_path(model));
     const bool is_mirrored = json_is_true(json_object_get(config, "mirror"));
     for (size_t i = 0; is_mirrored && i < SL_ARRAY_LEN(keys); i++) {
         char number[32];
@@ -28,9 +32,10 @@ static void add_views(struct sha256_ctx *hash, const sl_tensor_set *model)
         add_text(hash, number);
     }
     json_decref(config);
+    return SL_OK;
 }
 
-void sl_weights_hash(const sl_tensor_set *model, char out[SL_HASH_TEXT])
+sl_status sl_weights_hash(sl_ctx *ctx, const sl_tensor_set *model, char out[SL_HASH_TEXT])
 {
     struct sha256_ctx hash;
     uint8_t digest[SHA256_DIGEST_SIZE];
@@ -46,10 +51,11 @@ void sl_weights_hash(const sl_tensor_set *model, char out[SL_HASH_TEXT])
         add_text(&hash, shape);
         sha256_update(&hash, t->bytes, t->data);
     }
-    add_views(&hash, model);
+    sl_status st = add_views(ctx, &hash, model);
     sha256_digest(&hash, sizeof(digest), digest);
     for (size_t i = 0; i < sizeof(digest); i++)
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    return st;
 }
 
 static const char *model_name(const sl_tensor_set *model)
@@ -92,7 +98,9 @@ sl_status sl_gallery_belongs_to(sl_ctx *ctx, const sl_gallery *gallery, const sl
     char hash[SL_HASH_TEXT];
     if (gallery->model == model) // was made or opened with it
         return SL_OK;
-    sl_weights_hash(model, hash);
+    sl_status st = sl_weights_hash(ctx, model, hash);
+    if (st != SL_OK)
+        return st;
     if (strcmp(hash, gallery->hash) != 0)
         return sl_fail(ctx, SL_ERR_ARGUMENT,
                        "%s: was made with the model %s (%.12s), not with %s (%.12s); name that "
@@ -129,10 +137,12 @@ sl_status sl_gallery_new_for(sl_ctx *ctx, const sl_tensor_set *model, sl_gallery
     sl_status st = sl_gallery_make(ctx, "the new gallery", &gallery);
     if (st != SL_OK)
         return st;
-    sl_weights_hash(model, gallery->hash);
+    st = sl_weights_hash(ctx, model, gallery->hash);
     gallery->model = model;
-    gallery->model_name = copy_name(ctx, model);
-    st = gallery->model_name ? sl_soft_config_sight(ctx, model, &gallery->sight) : SL_ERR_NOMEM;
+    if (st == SL_OK && !(gallery->model_name = copy_name(ctx, model)))
+        st = SL_ERR_NOMEM;
+    if (st == SL_OK)
+        st = sl_soft_config_sight(ctx, model, &gallery->sight);
     if (st == SL_OK)
         *out = gallery;
     else
