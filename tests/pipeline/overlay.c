@@ -4,6 +4,8 @@
 #include "../image/made.h"
 #include "pipeline/detections.h"
 
+#include <time.h>
+
 #define W 400
 #define H 300
 
@@ -219,6 +221,30 @@ START_TEST(the_same_box_many_times)
 }
 END_TEST
 
+static double seconds_to_place(size_t count)
+{
+    enum { MOST = 12000 };
+    static sl_rect places[MOST];
+    const sl_rect bounds = { 0, 0, 500, 500 };
+    const clock_t start = clock();
+    uint32_t state = 5;
+    ck_assert_uint_le(count, MOST);
+    for (size_t i = 0; i < count; i++) {
+        const int64_t x = made_random(&state) % 450, y = made_random(&state) % 450;
+        places[i] =
+            sl_place_label(bounds, (sl_rect) { x, y, x + 50, y + 50 }, 60, 20, false, places, i);
+    }
+    return (double)(clock() - start) / CLOCKS_PER_SEC;
+}
+
+// Four times as many take four times as long, and not sixteen.
+START_TEST(thousands_of_labels)
+{
+    const double some = seconds_to_place(3000), all = seconds_to_place(12000);
+    ck_assert_msg(all < 8 * some + 0.05, "%g s, then %g s", some, all);
+}
+END_TEST
+
 START_TEST(labels_stay_in_the_picture)
 {
     static const sl_rect boxes[] = {
@@ -378,6 +404,7 @@ int main(void)
     tcase_add_test(tests, what_is_no_box_is_refused);
     tcase_add_loop_test(tests, labels_keep_off_each_other, 0, 8);
     tcase_add_test(tests, the_same_box_many_times);
+    tcase_add_test(tests, thousands_of_labels);
     tcase_add_test(tests, labels_stay_in_the_picture);
     tcase_add_test(tests, colours_differ_and_are_legible);
     tcase_add_test(tests, refined_labels_have_colours_of_their_own);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // pipeline/place.c: where labels go. Best detections choose first; each takes the first place that
-// is free, else the one that covers least of the labels there are.
+// is free, else the one that covers least of the labels there are. Of thousands, which no picture
+// has room for, only the best are kept legible: the time grows with their number, not its square.
 #include "pipeline/detections.h"
 
-#define MOST_STEPS 8 // down along the box, a plate's height each
+#define MOST_STEPS 8   // down along the box, a plate's height each
+#define MOST_APART 512 // labels that others keep off
 
 typedef struct search {
     sl_rect bounds;
@@ -82,7 +84,7 @@ sl_rect sl_place_label(sl_rect bounds, sl_rect box, int64_t width, int64_t heigh
                  .width = width,
                  .height = height,
                  .plates = plates,
-                 .count = count,
+                 .count = count < MOST_APART ? count : MOST_APART,
                  .covered = -1 };
     const int64_t middle = box.left + (box.right - box.left - width) / 2;
     bool is_free = at_top ? try_middle(&s, box) : try_corners(&s, box);
