@@ -184,14 +184,19 @@ START_TEST(matchers_survive)
     ck_assert_int_ge(exhaust(match_once, &(matching) { g, known }), 20);
     sl_known_free(known);
     sl_gallery_free(g);
+    model.labels = NULL;
+    sl_tensor_set_free(set);
+    set = made_open(&model, in_dir("model.safetensors"));
     bool failed = true;
-    for (long n = 0; failed; n++) { // jansson, as above
+    for (long n = 0; failed; n++) { // jansson goes on without the 16th letter of a number
         failures = 0;
         allowed = n;
         sl_status st = sl_known_new(ctx, set, &shape, &known);
         allow_all();
         failed = failures > 0;
-        ck_assert_msg((failed || st == SL_OK) && (st == SL_OK) == (known != NULL), "%ld", n);
+        ck_assert_msg((st == SL_OK || (failed && st == SL_ERR_NOMEM)) &&
+                          (st == SL_OK) == (known != NULL),
+                      "%ld: %s", n, sl_ctx_message(ctx));
         sl_known_free(known);
     }
 }

@@ -173,7 +173,12 @@ static sl_status read_statistics(sl_ctx *ctx, sl_known *known)
     const char *text = sl_tensor_set_meta(known->set, "reject");
     if (!text)
         return SL_OK;
-    json_t *reject = sl_json_fits(text, MOST_VALUES) ? json_loads(text, 0, NULL) : NULL;
+    json_t *reject = NULL;
+    json_error_t error;
+    if (sl_json_fits(text, MOST_VALUES) &&
+        sl_json_parse(text, strlen(text), &reject, &error) == SL_ERR_NOMEM)
+        return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for its statistics",
+                       sl_tensor_set_path(known->set));
     const char *score = json_string_value(json_object_get(reject, "score"));
     sl_status st = SL_OK;
     known->is_measured = true;
