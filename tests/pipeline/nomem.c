@@ -277,6 +277,37 @@ static sl_status evaluate_once(void *arg)
     return st;
 }
 
+// The same of a trace, whose spans are where they are each time.
+static sl_status write_trace_once(void *arg)
+{
+    const char *path = in_dir("trace.json");
+    const long later = allowed; // failures are for the writing alone
+    sl_blob text = { 0 };
+    (void)arg;
+    allow_all();
+    ck_ok(sl_trace_begin(ctx, path, true));
+    sl_trace_reserve(ctx, 2);
+    const double start = ctx->trace->started;
+    const unsigned track = sl_trace_track(ctx, "device", "its own");
+    sl_trace_add(ctx, &(sl_span) { .name = "decode", .start = start + 1, .seconds = 0.5 });
+    sl_trace_add(ctx, &(sl_span) { .name = "a block",
+                                   .family = "block",
+                                   .start = start + 2,
+                                   .seconds = 0.25,
+                                   .macs = 3e9,
+                                   .track = track });
+    allowed = later;
+    sl_status st = sl_trace_write(ctx);
+    allow_all();
+    ck_assert((st == SL_OK) == sl_file_exists(path));
+    if (st == SL_OK)
+        ck_ok(sl_file_read(ctx, path, 1 << 16, &text));
+    unlink(path);
+    check_report(st, text.data ? sl_format(ctx, "%.*s", (int)text.size, text.data) : NULL);
+    sl_blob_free(&text);
+    return st;
+}
+
 static sl_status evaluate_results_once(void *arg)
 {
     char *text = NULL;
@@ -297,6 +328,12 @@ static long exhaust_json(once_fn once, void *arg)
     json_set_alloc_funcs(__real_malloc, free);
     return n;
 }
+
+START_TEST(what_a_trace_tells_survives)
+{
+    ck_assert_int_gt(exhaust_json(write_trace_once, NULL), 50);
+}
+END_TEST
 
 START_TEST(detector_survives)
 {
@@ -338,5 +375,6 @@ int main(void)
     tcase_add_test(tests, classify_survives);
     tcase_add_test(tests, soft_survives);
     tcase_add_test(tests, detector_survives);
+    tcase_add_test(tests, what_a_trace_tells_survives);
     return run_case("pipeline/nomem", tests);
 }

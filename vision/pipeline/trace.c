@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // pipeline/trace.c: what a context did and when, as Chrome's trace events, which Perfetto opens.
 #include "pipeline/pipeline.h"
-
-#include <jansson.h>
+#include "tensor/json.h"
 
 sl_status sl_trace_begin(sl_ctx *ctx, const char *path, bool overwrite)
 {
@@ -46,34 +45,44 @@ static json_t *name_json(const char *kind, int track, const char *name)
                      track, "args", "name", name);
 }
 
-static json_t *span_json(const sl_trace *trace, const sl_span *span)
+static json_t *args_json(const sl_span *span)
 {
-    double start = 1e6 * (span->start - trace->started), gmac = 1e-9 * span->macs;
-    json_t *args = json_object();
-    if (span->family && json_object_set_new(args, "label", json_string(span->name)) == 0 &&
-        json_object_set_new(args, "family", json_string(span->family)) == 0 && gmac > 0) {
-        json_object_set_new(args, "gmac", json_real(gmac));
-        if (span->seconds > 0)
-            json_object_set_new(args, "gflops", json_real(2 * gmac / span->seconds));
-    }
-    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:i, s:i, s:o*}", "name", span->name, "cat",
-                     span->family ? span->family : "host", "ph", "X", "ts", start > 0 ? start : 0,
-                     "dur", 1e6 * span->seconds, "pid", 1, "tid", (int)span->track, "args", args);
+    const double gmac = 1e-9 * span->macs;
+    if (!span->family)
+        return json_object();
+    if (!(gmac > 0))
+        return json_pack("{s:s, s:s}", "label", span->name, "family", span->family);
+    if (!(span->seconds > 0))
+        return json_pack("{s:s, s:s, s:f}", "label", span->name, "family", span->family, "gmac",
+                         gmac);
+    return json_pack("{s:s, s:s, s:f, s:f}", "label", span->name, "family", span->family, "gmac",
+                     gmac, "gflops", 2 * gmac / span->seconds);
 }
 
-static json_t *tracks_json(const sl_trace *trace)
+static json_t *span_json(const sl_trace *trace, const sl_span *span)
+{
+    double start = 1e6 * (span->start - trace->started);
+    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:i, s:i, s:o}", "name", span->name, "cat",
+                     span->family ? span->family : "host", "ph", "X", "ts", start > 0 ? start : 0,
+                     "dur", 1e6 * span->seconds, "pid", 1, "tid", (int)span->track, "args",
+                     args_json(span));
+}
+
+static json_t *clocks_json(const sl_trace *trace)
 {
     json_t *clocks = json_object();
     for (unsigned i = 0; i < trace->track_count; i++)
-        json_object_set_new(clocks, trace->tracks[i].name, json_string(trace->tracks[i].clock));
-    return json_pack("{s:s, s:s, s:o*, s:I}", "program", "softlens", "version", sl_version(),
-                     "clocks", clocks, "dropped_spans", (json_int_t)trace->dropped);
+        if (json_object_set_new(clocks, trace->tracks[i].name,
+                                json_string(trace->tracks[i].clock)) != 0) {
+            json_decref(clocks);
+            return NULL;
+        }
+    return clocks;
 }
 
-static char *trace_text(sl_trace *trace)
+static json_t *trace_json(sl_trace *trace)
 {
-    json_t *events = json_array(), *metadata = tracks_json(trace), *root = NULL;
-    char *text = NULL;
+    json_t *events = json_array();
     bool ok = json_array_append_new(events, name_json("process_name", 0, "softlens")) == 0;
     for (unsigned i = 0; i < trace->track_count && ok; i++)
         ok = json_array_append_new(events,
@@ -83,14 +92,12 @@ static char *trace_text(sl_trace *trace)
     for (size_t i = 0; i < trace->count && ok; i++)
         ok = json_array_append_new(events, span_json(trace, &trace->spans[i])) == 0;
     if (ok)
-        root = json_pack("{s:s, s:O, s:O}", "displayTimeUnit", "ms", "metadata", metadata,
+        return json_pack("{s:s, s:{s:s, s:s, s:o, s:I}, s:o}", "displayTimeUnit", "ms", "metadata",
+                         "program", "softlens", "version", sl_version(), "clocks",
+                         clocks_json(trace), "dropped_spans", (json_int_t)trace->dropped,
                          "traceEvents", events);
-    if (root)
-        text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(12));
-    json_decref(root);
-    json_decref(metadata);
     json_decref(events);
-    return text;
+    return NULL;
 }
 
 sl_status sl_trace_write(sl_ctx *ctx)
@@ -99,9 +106,11 @@ sl_status sl_trace_write(sl_ctx *ctx)
     if (!trace)
         return sl_fail(ctx, SL_ERR_ARGUMENT, "no trace is being recorded; begin one first");
     ctx->trace = NULL;
-    char *text = trace_text(trace);
-    sl_status st = text ? sl_file_write(ctx, trace->path, trace->overwrite, text, strlen(text))
-                        : sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory", trace->path);
+    char *text = NULL;
+    sl_status st =
+        sl_json_text(ctx, trace_json(trace), JSON_COMPACT | JSON_REAL_PRECISION(12), &text);
+    if (st == SL_OK)
+        st = sl_file_write(ctx, trace->path, trace->overwrite, text, strlen(text));
     free(text);
     sl_trace_free(trace);
     return st;
