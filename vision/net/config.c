@@ -61,11 +61,18 @@ sl_status sl_config_load(sl_ctx *ctx, const sl_tensor_set *set, json_t **out)
 
 char *sl_config_text(sl_ctx *ctx, json_t *root)
 {
-    char *text = root ? json_dumps(root, JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(root);
-    if (!text)
-        sl_fail(ctx, SL_ERR_NOMEM, "out of memory");
+    char *text;
+    sl_json_text(ctx, root, JSON_REAL_PRECISION(9), &text);
     return text;
+}
+
+// The array, or NULL where it lacks something.
+static json_t *whole_array(json_t *array, size_t count)
+{
+    if (json_array_size(array) == count)
+        return array;
+    json_decref(array);
+    return NULL;
 }
 
 json_t *sl_counts_json(const uint32_t *counts, size_t count)
@@ -73,5 +80,13 @@ json_t *sl_counts_json(const uint32_t *counts, size_t count)
     json_t *array = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(array, json_integer(counts[i]));
-    return array;
+    return whole_array(array, count);
+}
+
+json_t *sl_reals_json(const float *reals, size_t count)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(array, json_real((double)reals[i]));
+    return whole_array(array, count);
 }

@@ -11,7 +11,7 @@ static json_t *metadata_json(const sl_tensor_set *set)
     for (size_t i = 0; i < sl_tensor_set_meta_count(set); i++) {
         const char *key, *value;
         sl_tensor_set_meta_at(set, i, &key, &value);
-        json_object_set_new(metadata, key, json_string(value));
+        sl_json_set(&metadata, key, json_string(value));
     }
     return metadata;
 }
@@ -20,11 +20,14 @@ static json_t *lines_json(char *text) // takes the text
 {
     json_t *lines = json_array();
     char *rest = text;
-    for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n"))
-        if (*line)
-            json_array_append_new(lines, json_string(line));
+    bool complete = lines != NULL;
+    for (char *line = strsep(&rest, "\n"); line && complete; line = strsep(&rest, "\n"))
+        complete = !*line || json_array_append_new(lines, json_string(line)) == 0;
     free(text);
-    return lines;
+    if (complete)
+        return lines;
+    json_decref(lines);
+    return NULL;
 }
 
 // What was measured, of activations or of features, was not learnt.
@@ -38,10 +41,10 @@ static uint32_t round_up(uint32_t side, uint32_t multiple)
     return (uint32_t)(((uint64_t)side + multiple - 1) / multiple * multiple);
 }
 
-static void add_number(json_t *object, const char *key, double more)
+static void add_number(json_t **object, const char *key, double more)
 {
-    double before = json_real_value(json_object_get(object, key));
-    json_object_set_new(object, key, json_real(before + more));
+    double before = json_real_value(json_object_get(*object, key));
+    sl_json_set(object, key, json_real(before + more));
 }
 
 // Multiply-accumulates by family of ops. Newton's iterations stand apart, as in what is published.
@@ -53,19 +56,19 @@ static json_t *cost_json(const sl_graph *g)
         double inverse = sl_node_inverse_macs(g, &g->nodes[i]) * 1e-9;
         double macs = sl_node_macs(g, &g->nodes[i]) * 1e-9 - inverse;
         if (macs > 0)
-            add_number(gmac, sl_op_get(g->nodes[i].op)->family, macs);
+            add_number(&gmac, sl_op_get(g->nodes[i].op)->family, macs);
         total += macs;
         inverses += inverse;
     }
-    json_object_set_new(gmac, "total", json_real(total));
+    sl_json_set(&gmac, "total", json_real(total));
     if (inverses > 0)
-        json_object_set_new(gmac, "inverses_apart", json_real(inverses));
+        sl_json_set(&gmac, "inverses_apart", json_real(inverses));
     return gmac;
 }
 
 // The costs, and the ops themselves when asked for.
 static sl_status describe_graph(sl_ctx *ctx, const sl_model *model, uint32_t width, uint32_t height,
-                                uint32_t multiple, bool graph, json_t *root)
+                                uint32_t multiple, bool graph, json_t **root)
 {
     uint32_t padded_width = round_up(width, multiple), padded_height = round_up(height, multiple);
     sl_graph *g = NULL;
@@ -74,18 +77,18 @@ static sl_status describe_graph(sl_ctx *ctx, const sl_model *model, uint32_t wid
         st = sl_model_kind(model)->build(g, model, padded_height, padded_width);
     if (st != SL_OK)
         goto done;
-    json_object_set_new(root, "gmac", cost_json(g));
-    json_object_set_new(root, "width", json_integer(width));
-    json_object_set_new(root, "height", json_integer(height));
+    sl_json_set(root, "gmac", cost_json(g));
+    sl_json_set(root, "width", json_integer(width));
+    sl_json_set(root, "height", json_integer(height));
     if (multiple > 1) {
-        json_object_set_new(root, "padded_width", json_integer(padded_width));
-        json_object_set_new(root, "padded_height", json_integer(padded_height));
+        sl_json_set(root, "padded_width", json_integer(padded_width));
+        sl_json_set(root, "padded_height", json_integer(padded_height));
     }
     if (graph) {
         char *dump = sl_graph_dump(ctx, g);
         st = dump ? SL_OK : SL_ERR_NOMEM;
         if (dump)
-            json_object_set_new(root, "graph", lines_json(dump));
+            sl_json_set(root, "graph", lines_json(dump));
     }
 done:
     sl_graph_free(g);
@@ -119,29 +122,26 @@ sl_status sl_model_describe(sl_ctx *ctx, const sl_model *model, uint32_t width, 
             parameters += count;
         bytes += t->bytes;
         const char *type = sl_dtype_name(t->dtype);
-        json_object_set_new(types, type,
-                            json_integer(json_integer_value(json_object_get(types, type)) + 1));
+        sl_json_set(&types, type,
+                    json_integer(json_integer_value(json_object_get(types, type)) + 1));
     }
     json_t *root = json_object();
-    json_object_set_new(root, "file", sl_json_path(ctx, sl_tensor_set_path(set)));
-    json_object_set_new(root, "format",
-                        json_string(sl_tensor_set_is_pth(set) ? "pytorch" : "safetensors"));
-    json_object_set_new(root, "architecture", json_string(model->architecture));
-    json_object_set_new(root, "config", json_loads(config, 0, NULL));
-    json_object_set_new(root, "parameters", json_integer((json_int_t)parameters));
-    json_object_set_new(root, "bytes", json_integer((json_int_t)bytes));
-    json_object_set_new(root, "tensors", types);
+    sl_json_set(&root, "file", sl_json_path(ctx, sl_tensor_set_path(set)));
+    sl_json_set(&root, "format",
+                json_string(sl_tensor_set_is_pth(set) ? "pytorch" : "safetensors"));
+    sl_json_set(&root, "architecture", json_string(model->architecture));
+    sl_json_set(&root, "config", json_loads(config, 0, NULL));
+    sl_json_set(&root, "parameters", json_integer((json_int_t)parameters));
+    sl_json_set(&root, "bytes", json_integer((json_int_t)bytes));
+    sl_json_set(&root, "tensors", types);
     if (multiple > 1)
-        json_object_set_new(root, "multiple", json_integer(multiple));
-    json_object_set_new(root, "metadata", metadata_json(set));
-    st = describe_graph(ctx, model, width, height, multiple, graph, root);
-    if (st == SL_OK) {
-        *out = json_dumps(root, JSON_INDENT(2));
-        if (!*out)
-            st = sl_fail(ctx, SL_ERR_FORMAT, "%s: its metadata is no valid UTF-8",
-                         sl_tensor_set_path(set));
-    }
-    json_decref(root);
+        sl_json_set(&root, "multiple", json_integer(multiple));
+    sl_json_set(&root, "metadata", metadata_json(set));
+    st = describe_graph(ctx, model, width, height, multiple, graph, &root);
+    if (st == SL_OK)
+        st = sl_json_text(ctx, root, JSON_INDENT(2), out);
+    else
+        json_decref(root);
     free(config);
     return st;
 }

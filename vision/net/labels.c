@@ -60,8 +60,8 @@ sl_status sl_labels_read(sl_ctx *ctx, const char *path, uint32_t classes, char *
     if (st == SL_OK && json_array_size(r.list) != classes)
         st = sl_fail(ctx, SL_ERR_ARGUMENT, "%s: has %zu names, and the model has %u classes", path,
                      json_array_size(r.list), classes);
-    if (st == SL_OK && !(*json = json_dumps(r.list, JSON_COMPACT)))
-        st = sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for its names", path);
+    if (st == SL_OK)
+        st = sl_json_text(ctx, json_incref(r.list), JSON_COMPACT, json);
     json_decref(r.list);
     json_decref(r.seen);
     sl_blob_free(&text);

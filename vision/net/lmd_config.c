@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // net/lmd_config.c: the hyper-parameters of an LMD-ViT, from metadata and from the tensors' shapes.
 #include "net/parts.h"
+#include "tensor/json.h"
 
 #define MAX_DEPTH 64
 
@@ -273,28 +274,25 @@ char *sl_lmd_config_json(sl_ctx *ctx, const sl_lmd_config *c)
     sl_lmd_config d;
     defaults(&d);
     json_t *root = json_object();
-    json_object_set_new(root, "embed_dim", json_integer(c->embed_dim));
-    json_object_set_new(root, "depths", sl_counts_json(c->depths, c->layers));
-    json_object_set_new(root, "heads", sl_counts_json(c->heads, c->layers));
+    sl_json_set(&root, "embed_dim", json_integer(c->embed_dim));
+    sl_json_set(&root, "depths", sl_counts_json(c->depths, c->layers));
+    sl_json_set(&root, "heads", sl_counts_json(c->heads, c->layers));
     if (c->window != d.window)
-        json_object_set_new(root, "window", json_integer(c->window));
+        sl_json_set(&root, "window", json_integer(c->window));
     if (c->mlp_ratio != d.mlp_ratio)
-        json_object_set_new(root, "mlp_ratio", json_integer(c->mlp_ratio));
+        sl_json_set(&root, "mlp_ratio", json_integer(c->mlp_ratio));
     if (c->img_size != d.img_size)
-        json_object_set_new(root, "img_size", json_integer(c->img_size));
+        sl_json_set(&root, "img_size", json_integer(c->img_size));
     if (c->unshuffle != d.unshuffle)
-        json_object_set_new(root, "unshuffle", json_integer(c->unshuffle));
+        sl_json_set(&root, "unshuffle", json_integer(c->unshuffle));
     if (c->threshold > d.threshold || c->threshold < d.threshold)
-        json_object_set_new(root, "threshold", json_real((double)c->threshold));
+        sl_json_set(&root, "threshold", json_real((double)c->threshold));
     if (c->has_fade)
-        json_object_set_new(root, "fade",
-                            json_pack("[f, f]", (double)c->fade[0], (double)c->fade[1]));
+        sl_json_set(&root, "fade", sl_reals_json(c->fade, 2));
     if (c->modulator != d.modulator)
-        json_object_set_new(root, "modulator",
-                            json_string(c->modulator == SL_MODULATOR_ALL ? "all" : "none"));
-    char *text = json_dumps(root, JSON_REAL_PRECISION(7));
-    json_decref(root);
-    if (!text)
-        sl_fail(ctx, SL_ERR_NOMEM, "out of memory");
+        sl_json_set(&root, "modulator",
+                    json_string(c->modulator == SL_MODULATOR_ALL ? "all" : "none"));
+    char *text;
+    sl_json_text(ctx, root, JSON_REAL_PRECISION(7), &text);
     return text;
 }

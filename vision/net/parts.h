@@ -85,7 +85,8 @@ bool sl_read_real(const json_t *value, double above, double most, float *out);
 sl_status sl_config_load(sl_ctx *ctx, const sl_tensor_set *set, json_t **out);
 char *sl_config_text(sl_ctx *ctx, json_t *root); // malloc'ed; takes `root`, which may be NULL
 bool sl_is_other(float a, float b);              // either is greater
-json_t *sl_counts_json(const uint32_t *counts, size_t count);
+json_t *sl_counts_json(const uint32_t *counts, size_t count); // NULL: out of memory
+json_t *sl_reals_json(const float *reals, size_t count);      // likewise
 
 // ---- a SOFT as part of another network: its tensors' names begin with `root`
 

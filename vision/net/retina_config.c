@@ -2,6 +2,7 @@
 // net/retina_config.c: the hyper-parameters of a detector, from metadata and from the tensors'
 // shapes.
 #include "net/parts.h"
+#include "tensor/json.h"
 
 #define MAX_CHANNELS 8192
 #define MAX_CLASSES 65536
@@ -169,33 +170,29 @@ static bool has_usual_ratios(const sl_retina_config *c)
     return same;
 }
 
-static void set_anchors(json_t *root, const sl_retina_config *c)
+static void set_anchors(json_t **root, const sl_retina_config *c)
 {
     if (sl_is_other(c->anchor_scale, defaults.anchor_scale))
-        json_object_set_new(root, "anchor_scale", json_real((double)c->anchor_scale));
+        sl_json_set(root, "anchor_scale", json_real((double)c->anchor_scale));
     if (c->scales != defaults.scales)
-        json_object_set_new(root, "scales", json_integer(c->scales));
+        sl_json_set(root, "scales", json_integer(c->scales));
     if (memcmp(c->strides, defaults.strides, sizeof(c->strides)) != 0)
-        json_object_set_new(root, "strides", sl_counts_json(c->strides, SL_RETINA_LEVELS));
-    if (has_usual_ratios(c))
-        return;
-    json_t *ratios = json_array();
-    for (size_t i = 0; i < c->ratio_count; i++)
-        json_array_append_new(ratios, json_real((double)c->ratios[i]));
-    json_object_set_new(root, "ratios", ratios);
+        sl_json_set(root, "strides", sl_counts_json(c->strides, SL_RETINA_LEVELS));
+    if (!has_usual_ratios(c))
+        sl_json_set(root, "ratios", sl_reals_json(c->ratios, c->ratio_count));
 }
 
 json_t *sl_retina_config_object(const sl_model *model, const sl_soft_config *backbone)
 {
     const sl_retina_config *c = &model->retina;
     json_t *root = json_object(), *inner = sl_soft_config_object(backbone);
-    json_object_set_new(inner, "class_token", json_boolean(backbone->class_token));
+    sl_json_set(&inner, "class_token", json_boolean(backbone->class_token));
     json_object_del(inner, "classes");
-    json_object_set_new(root, "backbone", inner);
-    json_object_set_new(root, "classes", json_integer(c->classes));
-    json_object_set_new(root, "channels", json_integer(c->channels));
-    json_object_set_new(root, "tower", json_integer(c->tower));
-    json_object_set_new(root, "image", sl_counts_json(c->image, 2));
-    set_anchors(root, c);
+    sl_json_set(&root, "backbone", inner);
+    sl_json_set(&root, "classes", json_integer(c->classes));
+    sl_json_set(&root, "channels", json_integer(c->channels));
+    sl_json_set(&root, "tower", json_integer(c->tower));
+    sl_json_set(&root, "image", sl_counts_json(c->image, 2));
+    set_anchors(&root, c);
     return root;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // net/soft_config.c: the hyper-parameters of a SOFT, from metadata and from the tensors' shapes.
 #include "net/parts.h"
+#include "tensor/json.h"
 
 #include <math.h>
 
@@ -356,32 +357,28 @@ sl_status sl_soft_config_read(sl_ctx *ctx, const sl_tensor_set *set, sl_soft_con
 
 // ---- as JSON
 
-static void set_reals(json_t *root, const char *key, const float *x, const float *usual)
+static void set_reals(json_t **root, const char *key, const float *x, const float *usual)
 {
-    json_t *array = json_array();
-    for (size_t i = 0; i < 3; i++)
-        json_array_append_new(array, json_real((double)x[i]));
     if (sl_is_other(x[0], usual[0]) || sl_is_other(x[1], usual[1]) || sl_is_other(x[2], usual[2]))
-        json_object_set(root, key, array);
-    json_decref(array);
+        sl_json_set(root, key, sl_reals_json(x, 3));
 }
 
-static void set_count(json_t *root, const char *key, uint32_t x, uint32_t usual)
+static void set_count(json_t **root, const char *key, uint32_t x, uint32_t usual)
 {
     if (x != usual)
-        json_object_set_new(root, key, json_integer(x));
+        sl_json_set(root, key, json_integer(x));
 }
 
-static void set_head(json_t *root, const sl_soft_config *c, const sl_soft_config *d)
+static void set_head(json_t **root, const sl_soft_config *c, const sl_soft_config *d)
 {
-    json_object_set_new(root, "classes", json_integer(c->classes));
+    sl_json_set(root, "classes", json_integer(c->classes));
     if (has_directions(c)) {
-        json_object_set_new(root, "head", json_string(head_names[c->head]));
-        json_object_set_new(root, "embedding", json_integer(c->embedding));
-        json_object_set_new(root, "scale", json_real((double)c->scale));
+        sl_json_set(root, "head", json_string(head_names[c->head]));
+        sl_json_set(root, "embedding", json_integer(c->embedding));
+        sl_json_set(root, "scale", json_real((double)c->scale));
     }
     if (sl_is_other(c->temperature, d->temperature))
-        json_object_set_new(root, "temperature", json_real((double)c->temperature));
+        sl_json_set(root, "temperature", json_real((double)c->temperature));
 }
 
 json_t *sl_soft_config_object(const sl_soft_config *c)
@@ -389,27 +386,27 @@ json_t *sl_soft_config_object(const sl_soft_config *c)
     sl_soft_config d;
     defaults(&d);
     json_t *root = json_object();
-    json_object_set_new(root, "dims", sl_counts_json(c->dims, SL_SOFT_STAGES));
-    json_object_set_new(root, "heads", sl_counts_json(c->heads, SL_SOFT_STAGES));
-    json_object_set_new(root, "depths", sl_counts_json(c->depths, SL_SOFT_STAGES));
+    sl_json_set(&root, "dims", sl_counts_json(c->dims, SL_SOFT_STAGES));
+    sl_json_set(&root, "heads", sl_counts_json(c->heads, SL_SOFT_STAGES));
+    sl_json_set(&root, "depths", sl_counts_json(c->depths, SL_SOFT_STAGES));
     if (c->has_inverse)
-        json_object_set_new(root, "inverse", json_string(inverse_names[c->inverse]));
-    set_head(root, c, &d);
+        sl_json_set(&root, "inverse", json_string(inverse_names[c->inverse]));
+    set_head(&root, c, &d);
     if (differ(c->ratios, d.ratios, SL_SOFT_FREE_STAGES))
-        json_object_set_new(root, "ratios", sl_counts_json(c->ratios, SL_SOFT_FREE_STAGES));
+        sl_json_set(&root, "ratios", sl_counts_json(c->ratios, SL_SOFT_FREE_STAGES));
     if (differ(c->kernels, d.kernels, SL_SOFT_FREE_STAGES))
-        json_object_set_new(root, "kernels", sl_counts_json(c->kernels, SL_SOFT_FREE_STAGES));
-    set_count(root, "stem", c->stem, d.stem);
-    set_count(root, "landmarks", c->landmarks, d.landmarks);
-    set_count(root, "iterations", c->iterations, d.iterations);
+        sl_json_set(&root, "kernels", sl_counts_json(c->kernels, SL_SOFT_FREE_STAGES));
+    set_count(&root, "stem", c->stem, d.stem);
+    set_count(&root, "landmarks", c->landmarks, d.landmarks);
+    set_count(&root, "iterations", c->iterations, d.iterations);
     if (!c->class_token)
-        json_object_set_new(root, "class_token", json_false());
-    set_count(root, "image", c->image, d.image);
-    set_count(root, "resize", c->resize, d.resize);
+        sl_json_set(&root, "class_token", json_false());
+    set_count(&root, "image", c->image, d.image);
+    set_count(&root, "resize", c->resize, d.resize);
     if (c->mirror)
-        json_object_set_new(root, "mirror", json_true());
-    set_reals(root, "mean", c->mean, d.mean);
-    set_reals(root, "std", c->std, d.std);
+        sl_json_set(&root, "mirror", json_true());
+    set_reals(&root, "mean", c->mean, d.mean);
+    set_reals(&root, "std", c->std, d.std);
     return root;
 }
 

@@ -60,6 +60,14 @@ sl_status sl_json_text(sl_ctx *ctx, json_t *value, size_t flags, char **out)
     return st;
 }
 
+void sl_json_set(json_t **object, const char *key, json_t *value)
+{
+    if (json_object_set_new(*object, key, value) == 0)
+        return;
+    json_decref(*object);
+    *object = NULL;
+}
+
 json_t *sl_json_path(sl_ctx *ctx, const char *path)
 {
     char *text = sl_utf8_copy(ctx, path);

@@ -21,6 +21,10 @@ sl_status sl_json_append(sl_ctx *ctx, const json_t *value, size_t flags, const c
 // to make, is SL_ERR_NOMEM.
 sl_status sl_json_text(sl_ctx *ctx, json_t *value, size_t flags, char **out);
 
+// Adds a value, which it takes, to *object. Where memory runs out *object is freed, and NULL from
+// then on: sl_json_text tells in the end.
+void sl_json_set(json_t **object, const char *key, json_t *value);
+
 // A string of a path, or of any bytes: what is not UTF-8 becomes U+FFFD. NULL: SL_ERR_NOMEM.
 json_t *sl_json_path(sl_ctx *ctx, const char *path);
 
