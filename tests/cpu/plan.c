@@ -232,6 +232,43 @@ START_TEST(plans_of_two_sizes_share_weights)
 }
 END_TEST
 
+// A number of the plan's input, which nobody writes: what the memory of its activations holds.
+static float found_in(const network *n, sl_plan *plan, float *image)
+{
+    ck_assert_int_eq(sl_plan_read(plan, n->image, image), SL_OK);
+    return image[0];
+}
+
+// The memory of a plan that is gone serves the next one, unless that wants more.
+START_TEST(memory_goes_from_plan_to_plan)
+{
+    network n;
+    network_new(&n, 64, 96);
+    sl_cpu_weights *weights = new_weights(&n);
+    float *image = malloc(128 * 160 * 3 * sizeof(*image));
+    ck_assert_ptr_nonnull(image);
+    for (size_t i = 0; i < 64 * 96 * 3; i++)
+        image[i] = 7;
+    sl_plan *plan = compile(&n, weights);
+    ck_assert_int_eq(sl_plan_write(plan, n.image, image), SL_OK);
+    sl_plan *second = compile(&n, weights); // both live: it has memory of its own
+    ck_assert(found_in(&n, second, image) == 0);
+    sl_plan_free(plan);
+    sl_plan_free(second);
+    plan = compile(&n, weights);
+    ck_assert(found_in(&n, plan, image) == 7);
+    sl_plan_free(plan);
+    sl_graph_free(n.graph);
+    network_build(&n, 128, 160);
+    plan = compile(&n, weights);
+    ck_assert(found_in(&n, plan, image) == 0);
+    sl_plan_free(plan);
+    sl_cpu_weights_free(weights);
+    free(image);
+    network_free(&n);
+}
+END_TEST
+
 START_TEST(profiles_count_kept_windows)
 {
     network n;
@@ -310,9 +347,13 @@ END_TEST
 
 int main(void)
 {
-    const TTest *tests[] = { runs_allocate_nothing,       plans_of_two_sizes_share_weights,
-                             profiles_count_kept_windows, broken_graphs_are_refused,
-                             levels_are_capped_by_name,   peaks_are_plausible };
-    const int loops[] = { 1, 1, 1, 1, 1, 1 };
+    const TTest *tests[] = { runs_allocate_nothing,
+                             plans_of_two_sizes_share_weights,
+                             memory_goes_from_plan_to_plan,
+                             profiles_count_kept_windows,
+                             broken_graphs_are_refused,
+                             levels_are_capped_by_name,
+                             peaks_are_plausible };
+    const int loops[] = { 1, 1, 1, 1, 1, 1, 1 };
     return test_main("cpu-plan", tests, loops, SL_ARRAY_LEN(tests));
 }

@@ -2,13 +2,11 @@
 // cpu/cpu.c: compiles a graph into calls over one arena, and runs them.
 #include "cpu/weights.h"
 
-#include <sys/mman.h>
-
 typedef struct cpu_plan {
     sl_plan plan;
     const sl_kernels *kernels;
-    uint8_t *arena;
-    size_t arena_bytes;
+    sl_cpu_weights *weights; // where the arena comes from and goes
+    sl_cpu_arena arena;
     size_t *value_offset; // by value
     sl_cpu_call *calls;   // by node
 } cpu_plan;
@@ -17,7 +15,7 @@ typedef struct cpu_plan {
 
 static uint8_t *value_at(const cpu_plan *p, sl_value value)
 {
-    return value == SL_NO_VALUE ? NULL : p->arena + p->value_offset[value];
+    return value == SL_NO_VALUE ? NULL : p->arena.data + p->value_offset[value];
 }
 
 // Which share of the windows a node computes, 1 for a node without a list.
@@ -83,8 +81,7 @@ static void plan_profile(sl_plan *plan, bool on)
 static void plan_free(sl_plan *plan)
 {
     cpu_plan *p = (cpu_plan *)plan;
-    if (p->arena)
-        munmap(p->arena, p->arena_bytes);
+    sl_cpu_arena_give(p->weights, &p->arena);
     free(p->value_offset);
     free(p->calls);
     free(plan->profile);
@@ -147,19 +144,6 @@ sl_status sl_cpu_memory(sl_ctx *ctx, const sl_graph *graph, size_t *out)
     return st;
 }
 
-// Fresh pages of the system: zeroed, but not touched before the run needs them.
-static sl_status map_arena(sl_ctx *ctx, cpu_plan *p, size_t bytes)
-{
-    p->arena_bytes = bytes ? bytes : 1;
-    void *arena =
-        mmap(NULL, p->arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (arena == MAP_FAILED)
-        return sl_fail(ctx, SL_ERR_NOMEM, "out of memory: %zu bytes of activations", bytes);
-    p->arena = arena;
-    sl_wish_large_pages(arena, p->arena_bytes);
-    return SL_OK;
-}
-
 static sl_status make_call(sl_ctx *ctx, cpu_plan *p, sl_cpu_weights *weights, size_t n,
                            size_t scratch_offset)
 {
@@ -170,7 +154,7 @@ static sl_status make_call(sl_ctx *ctx, cpu_plan *p, sl_cpu_weights *weights, si
                             .node = node,
                             .kernels = p->kernels,
                             .pool = ctx->pool,
-                            .scratch = p->arena + scratch_offset };
+                            .scratch = p->arena.data + scratch_offset };
     for (unsigned i = 0; i < SL_MAX_INPUTS; i++)
         call->in[i] = value_at(p, node->in[i]);
     for (unsigned i = 0; i < SL_MAX_OUTPUTS; i++)
@@ -192,9 +176,10 @@ sl_status sl_cpu_compile(sl_ctx *ctx, const sl_graph *graph, sl_cpu_weights *wei
     p->plan = (sl_plan) { .ops = &cpu_plan_ops, .ctx = ctx, .graph = graph };
     p->plan.clock = "host";
     p->kernels = sl_kernels_get(level);
+    p->weights = weights;
     st = plan_memory(ctx, graph, p->kernels, &memory);
     if (st == SL_OK)
-        st = map_arena(ctx, p, memory.total);
+        st = sl_cpu_arena_take(ctx, weights, memory.total, &p->arena);
     if (st != SL_OK)
         goto done;
     p->value_offset = memory.value_offset;

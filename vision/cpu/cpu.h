@@ -16,8 +16,8 @@ const char *sl_simd_name(sl_simd simd);
 typedef struct sl_cpu_weights sl_cpu_weights;
 
 // Packed weights are shared by all plans made from one cache, keyed by the tensor: a model that is
-// compiled for several sizes packs once. The cache must outlive its plans. Tensors are read here
-// and never again.
+// compiled for several sizes packs once. The cache must outlive its plans, and keeps the memory of
+// the largest that was freed for the next. Tensors are read here and never again.
 sl_status sl_cpu_weights_new(sl_ctx *ctx, sl_cpu_weights **out);
 void sl_cpu_weights_free(sl_cpu_weights *weights);
 

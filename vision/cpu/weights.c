@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// cpu/weights.c: packed weights, kept from plan to plan.
+// cpu/weights.c: packed weights and memory for activations, kept from plan to plan.
 #include "cpu/weights.h"
+
+#include <sys/mman.h>
 
 typedef struct block {
     struct block *next;
@@ -20,12 +22,46 @@ struct sl_cpu_weights {
     size_t bytes;
     entry *entries;
     size_t count, capacity;
+    sl_cpu_arena spare; // of plans that are gone
 };
 
 sl_status sl_cpu_weights_new(sl_ctx *ctx, sl_cpu_weights **out)
 {
     *out = sl_alloc(ctx, 1, sizeof **out);
     return *out ? SL_OK : SL_ERR_NOMEM;
+}
+
+static void unmap(sl_cpu_arena *arena)
+{
+    if (arena->data)
+        munmap(arena->data, arena->bytes);
+    *arena = (sl_cpu_arena) { 0 };
+}
+
+sl_status sl_cpu_arena_take(sl_ctx *ctx, sl_cpu_weights *weights, size_t bytes, sl_cpu_arena *out)
+{
+    *out = weights->spare;
+    weights->spare = (sl_cpu_arena) { 0 };
+    if (out->data && out->bytes >= bytes)
+        return SL_OK;
+    unmap(out);
+    // Pages of the system, not touched before a run needs them.
+    size_t mapped = bytes ? bytes : 1;
+    void *data = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
+        return sl_fail(ctx, SL_ERR_NOMEM, "out of memory: %zu bytes of activations", bytes);
+    *out = (sl_cpu_arena) { data, mapped };
+    sl_wish_large_pages(data, mapped);
+    return SL_OK;
+}
+
+void sl_cpu_arena_give(sl_cpu_weights *weights, sl_cpu_arena *arena)
+{
+    const sl_cpu_arena before = weights->spare;
+    bool is_larger = arena->bytes > before.bytes;
+    weights->spare = is_larger ? *arena : before;
+    *arena = is_larger ? before : *arena;
+    unmap(arena);
 }
 
 void sl_cpu_weights_free(sl_cpu_weights *weights)
@@ -38,6 +74,7 @@ void sl_cpu_weights_free(sl_cpu_weights *weights)
         free(b);
     }
     free(weights->entries);
+    unmap(&weights->spare);
     free(weights);
 }
 

@@ -12,4 +12,14 @@ sl_status sl_cpu_weights_prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_
                                  const sl_node *node, const sl_kernels *kernels,
                                  const void **state);
 
+// Memory of a plan's activations. The largest that was given back waits for the next plan: to have
+// the system clear fresh pages for every size of every picture took a tenth of a batch's time.
+typedef struct sl_cpu_arena {
+    uint8_t *data; // holds anything
+    size_t bytes;
+} sl_cpu_arena;
+
+sl_status sl_cpu_arena_take(sl_ctx *ctx, sl_cpu_weights *weights, size_t bytes, sl_cpu_arena *out);
+void sl_cpu_arena_give(sl_cpu_weights *weights, sl_cpu_arena *arena);
+
 #endif
