@@ -149,6 +149,8 @@ START_TEST(bad_metadata_is_refused)
         { "config", "{\"embed_dim\": 8, \"colour\": 1}", "\"colour\"", SL_ERR_FORMAT },
         { "config", "{\"embed_dim\": -8}", "\"embed_dim\"", SL_ERR_FORMAT },
         { "config", "{\"threshold\": 1.5}", "\"threshold\"", SL_ERR_FORMAT },
+        { "config", "{\"threshold\": 1e-50}", "\"threshold\"", SL_ERR_FORMAT },
+        { "config", "{\"threshold\": 0.99999999999}", "\"threshold\"", SL_ERR_FORMAT },
         { "config", "{\"fade\": 0.5}", "\"fade\"", SL_ERR_FORMAT },
         { "config", "{\"fade\": [0.5]}", "\"fade\"", SL_ERR_FORMAT },
         { "config", "{\"fade\": [\"0\", \"1\"]}", "\"fade\"", SL_ERR_FORMAT },

@@ -170,6 +170,8 @@ START_TEST(bad_metadata_is_refused)
         { "{\"iterations\": 0}", "\"iterations\"" },
         { "{\"scale\": -1}", "\"scale\"" },
         { "{\"std\": [1, 0, 1]}", "\"std\"" },
+        { "{\"std\": [1, 1e-50, 1]}", "\"std\"" },
+        { "{\"temperature\": 1e-50}", "\"temperature\"" },
         { "{\"mean\": [1, 0]}", "\"mean\"" },
         { "{\"class_token\": 1}", "\"class_token\"" },
         { "{\"mirror\": \"left\"}", "\"mirror\"" },

@@ -29,7 +29,7 @@ bool sl_read_real(const json_t *value, double above, double most, float *out)
 {
     double x = json_number_value(value);
     *out = (float)x;
-    return json_is_number(value) && x > above && x <= most;
+    return json_is_number(value) && (double)*out > above && x <= most; // 1e-50 is 0 as a float
 }
 
 bool sl_is_other(float a, float b)

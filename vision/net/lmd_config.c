@@ -188,11 +188,8 @@ static bool read_key(const char *key, const json_t *value, sl_lmd_config *c, uin
         return sl_read_count(value, 1, 16, &c->unshuffle);
     if (strcmp(key, "modulator") == 0)
         return read_modulator(value, &c->modulator);
-    if (strcmp(key, "threshold") == 0) {
-        double t = json_number_value(value);
-        c->threshold = (float)t;
-        return json_is_number(value) && t > 0 && t < 1;
-    }
+    if (strcmp(key, "threshold") == 0)
+        return sl_read_real(value, 0, 1, &c->threshold) && c->threshold < 1;
     if (strcmp(key, "fade") == 0)
         return c->has_fade = read_fade(value, c->fade);
     return false;

@@ -106,8 +106,8 @@ sl_status sl_soft_config_sight(sl_ctx *ctx, const sl_tensor_set *set, char **out
 // "reject.*" may be there, of any shape.
 sl_status sl_soft_check(sl_ctx *ctx, const sl_tensor_set *set, const sl_soft_config *config);
 
-// Whether a picture of that size has landmarks in every stage, and for SOFT-Norm two in each:
-// SL_ERR_ARGUMENT says what is the least.
+// Whether a picture of that size has landmarks in every stage, and for SOFT-Norm
+// SL_NORM_LEAST_LANDMARKS in each: SL_ERR_ARGUMENT says what is the least.
 sl_status sl_soft_check_size(sl_ctx *ctx, const sl_soft_config *config, uint32_t height,
                              uint32_t width);
 
