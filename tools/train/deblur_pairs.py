@@ -10,6 +10,7 @@ import numpy as np
 import deblur_synth
 
 CHANNELS = 7        # input RGB, target RGB, mask
+PLAIN_SHARE = 0.15  # of the crops without blur
 
 
 def append(raw, index, start, pair):
@@ -94,6 +95,19 @@ def augmented(rng, crop):
     return np.ascontiguousarray(crop)
 
 
+def plain(rng, side):
+    """As in drawings and clipped skies: one colour, one that runs into another, or an edge of two."""
+    colours = rng.integers(0, 256, (2, 3)) if rng.uniform() < 0.7 else rng.choice([0, 255], (2, 1))
+    angle, kind = rng.uniform(0, 2 * np.pi), rng.integers(3)
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    across = x * np.cos(angle) + y * np.sin(angle)
+    share = (0, across / (2 * abs(across).max()) + 0.5,
+             across > rng.uniform(-side / 4, side / 4))[kind] * np.ones((side, side))
+    image = np.round(colours[0] + share[..., None] * (colours[1] - colours[0])).astype(np.uint8)
+    image = np.broadcast_to(image, (side, side, 3))
+    return np.concatenate([image, image, np.zeros((side, side, 1), np.uint8)], -1)
+
+
 def batch(pairs, rng, count, side, sharp_share, hard=None, hard_share=0.0):
     """[count, side, side, 7] uint8; a share with no blur at all, a share out of the store `hard`; of
     the rest the first, fourth ... anywhere, the others centred in blur."""
@@ -102,6 +116,8 @@ def batch(pairs, rng, count, side, sharp_share, hard=None, hard_share=0.0):
         kind = rng.uniform()
         if kind < hard_share:
             crops.append(hard.crop(rng, side, False))
+        elif kind < hard_share + PLAIN_SHARE * sharp_share:
+            crops.append(plain(rng, side))
         elif kind < hard_share + sharp_share:
             crop = pairs.crop(rng, side, False)
             crop[..., :3], crop[..., 6] = crop[..., 3:6], 0
