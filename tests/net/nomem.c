@@ -71,11 +71,35 @@ START_TEST(models_survive)
 }
 END_TEST
 
+static sl_status labels_once(void *arg)
+{
+    sl_arena arena = { 0 };
+    const char **labels;
+    sl_status st = sl_labels_of(ctx, arg, &arena, 5, &labels);
+    allow_all();
+    ck_assert(st != SL_OK || strcmp(labels[4], "thing 4") == 0);
+    sl_arena_free(&arena);
+    return st;
+}
+
+// Labels that memory ran out for are no fault of the file.
+START_TEST(labels_survive)
+{
+    sl_model *model;
+    ck_ok(sl_model_open(ctx, model_path("retina-plain"), &model));
+    json_set_alloc_funcs(__wrap_malloc, free);
+    ck_assert_int_gt(exhaust(labels_once, model->set), 5);
+    json_set_alloc_funcs(__real_malloc, free);
+    sl_model_free(model);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("nomem");
     tcase_add_loop_test(tests, conversions_survive, 0, SL_ARRAY_LEN(names));
     tcase_add_loop_test(tests, descriptions_survive, 0, SL_ARRAY_LEN(names));
     tcase_add_loop_test(tests, models_survive, 0, SL_ARRAY_LEN(names));
+    tcase_add_test(tests, labels_survive);
     return run_case("net-nomem", tests);
 }

@@ -16,13 +16,8 @@ static void add_text(struct sha256_ctx *hash, const char *text)
 static sl_status add_views(sl_ctx *ctx, struct sha256_ctx *hash, const sl_tensor_set *model)
 {
     static const char *const keys[] = { "mirror", "resize", "image" };
-    const char *text = sl_tensor_set_meta(model, "config");
-    json_t *config = NULL;
-    json_error_t error;
-    if (text && sl_json_fits(text, SL_CONFIG_VALUES) &&
-        sl_json_parse(text, strlen(text), &config, &error) == SL_ERR_NOMEM)
-        return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for its \"config\"",
-                       sl_tensor_set_path(model));
+    json_t *config;
+    sl_status st = sl_json_meta(ctx, model, "config", SL_CONFIG_VALUES, &config);
     const bool is_mirrored = json_is_true(json_object_get(config, "mirror"));
     for (size_t i = 0; is_mirrored && i < SL_ARRAY_LEN(keys); i++) {
         char number[32];
@@ -32,7 +27,7 @@ static sl_status add_views(sl_ctx *ctx, struct sha256_ctx *hash, const sl_tensor
         add_text(hash, number);
     }
     json_decref(config);
-    return SL_OK;
+    return st;
 }
 
 sl_status sl_weights_hash(sl_ctx *ctx, const sl_tensor_set *model, char out[SL_HASH_TEXT])

@@ -170,17 +170,13 @@ static sl_status read_quantiles(sl_ctx *ctx, sl_known *known)
 
 static sl_status read_statistics(sl_ctx *ctx, sl_known *known)
 {
-    const char *text = sl_tensor_set_meta(known->set, "reject");
-    if (!text)
+    if (!sl_tensor_set_meta(known->set, "reject"))
         return SL_OK;
-    json_t *reject = NULL;
-    json_error_t error;
-    if (sl_json_fits(text, MOST_VALUES) &&
-        sl_json_parse(text, strlen(text), &reject, &error) == SL_ERR_NOMEM)
-        return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for its statistics",
-                       sl_tensor_set_path(known->set));
+    json_t *reject;
+    sl_status st = sl_json_meta(ctx, known->set, "reject", MOST_VALUES, &reject);
+    if (st != SL_OK)
+        return st;
     const char *score = json_string_value(json_object_get(reject, "score"));
-    sl_status st = SL_OK;
     known->is_measured = true;
     if (!score || (strcmp(score, "cosine") != 0 && strcmp(score, "mahalanobis") != 0))
         st = malformed(ctx, known, "its metadata \"reject\" has no score that is known");

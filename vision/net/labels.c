@@ -80,10 +80,12 @@ sl_status sl_labels_of(sl_ctx *ctx, const sl_tensor_set *set, sl_arena *arena, s
                        const char ***out)
 {
     const char *text = sl_tensor_set_meta(set, "labels");
-    json_t *list = text && sl_json_fits(text, classes + 8) ? json_loads(text, 0, NULL) : NULL;
+    json_t *list;
     const char **labels = sl_arena_alloc(ctx, arena, classes, sizeof(*labels));
-    sl_status st = labels ? SL_OK : SL_ERR_NOMEM;
-    if (labels && text && (!json_is_array(list) || json_array_size(list) != classes))
+    sl_status st = sl_json_meta(ctx, set, "labels", classes + 8, &list);
+    if (!labels)
+        st = SL_ERR_NOMEM;
+    if (st == SL_OK && text && (!json_is_array(list) || json_array_size(list) != classes))
         st = malformed(ctx, set, "its labels are no list of as many names as it has classes");
     for (size_t i = 0; i < classes && st == SL_OK; i++) {
         char number[32];

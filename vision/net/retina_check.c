@@ -87,17 +87,15 @@ static sl_status check_label(sl_ctx *ctx, const sl_model *model, json_t *seen, c
 // As many names as there are classes, none twice; or no labels at all.
 static sl_status check_labels(sl_ctx *ctx, const sl_model *model)
 {
-    const char *text = sl_tensor_set_meta(model->set, "labels");
-    if (!text)
+    if (!sl_tensor_set_meta(model->set, "labels"))
         return SL_OK;
-    const bool fits = sl_json_fits(text, model->retina.classes + MOST_STRAY_LABELS);
-    json_t *labels = fits ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    json_t *seen = json_object();
-    sl_status st = SL_OK;
-    if (!json_is_array(labels))
+    json_t *labels, *seen = json_object();
+    sl_status st =
+        sl_json_meta(ctx, model->set, "labels", model->retina.classes + MOST_STRAY_LABELS, &labels);
+    if (st == SL_OK && !json_is_array(labels))
         st = sl_fail(ctx, SL_ERR_FORMAT, "%s: its labels are no list of names",
                      sl_tensor_set_path(model->set));
-    else if (json_array_size(labels) != model->retina.classes)
+    else if (st == SL_OK && json_array_size(labels) != model->retina.classes)
         st =
             sl_fail(ctx, SL_ERR_FORMAT, "%s: %zu labels for %u classes",
                     sl_tensor_set_path(model->set), json_array_size(labels), model->retina.classes);

@@ -251,7 +251,8 @@ static sl_status write_json(bench *b, char **out)
     json_t *run = run_json(b, &all);
     json_t *peak = json_pack("{s:f, s:f}", "gflops", b->gflops, "gbytes_per_second", b->gbytes);
     *out = NULL;
-    if (root && run && peak && families && json_object_update(root, run) == 0 &&
+    if (root && run && peak && json_array_size(families) == b->family_count &&
+        json_object_update(root, run) == 0 &&
         (b->gflops <= 0 || json_object_set(root, "peak", peak) == 0) &&
         json_object_set(root, "families", families) == 0)
         *out = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(6));

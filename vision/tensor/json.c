@@ -68,6 +68,19 @@ void sl_json_set(json_t **object, const char *key, json_t *value)
     *object = NULL;
 }
 
+sl_status sl_json_meta(sl_ctx *ctx, const sl_tensor_set *set, const char *key, size_t most,
+                       json_t **out)
+{
+    const char *text = sl_tensor_set_meta(set, key);
+    json_error_t error;
+    *out = NULL;
+    if (text && sl_json_fits(text, most) &&
+        sl_json_parse(text, strlen(text), out, &error) == SL_ERR_NOMEM)
+        return sl_fail(ctx, SL_ERR_NOMEM, "%s: out of memory for its metadata \"%s\"",
+                       sl_tensor_set_path(set), key);
+    return SL_OK;
+}
+
 json_t *sl_json_path(sl_ctx *ctx, const char *path)
 {
     char *text = sl_utf8_copy(ctx, path);

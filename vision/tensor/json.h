@@ -4,7 +4,7 @@
 #ifndef SL_TENSOR_JSON_H
 #define SL_TENSOR_JSON_H
 
-#include "base/base.h"
+#include "tensor/tensor.h"
 
 #include <jansson.h>
 
@@ -24,6 +24,11 @@ sl_status sl_json_text(sl_ctx *ctx, json_t *value, size_t flags, char **out);
 // Adds a value, which it takes, to *object. Where memory runs out *object is freed, and NULL from
 // then on: sl_json_text tells in the end.
 void sl_json_set(json_t **object, const char *key, json_t *value);
+
+// A value that a file's metadata hold as text: NULL where they have none of that name, it is not
+// JSON, or has more values than `most`. SL_ERR_NOMEM, with a message.
+sl_status sl_json_meta(sl_ctx *ctx, const sl_tensor_set *set, const char *key, size_t most,
+                       json_t **out);
 
 // A string of a path, or of any bytes: what is not UTF-8 becomes U+FFFD. NULL: SL_ERR_NOMEM.
 json_t *sl_json_path(sl_ctx *ctx, const char *path);
