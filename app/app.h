@@ -118,8 +118,9 @@ extern const app_command *const app_commands[]; // ends with NULL
 #define APP_PRECISION_OPTION                                                                       \
     {                                                                                              \
         .name = "precision", .kind = APP_CHOICE, .at = APP_AT(precision), .value = "P",            \
-        .choices = "f32|f16",                                                                      \
-        .help = "Compute in f32, or in f16 on a Vulkan device that has it (default: f32)"          \
+        .choices = "f32|f16|bf16",                                                                 \
+        .help = "Compute in f32, in f16 on a Vulkan device that has it, or in bf16 on a "          \
+                "processor that does (default: f32)"                                               \
     }
 #define APP_PROFILE_OPTION                                                                         \
     {                                                                                              \

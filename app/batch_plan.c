@@ -38,7 +38,7 @@ app_exit batch_find_settings(batch *b)
     json_object_set_new(root, "steps", steps);
     json_object_set_new(root, "max_pixels", json_integer((json_int_t)values->max_pixels));
     json_object_set_new(root, "allow_truncated", json_boolean(values->allow_truncated));
-    app_set_text(root, "precision", app_precision(b->session) == SL_PRECISION_F16 ? "f16" : "f32");
+    app_set_text(root, "precision", sl_precision_name(app_precision(b->session)));
     app_set_text(root, "version", sl_version());
     b->settings_text = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(7));
     if (b->settings_text)

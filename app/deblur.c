@@ -108,7 +108,7 @@ static void print_json(const app_job *job, const sl_deblur_report *report, const
         json_object_set_new(object, "tile_height", json_integer(report->tile_height));
         app_set_text(object, "device", report->device);
         json_object_set_new(object, "fell_back", json_boolean(report->fell_back));
-        app_set_text(object, "precision", report->precision == SL_PRECISION_F16 ? "f16" : "f32");
+        app_set_text(object, "precision", sl_precision_name(report->precision));
     }
     app_set_text(object, "error", error);
     app_put_json(object, JSON_COMPACT | JSON_REAL_PRECISION(9));

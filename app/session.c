@@ -123,7 +123,10 @@ app_exit app_check_profile(const app_session *session, const char *path)
 sl_precision app_precision(const app_session *session)
 {
     const char *name = session->values.precision;
-    return name && strcmp(name, "f16") == 0 ? SL_PRECISION_F16 : SL_PRECISION_F32;
+    for (sl_precision p = SL_PRECISION_F16; name && p <= SL_PRECISION_BF16; p++)
+        if (strcmp(name, sl_precision_name(p)) == 0)
+            return p;
+    return SL_PRECISION_F32;
 }
 
 unsigned app_views(const app_values *values)

@@ -52,7 +52,7 @@ _softlens_value() # option: completes its value; fails when it takes none
             esac
             ;;
         --device) _softlens_words auto cpu vulkan ;;
-        --precision) _softlens_words f32 f16 ;;
+        --precision) _softlens_words f32 f16 bf16 ;;
         --inverse) _softlens_words soft norm ;;
         --simd) _softlens_words portable avx2 avx512 ;;
         --memory) _softlens_words 512M 1G 2G 4G ;;

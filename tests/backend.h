@@ -11,8 +11,14 @@
 int test_backend_levels(void);
 const char *test_backend_level(int level);
 
-// Whether it keeps activations in f16: outputs are then held to 5e-3 of their range.
+// Whether it keeps activations in f16.
 bool test_backend_is_half(void);
+
+// How coarsely it rounds, as against f16: 0 for f32, 1, or 8 for bf16, which has three bits less.
+double test_backend_coarseness(void);
+
+// What the output of a network may be off by, of its range.
+double test_backend_tolerance(void);
 
 // Whether there is such a device at all; a suite without one is skipped (exit status 77).
 bool test_backend_is_there(void);

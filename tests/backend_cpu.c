@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: MIT
-// tests/backend_cpu.c: see backend.h. Every SIMD level of the machine.
+// tests/backend_cpu.c: see backend.h. Every SIMD level of the machine, or its products in bf16.
 #include "backend.h"
-#include "cpu/cpu.h"
+#include "cpu/kernels.h"
 
 #include <check.h>
 
+#if defined(TEST_BF16)
+static const sl_dtype precision = SL_BF16;
+#else
+static const sl_dtype precision = SL_F32;
+#endif
+
 int test_backend_levels(void)
 {
-    return (int)sl_cpu_simd_best() + 1;
+    return precision == SL_BF16 ? 1 : (int)sl_cpu_simd_best() + 1;
 }
 
 const char *test_backend_level(int level)
 {
-    return sl_simd_name((sl_simd)level);
+    return sl_simd_name(precision == SL_BF16 ? SL_SIMD_AVX512 : (sl_simd)level);
 }
 
 bool test_backend_is_half(void)
@@ -20,9 +26,22 @@ bool test_backend_is_half(void)
     return false;
 }
 
+double test_backend_coarseness(void)
+{
+    return precision == SL_BF16 ? 8 : 0;
+}
+
+double test_backend_tolerance(void)
+{
+    return precision == SL_BF16 ? 1.5e-2 : 1e-4;
+}
+
 bool test_backend_is_there(void)
 {
-    return true;
+    bool is_there = precision != SL_BF16 || sl_kernels_get_bf16(sl_cpu_simd_best());
+    if (!is_there)
+        printf("skipped: this processor does not multiply in bf16\n");
+    return is_there;
 }
 
 bool test_backend_is_cpu(void)
@@ -41,7 +60,7 @@ test_plan test_backend_compile(sl_ctx *ctx, const sl_graph *graph)
     sl_cpu_weights *weights = NULL;
     sl_status st = sl_cpu_weights_new(ctx, &weights);
     if (st == SL_OK)
-        st = sl_cpu_compile(ctx, graph, weights, &out.plan);
+        st = sl_cpu_compile(ctx, graph, precision, weights, &out.plan);
     ck_assert_msg(st == SL_OK, "%s", sl_ctx_message(ctx));
     out.more = weights;
     return out;

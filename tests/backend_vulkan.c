@@ -39,6 +39,16 @@ bool test_backend_is_half(void)
     return precision == SL_F16;
 }
 
+double test_backend_coarseness(void)
+{
+    return precision == SL_F16 ? 1 : 0;
+}
+
+double test_backend_tolerance(void)
+{
+    return precision == SL_F16 ? 5e-3 : 1e-4;
+}
+
 bool test_backend_is_there(void)
 {
     sl_ctx *ctx = NULL;

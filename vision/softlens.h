@@ -108,12 +108,15 @@ SL_API const char *sl_ctx_message(const sl_ctx *ctx);
 // why there is no other.
 SL_API sl_status sl_devices_describe(sl_ctx *ctx, char **out);
 
-// What activations and matrices are kept in while a network runs. Sums, means and scores are f32
-// always. One that the device cannot do is SL_ERR_ARGUMENT: the processor does f32 alone.
+// What a network computes in. Sums, means and scores are f32 always. One that the device cannot do
+// is SL_ERR_ARGUMENT.
 typedef enum sl_precision {
     SL_PRECISION_F32 = 0,
-    SL_PRECISION_F16, // half the memory; Vulkan devices that have it
+    SL_PRECISION_F16,  // activations and matrices: half the memory; Vulkan devices that have it
+    SL_PRECISION_BF16, // what is multiplied by matrices: processors with AVX-512 BF16 (AMD Zen 4)
 } sl_precision;
+
+SL_API const char *sl_precision_name(sl_precision precision); // "f32"
 
 // Processors that this process may use at once, by its affinity and its control group's quota; at
 // least 1. What a context takes whose options say 0 threads.

@@ -67,6 +67,17 @@ if [ -n "$name" ] && ! grep -q '^  usable: *no$' "$outside/devices"; then
         --device vulkan:99
 fi
 
+# The processor in bf16, where it multiplies so
+if grep -q '^  bf16: *yes$' "$outside/devices"; then
+    accepted deblur a.png --device cpu --precision bf16 --json
+    says '"device":"cpu \(avx512, bf16, .*"precision":"bf16"'
+    rm -f a.deblurred.png
+    accepted bench --device cpu --precision bf16 --size 64x64 --repeats 1 --json
+    says '"precision": "bf16"'
+else
+    refused 2 'the cpu: bf16 needs AVX-512 BF16' deblur a.png --device cpu --precision bf16
+fi
+
 # No driver, or no Vulkan at all
 unset VK_INSTANCE_LAYERS # a layer may answer in a driver's place
 export VK_DRIVER_FILES=/nonexistent VK_ICD_FILENAMES=/nonexistent

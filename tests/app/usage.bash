@@ -121,12 +121,12 @@ for value in gpu 'auto|cpu' CPU cpu0 vulkano 0123; do
 done
 refused 2 '--format: "webp"' deblur a.png --format webp
 refused 2 '--simd: "sse"' bench m.safetensors --simd sse
-refused 2 '--precision: "f64" is not understood; give one of f32.f16' bench --precision f64
+refused 2 '--precision: "f64" is not understood; give one of f32.f16.bf16' bench --precision f64
 export SOFTLENS_MODELS="$work/m.safetensors"
 make npy x.npy 32x32
 for command in 'deblur a.png' 'run m.safetensors --input x.npy --output-dir out' bench; do
     # shellcheck disable=SC2086
-    refused 2 'the cpu computes in f32 only; .* f16' $command --device cpu --precision f16
+    refused 2 'the cpu: f16 is for Vulkan devices; ' $command --device cpu --precision f16
 done
 refused 2 '--max-pixels' deblur a.png --max-pixels 0
 

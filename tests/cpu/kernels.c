@@ -29,8 +29,28 @@ typedef struct gemm_case {
     uint64_t seed;
     size_t rows, n, k, lda, ldr, ldc;
     sl_act act;
-    bool bias, residual, in_place;
+    bool bias, residual, in_place, in_bf16;
 } gemm_case;
+
+// The tables of products: one for each level, and behind them that in bf16. NULL: the machine
+// cannot.
+static const sl_kernels *products(int i)
+{
+    if (i == SL_SIMD_COUNT)
+        return sl_kernels_get_bf16(sl_cpu_simd_best());
+    return i <= (int)sl_cpu_simd_best() ? sl_kernels_get((sl_simd)i) : NULL;
+}
+
+// To the nearest of those with 8 bits, to the even one of two.
+static double as_multiplied(const gemm_case *c, float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (c->in_bf16)
+        bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    memcpy(&x, &bits, sizeof x);
+    return (double)x;
+}
 
 static gemm_case random_gemm(test_rng *rng, uint64_t seed)
 {
@@ -44,7 +64,7 @@ static gemm_case random_gemm(test_rng *rng, uint64_t seed)
                     .bias = test_range(rng, 0, 3) > 0 };
     size_t residual = test_range(rng, 0, 2);
     c.residual = residual > 0;
-    c.in_place = residual == 2;
+    c.in_place = residual == 2 && c.act == SL_ACT_NONE;
     c.lda = c.k + test_range(rng, 0, 5);
     c.ldc = c.n + test_range(rng, 0, 5);
     c.ldr = c.in_place ? c.ldc : c.n + test_range(rng, 0, 5);
@@ -56,7 +76,7 @@ static double gemm_element(const gemm_case *c, const float *a, const float *w, c
 {
     double sum = c->bias ? (double)bias[j] : 0;
     for (size_t i = 0; i < c->k; i++)
-        sum += (double)a[r * c->lda + i] * (double)w[j * c->k + i];
+        sum += as_multiplied(c, a[r * c->lda + i]) * as_multiplied(c, w[j * c->k + i]);
     return activated(sum, c->act, 0.25) + (c->residual ? (double)residual[r * c->ldr + j] : 0);
 }
 
@@ -105,12 +125,11 @@ static void check_gemm(const sl_kernels *kernels, const gemm_case *c, test_rng r
 
 START_TEST(gemm_agrees_with_loop)
 {
-    const sl_kernels *kernels = sl_kernels_get((sl_simd)_i);
-    if (_i > (int)sl_cpu_simd_best())
-        return;
-    for (uint64_t seed = 1; seed <= 250; seed++) {
+    const sl_kernels *kernels = products(_i);
+    for (uint64_t seed = 1; kernels && seed <= 250; seed++) {
         test_rng rng = test_seed(seed);
         gemm_case c = random_gemm(&rng, seed);
+        c.in_bf16 = _i == SL_SIMD_COUNT;
         check_gemm(kernels, &c, rng);
     }
 }
@@ -119,9 +138,10 @@ END_TEST
 // Every height of a tile, at each width of a panel, and deep enough for several blocks of rows.
 START_TEST(gemm_is_right_at_every_height)
 {
-    const sl_kernels *kernels = sl_kernels_get((sl_simd)_i);
+    const sl_kernels *kernels = products(_i);
     static const size_t columns[] = { 3, 16, 20, 32, 48 };
-    if (_i > (int)sl_cpu_simd_best())
+    const bool in_bf16 = _i == SL_SIMD_COUNT;
+    if (!kernels)
         return;
     for (size_t n = 0; n < SL_ARRAY_LEN(columns); n++)
         for (size_t rows = 1; rows <= 30; rows++) {
@@ -132,10 +152,12 @@ START_TEST(gemm_is_right_at_every_height)
                             .lda = 9,
                             .ldc = columns[n],
                             .ldr = columns[n],
-                            .bias = true };
+                            .bias = true,
+                            .in_bf16 = in_bf16 };
             check_gemm(kernels, &c, test_seed(rows));
         }
     gemm_case deep = { .rows = 61, .n = 40, .k = 3000, .lda = 3000, .ldc = 40, .ldr = 40 };
+    deep.in_bf16 = in_bf16;
     check_gemm(kernels, &deep, test_seed(99));
 }
 END_TEST
@@ -349,6 +371,6 @@ int main(void)
                              levels_have_their_kernels };
     int loops[SL_ARRAY_LEN(tests)];
     for (size_t i = 0; i < SL_ARRAY_LEN(tests); i++)
-        loops[i] = SL_SIMD_COUNT;
+        loops[i] = SL_SIMD_COUNT + (i < 2); // products are there in bf16, too
     return test_main("cpu-kernels", tests, loops, SL_ARRAY_LEN(tests));
 }

@@ -152,7 +152,7 @@ static void network_free(network *n)
 static sl_plan *compile(network *n, sl_cpu_weights *weights)
 {
     sl_plan *plan = NULL;
-    sl_status st = sl_cpu_compile(n->ctx, n->graph, weights, &plan);
+    sl_status st = sl_cpu_compile(n->ctx, n->graph, SL_F32, weights, &plan);
     ck_assert_msg(st == SL_OK, "%s", sl_ctx_message(n->ctx));
     return plan;
 }
@@ -308,7 +308,7 @@ START_TEST(broken_graphs_are_refused)
     sl_plan *plan = NULL;
     add(&n, SL_OP_CONV2D, &(sl_attr) { .stride = 1 }, n.image, 0, 0, n.weight, 2); // 12 channels
     ck_assert_int_ne(n.graph->status, SL_OK);
-    ck_assert_int_eq(sl_cpu_compile(n.ctx, n.graph, weights, &plan), SL_ERR_ARGUMENT);
+    ck_assert_int_eq(sl_cpu_compile(n.ctx, n.graph, SL_F32, weights, &plan), SL_ERR_ARGUMENT);
     ck_assert_ptr_null(plan);
     sl_cpu_weights_free(weights);
     network_free(&n);
@@ -336,7 +336,7 @@ START_TEST(peaks_are_plausible)
     double gflops = 0, gbytes = 0;
     sl_ctx *ctx = NULL;
     ck_assert_int_eq(sl_ctx_new(&(sl_ctx_options) { .threads = 2 }, &ctx), SL_OK);
-    ck_assert_int_eq(sl_cpu_peak(ctx, &gflops, &gbytes), SL_OK);
+    ck_assert_int_eq(sl_cpu_peak(ctx, SL_F32, &gflops, &gbytes), SL_OK);
     ck_assert_double_gt(gflops, 0.01);
     ck_assert_double_lt(gflops, 1e5);
     ck_assert_double_gt(gbytes, 0.01);

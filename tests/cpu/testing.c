@@ -188,7 +188,7 @@ static void compare(const test_op *t, const char *level, const float *got, const
                     size_t count, double tolerance)
 {
     // In f16 input, output and what lies between are rounded by up to 5e-4 of themselves each.
-    double relative = test_backend_is_half() ? 2e-3 : 0;
+    double relative = 2e-3 * test_backend_coarseness();
     for (size_t i = 0; i < count; i++)
         if (!isnan(want[i]) &&
             !(fabs((double)got[i] - want[i]) <= tolerance + relative * fabs(want[i])))
@@ -199,8 +199,7 @@ static void compare(const test_op *t, const char *level, const float *got, const
 
 void test_op_agrees(const test_op *t, const double *want, double tolerance)
 {
-    if (test_backend_is_half())
-        tolerance *= 500; // what is held to 1e-5 in f32 is held to 5e-3
+    tolerance *= fmax(500 * test_backend_coarseness(), 1); // 1e-5 in f32 is 5e-3 in f16
     static const unsigned threads[] = { 1, 2, 5 };
     size_t thread_counts = test_backend_is_cpu() ? SL_ARRAY_LEN(threads) : 1;
     size_t count = test_op_elements(t, 0);

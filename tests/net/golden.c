@@ -7,16 +7,17 @@
 #include <check.h>
 #include <math.h>
 
-#define TOLERANCE 1e-4 // of the output's range, f32
-#define HALF_TOLERANCE 5e-3
-
-static const char *const cases[] = {
-    "decoder.mixed-200x150", "unshuffle.dense-50x31", "deep.mixed-70x130",
-    "fade.mixed-75x130", // up to here COMPOSED
-    "decoder.dense-64x96",   "decoder.none-33x40",    "decoder.all-33x40",
-    "decoder.mixed-7x300",   "decoder.mixed-1x1",     "unshuffle.mixed-129x128",
-    "unshuffle.mixed-1x1",   "deep.dense-64x64",      "fade.dense-40x33",
-    "fade.mixed-1x1",
+static const struct {
+    const char *name;
+    bool is_close; // scores so near the threshold that bf16 decides otherwise
+} cases[] = {
+    { "decoder.mixed-200x150", true }, { "unshuffle.dense-50x31", false },
+    { "deep.mixed-70x130", false },    { "fade.mixed-75x130", true }, // up to here COMPOSED
+    { "decoder.dense-64x96", false },  { "decoder.none-33x40", false },
+    { "decoder.all-33x40", false },    { "decoder.mixed-7x300", true },
+    { "decoder.mixed-1x1", false },    { "unshuffle.mixed-129x128", true },
+    { "unshuffle.mixed-1x1", false },  { "deep.dense-64x64", false },
+    { "fade.dense-40x33", false },     { "fade.mixed-1x1", false },
 };
 #define COMPOSED 4 // one of each model: what is run op by op where large sizes take too long
 
@@ -87,8 +88,7 @@ static void compare_output(const golden *t, const char *name, const float *out)
             worst = error > worst || isnan(error) ? error : worst;
         }
     }
-    ck_assert_msg(worst <= (test_backend_is_half() ? HALF_TOLERANCE : TOLERANCE),
-                  "%s: output off by %g", name, worst);
+    ck_assert_msg(worst <= test_backend_tolerance(), "%s: output off by %g", name, worst);
 }
 
 static void compare_keeps(const golden *t, const char *name, const sl_graph *g, sl_plan *plan)
@@ -142,21 +142,21 @@ static void run_case(const char *name, const char *simd, unsigned threads, bool 
 START_TEST(fused_agrees)
 {
     for (int level = 0; level < test_backend_levels(); level++)
-        run_case(cases[_i], test_backend_level(level), 2, false);
+        run_case(cases[_i].name, test_backend_level(level), 2, false);
 }
 END_TEST
 
 START_TEST(composed_agrees)
 {
     for (int level = 0; level < test_backend_levels(); level++)
-        run_case(cases[_i], test_backend_level(level), 2, true);
+        run_case(cases[_i].name, test_backend_level(level), 2, true);
 }
 END_TEST
 
 START_TEST(thread_counts_agree)
 {
-    run_case(cases[_i], NULL, 1, false);
-    run_case(cases[_i], NULL, 5, false);
+    run_case(cases[_i].name, NULL, 1, false);
+    run_case(cases[_i].name, NULL, 5, false);
 }
 END_TEST
 
@@ -167,11 +167,17 @@ int main(void)
     TCase *tc = tcase_create("golden");
     int n = (int)SL_ARRAY_LEN(cases);
     tcase_set_timeout(tc, 120);
-    tcase_add_loop_test(tc, fused_agrees, 0, n);
     // In f16 the composed form's ops are held to plain loops one by one, which is enough of it.
-    int composed = test_backend_is_half() ? 0 : test_backend_takes_large() ? n : COMPOSED;
-    tcase_add_loop_test(tc, composed_agrees, 0, composed);
-    tcase_add_loop_test(tc, thread_counts_agree, 0, test_backend_is_cpu() ? n : 0);
+    int composed = test_backend_coarseness() > 0 ? 0 : test_backend_takes_large() ? n : COMPOSED;
+    for (int i = 0; i < n; i++) {
+        if (cases[i].is_close && test_backend_coarseness() > 1)
+            continue;
+        tcase_add_loop_test(tc, fused_agrees, i, i + 1);
+        if (i < composed)
+            tcase_add_loop_test(tc, composed_agrees, i, i + 1);
+        if (test_backend_is_cpu())
+            tcase_add_loop_test(tc, thread_counts_agree, i, i + 1);
+    }
     Suite *s = suite_create("net golden");
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);

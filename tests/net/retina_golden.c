@@ -9,8 +9,6 @@
 #include <check.h>
 #include <math.h>
 
-#define TOLERANCE 1e-4 // of a map's range, f32
-#define HALF_TOLERANCE 5e-3
 #define BOX_TOLERANCE 0.01 // pixels
 #define SCORE_TOLERANCE 1e-4
 
@@ -77,7 +75,7 @@ static void compare_map(const golden *t, const char *name, const float *out, siz
         worst = error > worst || isnan(error) ? error : worst;
     }
     double high = (double)test_number_at(range, 1), low = (double)test_number_at(range, 0);
-    double allowed = test_backend_is_half() ? HALF_TOLERANCE : TOLERANCE;
+    double allowed = test_backend_tolerance();
     ck_assert_msg(worst <= allowed * (high - low), "%s: %s off by %.3g of its range", t->name, name,
                   worst / (high - low));
 }
@@ -174,7 +172,7 @@ static void check_boxes(const golden *t)
         float *rows = read_output(&c, "rows", i, name, &count);
         ck_assert_uint_eq(count, t->build.limit * SL_CANDIDATE_COLUMNS);
         ck_assert_int_eq(counts[1], 0);
-        if (!test_backend_is_half()) // f16 decides otherwise here and there
+        if (test_backend_coarseness() == 0) // f16 decides otherwise here and there
             compare_rows(t, name, rows, (size_t)counts[0]);
         free(counts);
         free(rows);

@@ -8,9 +8,6 @@
 #include <check.h>
 #include <math.h>
 
-#define TOLERANCE 1e-4 // of an output's range, f32
-#define HALF_TOLERANCE 5e-3
-
 // ---- one case
 
 typedef struct golden {
@@ -64,7 +61,7 @@ static void compare(const golden *t, const char *name, const float *out, size_t 
         low = fmin(low, expected);
         high = fmax(high, expected);
     }
-    double allowed = test_backend_is_half() ? HALF_TOLERANCE : TOLERANCE;
+    double allowed = test_backend_tolerance();
     ck_assert_msg(worst <= allowed * (high - low), "%s: %s off by %.3g of its range", t->name, name,
                   worst / (high - low));
 }

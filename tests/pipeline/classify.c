@@ -94,7 +94,7 @@ static void expect(const sl_model *model, const sl_image *image, bool mirrored, 
     ck_ok(sl_graph_new(ctx, &graph));
     ck_ok(sl_soft_build(graph, model, &options));
     ck_ok(sl_cpu_weights_new(ctx, &weights));
-    ck_ok(sl_cpu_compile(ctx, graph, weights, &plan));
+    ck_ok(sl_cpu_compile(ctx, graph, SL_F32, weights, &plan));
     ck_ok(sl_plan_write(plan, sl_graph_find_output(graph, "image"), pixels));
     ck_ok(sl_plan_run(plan));
     ck_ok(sl_plan_read(plan, sl_graph_find_output(graph, output), want));

@@ -118,7 +118,7 @@ START_TEST(the_whole_is_the_sum_of_its_parts)
     ok(sl_graph_new(ctx, &graph));
     ok(sl_retina_build(graph, model, &build));
     ok(sl_cpu_weights_new(ctx, &weights));
-    ok(sl_cpu_compile(ctx, graph, weights, &plan));
+    ok(sl_cpu_compile(ctx, graph, SL_F32, weights, &plan));
     ok(sl_plan_write(plan, sl_graph_find_output(graph, "image"), pixels));
     ok(sl_plan_write(plan, sl_graph_find_output(graph, "extent"), extent));
     ok(sl_plan_run(plan));

@@ -22,16 +22,34 @@ START_TEST(the_processor_has_three_names)
 }
 END_TEST
 
-// The processor does f32 alone; whoever asks it for f16 learns so before any work.
+// Whoever asks the processor for what it has not learns so before any work.
 START_TEST(the_processor_has_no_f16)
 {
     sl_device *device;
     ck_ok(sl_device_open(ctx, "cpu", &device));
     ck_ok(sl_device_set_precision(device, SL_PRECISION_F32));
-    ck_fails(sl_device_set_precision(device, SL_PRECISION_F16), SL_ERR_ARGUMENT, "f32 only");
+    ck_fails(sl_device_set_precision(device, SL_PRECISION_F16), SL_ERR_ARGUMENT,
+             "f16 is for Vulkan devices");
     ck_fails(sl_device_set_precision(device, (sl_precision)7), SL_ERR_ARGUMENT, "precision 7");
     ck_assert_int_eq(sl_device_precision(device), SL_PRECISION_F32);
+    ck_assert_str_eq(sl_precision_name(SL_PRECISION_BF16), "bf16");
+    ck_assert_str_eq(sl_precision_name((sl_precision)7), "unknown");
     sl_device_close(device);
+}
+END_TEST
+
+// At a lower level of SIMD there is no bf16, on any machine.
+START_TEST(bf16_is_refused_where_it_is_missing)
+{
+    sl_ctx *portable;
+    sl_device *device;
+    ck_ok(sl_ctx_new(&(sl_ctx_options) { .simd = "portable" }, &portable));
+    ck_ok(sl_device_open(portable, "cpu", &device));
+    ck_assert_int_eq(sl_device_set_precision(device, SL_PRECISION_BF16), SL_ERR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(sl_ctx_message(portable), "bf16 needs AVX-512 BF16"));
+    ck_assert_int_eq(sl_device_precision(device), SL_PRECISION_F32);
+    sl_device_close(device);
+    sl_ctx_free(portable);
 }
 END_TEST
 
@@ -66,6 +84,7 @@ START_TEST(the_processor_is_always_listed)
         ck_assert_str_eq(json_string_value(json_object_get(cpu, "device")), "cpu");
         ck_assert_int_eq(json_integer_value(json_object_get(cpu, "threads")), 2);
         ck_assert(json_is_true(json_object_get(cpu, "chosen_by_auto")));
+        ck_assert_int_eq(json_is_true(json_object_get(cpu, "bf16")), sl_cpu_has_bf16(ctx));
         ck_assert((json_array_size(devices) == 1) ==
                   json_is_string(json_object_get(root, "no_vulkan")));
         ck_assert(!places[i] || json_array_size(devices) == 1);
@@ -85,6 +104,7 @@ int main(void)
     TCase *tests = tcase_create("device");
     tcase_add_test(tests, the_processor_has_three_names);
     tcase_add_test(tests, the_processor_has_no_f16);
+    tcase_add_test(tests, bf16_is_refused_where_it_is_missing);
     tcase_add_test(tests, unknown_names_are_refused);
     tcase_add_test(tests, the_processor_is_always_listed);
     return run_case("device", tests);

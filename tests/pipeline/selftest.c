@@ -67,7 +67,7 @@ START_TEST(the_choice_is_clear)
     size_t kept = 0;
     ck_ok(sl_specimen_new(ctx, &s));
     ck_ok(sl_cpu_weights_new(ctx, &weights));
-    ck_ok(sl_cpu_compile(ctx, s.graph, weights, &plan));
+    ck_ok(sl_cpu_compile(ctx, s.graph, SL_F32, weights, &plan));
     ck_ok(sl_plan_write(plan, s.image, s.picture));
     ck_ok(sl_plan_write(plan, s.extent, s.sides));
     ck_ok(sl_plan_write(plan, s.rows, s.numbers));

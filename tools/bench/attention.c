@@ -106,7 +106,7 @@ static sl_status time_stage(sl_ctx *ctx, const stage *s, uint64_t side, const ch
     if (st == SL_OK)
         st = sl_cpu_weights_new(ctx, &weights);
     if (st == SL_OK)
-        st = sl_cpu_compile(ctx, g, weights, &plan);
+        st = sl_cpu_compile(ctx, g, SL_F32, weights, &plan);
     if (st == SL_OK)
         st = write_noise(plan, "q");
     if (st == SL_OK)

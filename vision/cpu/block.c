@@ -372,6 +372,6 @@ static void block_op(const sl_cpu_call *call)
     sl_pool_run(call->pool, block_chunk, &r, slice_count(r.count, r.chunk));
 }
 
-const sl_cpu_op sl_cpu_window_block = { .scratch = block_scratch,
-                                        .prepare = block_prepare,
-                                        .run = block_op };
+const sl_cpu_op sl_cpu_window_block = {
+    .scratch = block_scratch, .prepare = block_prepare, .run = block_op, .takes_bf16 = true
+};

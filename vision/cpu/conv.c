@@ -292,4 +292,6 @@ static void run(const sl_cpu_call *call)
         sl_pool_run(call->pool, chunk_task, &job, (job.pixels + job.chunk - 1) / job.chunk);
 }
 
-const sl_cpu_op sl_cpu_conv2d = { .scratch = scratch, .prepare = prepare, .run = run };
+const sl_cpu_op sl_cpu_conv2d = {
+    .scratch = scratch, .prepare = prepare, .run = run, .takes_bf16 = true
+};

@@ -4,8 +4,8 @@
 
 typedef struct cpu_plan {
     sl_plan plan;
-    const sl_kernels *kernels;
-    sl_cpu_weights *weights; // where the arena comes from and goes
+    const sl_kernels *kernels, *kernels_bf16; // the latter NULL where they are not asked for
+    sl_cpu_weights *weights;                  // where the arena comes from and goes
     sl_cpu_arena arena;
     size_t *value_offset; // by value
     sl_cpu_call *calls;   // by node
@@ -149,35 +149,55 @@ static sl_status make_call(sl_ctx *ctx, cpu_plan *p, sl_cpu_weights *weights, si
 {
     const sl_graph *g = p->plan.graph;
     const sl_node *node = &g->nodes[n];
+    bool in_bf16 = p->kernels_bf16 && sl_cpu_op_get(node->op)->takes_bf16;
     sl_cpu_call *call = &p->calls[n];
     *call = (sl_cpu_call) { .graph = g,
                             .node = node,
-                            .kernels = p->kernels,
+                            .kernels = in_bf16 ? p->kernels_bf16 : p->kernels,
                             .pool = ctx->pool,
                             .scratch = p->arena.data + scratch_offset };
     for (unsigned i = 0; i < SL_MAX_INPUTS; i++)
         call->in[i] = value_at(p, node->in[i]);
     for (unsigned i = 0; i < SL_MAX_OUTPUTS; i++)
         call->out[i] = value_at(p, node->out[i]);
-    return sl_cpu_weights_prepare(ctx, weights, g, node, p->kernels, &call->state);
+    return sl_cpu_weights_prepare(ctx, weights, g, node, call->kernels, &call->state);
 }
 
-sl_status sl_cpu_compile(sl_ctx *ctx, const sl_graph *graph, sl_cpu_weights *weights, sl_plan **out)
+bool sl_cpu_has_bf16(sl_ctx *ctx)
 {
     sl_simd level;
-    sl_memory_plan memory = { 0 };
-    *out = NULL;
+    return sl_cpu_simd(ctx, &level) == SL_OK && sl_kernels_get_bf16(level);
+}
+
+static sl_status find_kernels(sl_ctx *ctx, sl_dtype precision, cpu_plan *p)
+{
+    sl_simd level;
     sl_status st = sl_cpu_simd(ctx, &level);
     if (st != SL_OK)
         return st;
+    p->kernels = sl_kernels_get(level);
+    if (precision == SL_BF16)
+        p->kernels_bf16 = sl_kernels_get_bf16(level);
+    if (precision != SL_F32 && !p->kernels_bf16)
+        return sl_fail(ctx, SL_ERR_UNSUPPORTED, "this processor does not compute in %s",
+                       sl_dtype_name(precision));
+    return SL_OK;
+}
+
+sl_status sl_cpu_compile(sl_ctx *ctx, const sl_graph *graph, sl_dtype precision,
+                         sl_cpu_weights *weights, sl_plan **out)
+{
+    sl_memory_plan memory = { 0 };
+    *out = NULL;
     cpu_plan *p = sl_alloc(ctx, 1, sizeof *p);
     if (!p)
         return SL_ERR_NOMEM;
     p->plan = (sl_plan) { .ops = &cpu_plan_ops, .ctx = ctx, .graph = graph };
     p->plan.clock = "host";
-    p->kernels = sl_kernels_get(level);
     p->weights = weights;
-    st = plan_memory(ctx, graph, p->kernels, &memory);
+    sl_status st = find_kernels(ctx, precision, p);
+    if (st == SL_OK)
+        st = plan_memory(ctx, graph, p->kernels, &memory);
     if (st == SL_OK)
         st = sl_cpu_arena_take(ctx, weights, memory.total, &p->arena);
     if (st != SL_OK)
@@ -191,8 +211,9 @@ sl_status sl_cpu_compile(sl_ctx *ctx, const sl_graph *graph, sl_cpu_weights *wei
         st = make_call(ctx, p, weights, n, memory.scratch_offset[n]);
     if (st != SL_OK)
         goto done;
-    snprintf(p->plan.device, sizeof p->plan.device, "cpu (%s, %u threads)",
-             sl_simd_name(p->kernels->level), sl_pool_size(ctx->pool));
+    snprintf(p->plan.device, sizeof p->plan.device, "cpu (%s, %s%u threads)",
+             sl_simd_name(p->kernels->level), p->kernels_bf16 ? "bf16, " : "",
+             sl_pool_size(ctx->pool));
     p->plan.memory_bytes = memory.total;
     p->plan.weight_bytes = sl_cpu_weights_bytes(weights);
     *out = &p->plan;

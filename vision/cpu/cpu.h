@@ -21,15 +21,20 @@ typedef struct sl_cpu_weights sl_cpu_weights;
 sl_status sl_cpu_weights_new(sl_ctx *ctx, sl_cpu_weights **out);
 void sl_cpu_weights_free(sl_cpu_weights *weights);
 
-// SL_ERR_UNSUPPORTED names an op without a kernel; SL_ERR_NOMEM.
-sl_status sl_cpu_compile(sl_ctx *ctx, const sl_graph *graph, sl_cpu_weights *weights,
-                         sl_plan **out);
+// Whether this machine multiplies in bf16 at the context's level.
+bool sl_cpu_has_bf16(sl_ctx *ctx);
+
+// precision: SL_F32, or SL_BF16 where the machine has it: features and weights are rounded to it
+// before they are multiplied, and nothing else is. SL_ERR_UNSUPPORTED names an op without a kernel;
+// SL_ERR_NOMEM.
+sl_status sl_cpu_compile(sl_ctx *ctx, const sl_graph *graph, sl_dtype precision,
+                         sl_cpu_weights *weights, sl_plan **out);
 
 // The arena bytes that the compiled graph would take, without packing or allocating it.
 sl_status sl_cpu_memory(sl_ctx *ctx, const sl_graph *graph, size_t *out);
 
-// Measured peak of this machine at this level, all threads of the context: GFLOP/s in fused
-// multiply-adds on registers, GB/s of a copy larger than the caches. About 0.1 s.
-sl_status sl_cpu_peak(sl_ctx *ctx, double *gflops, double *gbytes);
+// Measured peak of this machine at this level and precision, all threads of the context: GFLOP/s in
+// fused multiply-adds on registers, GB/s of a copy larger than the caches. About 0.1 s.
+sl_status sl_cpu_peak(sl_ctx *ctx, sl_dtype precision, double *gflops, double *gbytes);
 
 #endif

@@ -14,8 +14,8 @@ typedef struct sl_packed {
 } sl_packed;
 
 // c[r,j] = act(sum_i a[r,i] * b[j,i] + bias[j]) + residual[r,j]     r < rows, j < n
-// c may be residual itself (same stride), never a. Whatever part of it is asked for, a number comes
-// out the same bit for bit.
+// c may be residual itself (same stride) where nothing is activated, never a. Whatever part of it
+// is asked for, a number comes out the same bit for bit.
 typedef struct sl_gemm {
     const float *a;
     size_t lda; // floats between rows
@@ -132,5 +132,8 @@ typedef struct sl_kernels {
 } sl_kernels;
 
 const sl_kernels *sl_kernels_get(sl_simd level); // a level that was not compiled in: the next lower
+// The same, but pack and gemm round A and B to bf16 and add up in f32, and pack_rows is missing.
+// NULL where the machine cannot at this level.
+const sl_kernels *sl_kernels_get_bf16(sl_simd level);
 
 #endif

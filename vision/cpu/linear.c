@@ -61,4 +61,4 @@ static void run(const sl_cpu_call *call)
     sl_pool_run(call->pool, task, &job, sl_cpu_grid_parts(&job.grid));
 }
 
-const sl_cpu_op sl_cpu_linear = { .prepare = prepare, .run = run };
+const sl_cpu_op sl_cpu_linear = { .prepare = prepare, .run = run, .takes_bf16 = true };

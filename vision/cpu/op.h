@@ -29,6 +29,8 @@ typedef struct sl_cpu_op {
     sl_status (*prepare)(sl_ctx *ctx, sl_cpu_weights *weights, const sl_graph *g,
                          const sl_node *node, const sl_kernels *kernels, void **state);
     void (*run)(const sl_cpu_call *call);
+    bool
+        takes_bf16; // all its products are by weights: where asked for, `kernels` are those in bf16
 } sl_cpu_op;
 
 const sl_cpu_op *sl_cpu_op_get(sl_op op); // run is NULL for an op without a kernel

@@ -40,7 +40,7 @@ static double best_seconds(sl_pool *pool, sl_task_fn fn, peak_job *job, size_t c
     return best > 0 ? best : 1e-9; // a clock that stands still
 }
 
-sl_status sl_cpu_peak(sl_ctx *ctx, double *gflops, double *gbytes)
+sl_status sl_cpu_peak(sl_ctx *ctx, sl_dtype precision, double *gflops, double *gbytes)
 {
     sl_simd level;
     *gflops = *gbytes = 0;
@@ -48,6 +48,8 @@ sl_status sl_cpu_peak(sl_ctx *ctx, double *gflops, double *gbytes)
     if (st != SL_OK)
         return st;
     peak_job job = { .kernels = sl_kernels_get(level) };
+    if (precision == SL_BF16 && sl_kernels_get_bf16(level))
+        job.kernels = sl_kernels_get_bf16(level);
     job.from = sl_alloc(ctx, COPY_BYTES, 1);
     job.to = sl_alloc(ctx, COPY_BYTES, 1);
     st = job.from && job.to ? SL_OK : SL_ERR_NOMEM;

@@ -352,6 +352,6 @@ static void predict_op(const sl_cpu_call *call)
     sl_pool_run(call->pool, second_pass, &r, tasks);
 }
 
-const sl_cpu_op sl_cpu_predict = { .scratch = predict_scratch,
-                                   .prepare = predict_prepare,
-                                   .run = predict_op };
+const sl_cpu_op sl_cpu_predict = {
+    .scratch = predict_scratch, .prepare = predict_prepare, .run = predict_op, .takes_bf16 = true
+};

@@ -4,7 +4,7 @@
 
 extern const sl_kernels sl_kernels_portable;
 #if defined(__x86_64__)
-extern const sl_kernels sl_kernels_avx2, sl_kernels_avx512;
+extern const sl_kernels sl_kernels_avx2, sl_kernels_avx512, sl_kernels_bf16;
 #endif
 
 static const char *const names[SL_SIMD_COUNT] = {
@@ -59,4 +59,15 @@ const sl_kernels *sl_kernels_get(sl_simd level)
 #endif
     (void)level;
     return &sl_kernels_portable;
+}
+
+const sl_kernels *sl_kernels_get_bf16(sl_simd level)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (level == SL_SIMD_AVX512 && __builtin_cpu_supports("avx512bf16"))
+        return &sl_kernels_bf16;
+#endif
+    (void)level;
+    return NULL;
 }

@@ -79,4 +79,4 @@ static void run(const sl_cpu_call *call)
     sl_pool_run(call->pool, task, &own, call->graph->values[call->node->in[0]].shape.dim[0]);
 }
 
-const sl_cpu_op sl_cpu_upconv_concat = { .prepare = prepare, .run = run };
+const sl_cpu_op sl_cpu_upconv_concat = { .prepare = prepare, .run = run, .takes_bf16 = true };

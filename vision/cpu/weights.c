@@ -12,7 +12,7 @@ typedef struct block {
 // What prepare() made of one node's weights.
 typedef struct entry {
     sl_op op;
-    sl_simd level;
+    const sl_kernels *kernels;
     const sl_tensor *first; // the key: a node's weights are told apart by the first of them
     void *state;
 } entry;
@@ -155,11 +155,12 @@ sl_status sl_cpu_weights_pack_tensor(sl_ctx *ctx, sl_cpu_weights *weights,
     return st;
 }
 
-static entry *find_entry(const sl_cpu_weights *weights, const sl_node *node, sl_simd level)
+static entry *find_entry(const sl_cpu_weights *weights, const sl_node *node,
+                         const sl_kernels *kernels)
 {
     for (size_t i = 0; i < weights->count; i++) {
         entry *e = &weights->entries[i];
-        if (e->first == node->weight[0] && e->op == node->op && e->level == level)
+        if (e->first == node->weight[0] && e->op == node->op && e->kernels == kernels)
             return e;
     }
     return NULL;
@@ -172,7 +173,7 @@ sl_status sl_cpu_weights_prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_
     *state = NULL;
     if (!op->prepare)
         return SL_OK;
-    entry *known = find_entry(weights, node, kernels->level);
+    entry *known = find_entry(weights, node, kernels);
     if (known) {
         *state = known->state;
         return SL_OK;
@@ -189,9 +190,8 @@ sl_status sl_cpu_weights_prepare(sl_ctx *ctx, sl_cpu_weights *weights, const sl_
     sl_status st = op->prepare(ctx, weights, g, node, kernels, &made);
     if (st != SL_OK)
         return st; // what it took stays with the cache until that is freed
-    weights->entries[weights->count++] = (entry) {
-        .op = node->op, .level = kernels->level, .first = node->weight[0], .state = made
-    };
+    weights->entries[weights->count++] =
+        (entry) { .op = node->op, .kernels = kernels, .first = node->weight[0], .state = made };
     *state = made;
     return SL_OK;
 }

@@ -243,7 +243,7 @@ static sl_status write_json(bench *b, char **out)
         "{s:o, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:I, s:I}", "model",
         sl_json_path(b->ctx, sl_tensor_set_path(b->model->set)), "architecture",
         b->model->architecture, "device", n->plan->device, "precision",
-        sl_device_precision(b->device) == SL_PRECISION_F16 ? "f16" : "f32", "threads",
+        sl_precision_name(sl_device_precision(b->device)), "threads",
         (int)sl_pool_size(b->ctx->pool), "width", (int)b->width, "height", (int)b->height,
         "padded_width", (int)n->width, "padded_height", (int)n->height, "repeats", (int)b->repeats,
         "keep_share_asked", (double)b->options->keep_share, "memory_bytes",

@@ -110,38 +110,69 @@ bool sl_device_fell_back(const sl_device *device)
     return *device->after != '\0';
 }
 
+static const struct {
+    const char *name;
+    sl_dtype dtype;
+} precisions[] = {
+    [SL_PRECISION_F32] = { "f32", SL_F32 },
+    [SL_PRECISION_F16] = { "f16", SL_F16 },
+    [SL_PRECISION_BF16] = { "bf16", SL_BF16 },
+};
+
+const char *sl_precision_name(sl_precision precision)
+{
+    return (size_t)precision < SL_ARRAY_LEN(precisions) ? precisions[precision].name : "unknown";
+}
+
+// Why a device cannot compute in what is not f32; NULL where it can.
+static const char *lacks(const sl_device *device, sl_precision precision)
+{
+    bool is_f16 = precision == SL_PRECISION_F16;
+    if (!device->vulkan && is_f16)
+        return "f16 is for Vulkan devices";
+    if (!device->vulkan)
+        return sl_cpu_has_bf16(device->ctx) ? NULL : "bf16 needs AVX-512 BF16, which is not there";
+    const sl_vk_info *info = sl_vk_device_info(device->vulkan);
+    if (!is_f16)
+        return "bf16 is for processors";
+    if (*info->f16_refusal)
+        return info->f16_refusal;
+    return info->f16 ? NULL : "it has no f16";
+}
+
 sl_status sl_device_set_precision(sl_device *device, sl_precision precision)
 {
-    if (precision != SL_PRECISION_F32 && precision != SL_PRECISION_F16)
-        return sl_fail(device->ctx, SL_ERR_ARGUMENT, "unknown precision %d; f32 and f16 are known",
-                       (int)precision);
-    if (precision == SL_PRECISION_F16 && !device->vulkan)
-        return sl_fail(
-            device->ctx, SL_ERR_ARGUMENT,
-            "the cpu computes in f32 only; name a Vulkan device for f16, or ask for f32");
-    const sl_vk_info *info = device->vulkan ? sl_vk_device_info(device->vulkan) : NULL;
-    if (precision == SL_PRECISION_F16 && !info->f16)
+    if ((size_t)precision >= SL_ARRAY_LEN(precisions))
+        return sl_fail(device->ctx, SL_ERR_ARGUMENT,
+                       "unknown precision %d; f32, f16 and bf16 are known", (int)precision);
+    const char *why = precision == SL_PRECISION_F32 ? NULL : lacks(device, precision);
+    if (why && device->vulkan) {
+        const sl_vk_info *info = sl_vk_device_info(device->vulkan);
         return sl_fail(device->ctx, SL_ERR_ARGUMENT,
                        "vulkan:%u %s: %s; name another device, or ask for f32", info->index,
-                       info->name, *info->f16_refusal ? info->f16_refusal : "it has no f16");
+                       info->name, why);
+    }
+    if (why)
+        return sl_fail(device->ctx, SL_ERR_ARGUMENT,
+                       "the cpu: %s; name another device, or ask for f32", why);
     device->precision = precision;
     return SL_OK;
 }
 
 sl_precision sl_device_precision(const sl_device *device)
 {
-    return device->vulkan ? device->precision : SL_PRECISION_F32; // whatever was asked before
+    return device->precision;
 }
 
 static sl_dtype dtype_of(const sl_device *device)
 {
-    return device->precision == SL_PRECISION_F16 ? SL_F16 : SL_F32;
+    return precisions[device->precision].dtype;
 }
 
 sl_status sl_device_peak(sl_device *device, double *gflops, double *gbytes)
 {
     return device->vulkan ? sl_vk_peak(device->ctx, device->vulkan, gflops, gbytes)
-                          : sl_cpu_peak(device->ctx, gflops, gbytes);
+                          : sl_cpu_peak(device->ctx, dtype_of(device), gflops, gbytes);
 }
 
 sl_status sl_device_memory(const sl_device *device, const sl_graph *graph, size_t *out)
@@ -158,7 +189,7 @@ sl_status sl_device_compile(sl_device *device, const sl_graph *graph, sl_plan **
         device->has_no_room = st == SL_ERR_LIMIT;
         return st;
     }
-    sl_status st = sl_cpu_compile(device->ctx, graph, device->weights, out);
+    sl_status st = sl_cpu_compile(device->ctx, graph, dtype_of(device), device->weights, out);
     if (st == SL_OK && *device->after) {
         char *name = (*out)->device;
         size_t used = strlen(name);

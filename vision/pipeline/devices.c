@@ -30,10 +30,10 @@ static json_t *cpu_json(sl_ctx *ctx, sl_simd simd, const char *chosen)
     char name[128], note[64];
     processor_name(name, sizeof(name));
     snprintf(note, sizeof(note), "auto takes %s", chosen);
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:s*}", "device", "cpu", "name",
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:b, s:b, s:s*}", "device", "cpu", "name",
                      *name ? name : "processor", "type", "processor", "simd", sl_simd_name(simd),
-                     "threads", (int)sl_pool_size(ctx->pool), "usable", 1, "chosen_by_auto",
-                     !*chosen, "note", *chosen ? note : NULL);
+                     "bf16", sl_cpu_has_bf16(ctx), "threads", (int)sl_pool_size(ctx->pool),
+                     "usable", 1, "chosen_by_auto", !*chosen, "note", *chosen ? note : NULL);
 }
 
 // Drivers that know no limit say UINT64_MAX, and JSON's numbers have a sign.

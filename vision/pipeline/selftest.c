@@ -38,7 +38,7 @@ static sl_status compute_on_cpu(test *t)
     sl_plan *plan = NULL;
     sl_status st = sl_cpu_weights_new(t->ctx, &weights);
     if (st == SL_OK)
-        st = sl_cpu_compile(t->ctx, t->specimen.graph, weights, &plan);
+        st = sl_cpu_compile(t->ctx, t->specimen.graph, SL_F32, weights, &plan);
     if (st == SL_OK)
         st = compute(t, plan, t->want);
     sl_plan_free(plan);

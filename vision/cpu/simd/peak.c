@@ -4,7 +4,7 @@
 
 #define CHAINS 12 // independent sums: more than latency times throughput, and they fit 16 registers
 
-double SL_LEVEL(sl_multiply_add_run)(size_t rounds, float seed)
+double SL_PRODUCT(sl_multiply_add_run)(size_t rounds, float seed)
 {
     vf acc[CHAINS];
     vf factor = vf_set(1.0f - seed), term = vf_set(seed);
@@ -14,7 +14,7 @@ double SL_LEVEL(sl_multiply_add_run)(size_t rounds, float seed)
     for (size_t r = 0; r < rounds; r++) {
         SL_UNROLL
         for (size_t i = 0; i < CHAINS; i++)
-            acc[i] = acc[i] * factor + term;
+            acc[i] = vf_multiply_add(term, acc[i], factor);
     }
     vf sum = acc[0];
     SL_UNROLL
@@ -23,5 +23,5 @@ double SL_LEVEL(sl_multiply_add_run)(size_t rounds, float seed)
     // The result is asked for, so that the loop is not removed; it counts for nothing in the end.
     volatile float kept = vf_sum(sum);
     (void)kept;
-    return 2.0 * CHAINS * VL * (double)rounds;
+    return 2.0 * TERMS * CHAINS * VL * (double)rounds;
 }

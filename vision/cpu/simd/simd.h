@@ -5,15 +5,15 @@
 
 #include "cpu/simd/vec.h"
 
-size_t SL_LEVEL(sl_pack_floats)(size_t n, size_t k);
+size_t SL_PRODUCT(sl_pack_floats)(size_t n, size_t k);
 size_t SL_LEVEL(sl_panels)(size_t n);
-void SL_LEVEL(sl_pack)(const float *weight, size_t ld, size_t n, size_t k, float *panels);
+void SL_PRODUCT(sl_pack)(const float *weight, size_t ld, size_t n, size_t k, float *panels);
 void SL_LEVEL(sl_pack_rows)(const float *b, size_t ld, size_t n, size_t k, float scale,
                             float diagonal, float *panels);
-void SL_LEVEL(sl_gemm_run)(const sl_gemm *g);
+void SL_PRODUCT(sl_gemm_run)(const sl_gemm *g);
 void SL_LEVEL(sl_layer_norm_run)(const sl_norm *n);
 void SL_LEVEL(sl_activate_run)(float *x, size_t count, sl_act act, float slope);
-double SL_LEVEL(sl_multiply_add_run)(size_t rounds, float seed);
+double SL_PRODUCT(sl_multiply_add_run)(size_t rounds, float seed);
 size_t SL_LEVEL(sl_attention_scratch)(size_t tokens, size_t head_dim);
 void SL_LEVEL(sl_attention_run)(const sl_attention *a);
 void SL_LEVEL(sl_dwconv_run)(const sl_dwconv *d);
@@ -25,6 +25,6 @@ void SL_LEVEL(sl_shared_conv_run)(const sl_shared_conv *c);
 size_t SL_LEVEL(sl_above_run)(const float *x, size_t count, float bound, uint32_t *places,
                               size_t *odd);
 
-extern const sl_kernels SL_LEVEL(sl_kernels);
+extern const sl_kernels SL_PRODUCT(sl_kernels);
 
 #endif

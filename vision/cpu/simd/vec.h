@@ -23,6 +23,15 @@
 #endif
 #endif
 
+// What is compiled once more for matrix products in bf16 has a name of its own there.
+#if defined(SL_SIMD_IS_BF16)
+#define SL_PRODUCT(name) name##_bf16
+#define TERMS 2 // of a sum in one lane
+#else
+#define SL_PRODUCT(name) SL_LEVEL(name)
+#define TERMS 1
+#endif
+
 #if defined(SL_SIMD_IS_AVX512) || defined(__aarch64__)
 #define VECTOR_REGISTERS 32
 #else
@@ -54,7 +63,21 @@ SL_INLINE void vf_store(float *p, vf x)
 
 SL_INLINE vf vf_set(float x)
 {
+#if defined(SL_SIMD_IS_BF16)
+    return _mm512_set1_ps(x); // any 32 bits
+#else
     return x - (vf) { 0 }; // x - 0 is x, the sign of zero and NaN included
+#endif
+}
+
+// sum + a * b; in bf16 a lane of a and of b is a pair, whose two products are added.
+SL_INLINE vf vf_multiply_add(vf sum, vf a, vf b)
+{
+#if defined(SL_SIMD_IS_BF16)
+    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+#else
+    return sum + a * b;
+#endif
 }
 
 SL_INLINE vi vi_set(int32_t x)
