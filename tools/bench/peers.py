@@ -51,19 +51,20 @@ def dense(model, x):
     return model.gated(x, model.features(x, run_layer), {}).clamp(0, 1)[0]
 
 
-def torch_time(model_path, input_path, output_path, repeats):
-    """Prints the median seconds of `dense`."""
+def torch_time(model_path, input_path, output_path, repeats, precision):
+    """Prints the median seconds of `dense`; in bf16 as PyTorch itself chooses what it is for."""
     lmd_vit, torch = import_peer()
     import numpy as np
     model = lmd_vit.load_model(model_path)
     x = torch.from_numpy(np.load(input_path))[None]
     times = []
-    with torch.inference_mode():
+    in_bf16 = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    with torch.inference_mode(), in_bf16:
         for _ in range(int(repeats) + 1):
             start = time.perf_counter()
             y = dense(model, x)
             times.append(time.perf_counter() - start)
-    np.save(output_path, y.numpy())
+    np.save(output_path, y.float().numpy())
     print(statistics.median(times[1:]))
 
 
@@ -112,6 +113,8 @@ class Bench:
         self.sample = os.path.join(root, "data", "sample.jpg")
         self.scratch = scratch
         self.rows = []
+        devices = json.loads(measured([self.softlens, "devices", "--json"])[2])["devices"]
+        self.has_bf16 = devices[0]["bf16"]
 
     def path(self, name):
         return os.path.join(self.scratch, name)
@@ -136,7 +139,7 @@ class Bench:
         model, x = self.path("official.safetensors"), self.path("x.npy")
         np.save(x, np.random.default_rng(1).random((512, 512, 3), dtype=np.float32))
         self.torch("write", model)
-        peer = float(self.torch("time", model, x, self.path("y.npy"), "3")[2])
+        peer = float(self.torch("time", model, x, self.path("y.npy"), "3", "f32")[2])
         dense = check_share(self.bench(model, "--size", "512x512", "--dense", "--repeats", "3"), 1)
         seconds = dense["median_seconds"]
         self.row("published configuration, 512x512, every window", f"{seconds:.2f} s, "
@@ -151,12 +154,29 @@ class Bench:
                  f"{part:.2f} s: {whole / part:.2f}x faster than all of them, {seconds / part:.2f}x "
                  "faster than without predictors", "", "",
                  "softlens bench OFFICIAL --size 512x512 --keep-share 0.3")
-        out = self.path("run")
-        measured([self.softlens, "run", model, "--input", x, "--output-dir", out, "--dense",
-                  "--device", self.device, "--threads", str(THREADS)])
-        error = np.abs(np.load(os.path.join(out, "output.npy")) - np.load(self.path("y.npy"))).max()
+        error = self.error(model, x)
         self.row("largest difference of a sample between the two, of 1", f"{error:.1e}", "", "",
                  "softlens run OFFICIAL --input x.npy --output-dir out --dense")
+        if self.has_bf16:
+            self.official_bf16(model, x)
+
+    def official_bf16(self, model, x):
+        peer = float(self.torch("time", model, x, self.path("z.npy"), "3", "bf16")[2])
+        options = "--dense", "--precision", "bf16"
+        seconds = check_share(self.bench(model, "--size", "512x512", *options, "--repeats", "3"),
+                              1)["median_seconds"]
+        error = self.error(model, x, "--precision", "bf16")
+        self.row(f"every window, in bf16 (largest difference to f32: {error:.1e})",
+                 f"{seconds:.2f} s", f"{peer:.2f} s", f"{peer / seconds:.2f}x faster",
+                 " ".join(["softlens bench OFFICIAL --size 512x512", *options]))
+
+    def error(self, model, x, *options):
+        """The largest difference to what PyTorch makes of it in f32."""
+        import numpy as np
+        out = self.path("run")
+        measured([self.softlens, "run", model, "--input", x, "--output-dir", out, "--dense",
+                  "--overwrite", "--device", self.device, "--threads", str(THREADS), *options])
+        return np.abs(np.load(os.path.join(out, "output.npy")) - np.load(self.path("y.npy"))).max()
 
     def large(self):
         """4000x3000: the sample photograph over a quarter of it, a sharp one over the rest."""
@@ -177,6 +197,8 @@ class Bench:
         base = os.path.join(os.path.dirname(self.model), "lmd-vit-base.safetensors")
         for what, *options in [("looked at in several sizes",),
                                ("the same by the base model", "--model", base),
+                               *[("the same in bf16", "--model", base, "--precision", "bf16")]
+                               * self.has_bf16,
                                ("at full size alone, as the model decides", "--shrink", "1"),
                                ("at full size alone, every window", "--shrink", "1", "--dense"),
                                ("four times smaller alone", "--shrink", "4")]:
