@@ -7,6 +7,7 @@
 
 #define SLICE 320          // pairs of k, at most: a panel's part stays in L1
 #define PAIRS (32u << 10)  // of a block of A, which stays in L2
+#define AHEAD 1024         // numbers
 #define PACK_ROW (2 * 256) // numbers of a row that are packed at once
 
 static size_t pairs_of(size_t k)
@@ -14,11 +15,15 @@ static size_t pairs_of(size_t k)
     return k / 2 + k % 2;
 }
 
-// An odd last number is paired with zero.
+// An odd last number is paired with zero. Nothing is computed while A is read, so it is asked for
+// ahead: a twentieth of a network's time.
 static void to_pairs(const float *from, size_t count, float *to)
 {
-    for (; count >= 2 * VL; count -= 2 * VL, from += 2 * VL, to += VL)
+    for (; count >= 2 * VL; count -= 2 * VL, from += 2 * VL, to += VL) {
+        __builtin_prefetch(from + AHEAD, 0, 2);
+        __builtin_prefetch(from + AHEAD + VL, 0, 2);
         vf_store(to, (vf)_mm512_cvtne2ps_pbh(vf_load(from + VL), vf_load(from)));
+    }
     if (count == 0)
         return;
     size_t low = count < VL ? count : VL;
