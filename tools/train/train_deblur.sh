@@ -5,12 +5,12 @@
 # sure, and one crop in five is a place of a sharp photograph that the model before changed most
 # (build/softlens finds those). The third has three blocks more and new pairs; the fourth new pairs
 # again, and rates that fall from the start; the fifth trains with the fade that ships. The base
-# model has twice the channels and goes on from the small one.
-# Usage: train_deblur.sh DATA WORK [MINUTES [MORE [BLOCKS [FALLING [LAST [WIDE [WIDER]]]]]]], all in minutes
+# model has twice the channels and goes on from the small one, in three runs.
+# Usage: train_deblur.sh DATA WORK [MINUTES [MORE [BLOCKS [FALLING [LAST [WIDE [WIDER [PLAIN]]]]]]]], all in minutes
 set -eu
 here=$(dirname "$0")
 data=${1:?"usage: train_deblur.sh DATA WORK [MINUTES ...]"} work=${2:?"a folder WORK is missing"} minutes=${3:-116} more=${4:-100} blocks=${5:-92} falling=${6:-62} last=${7:-97} wide=${8:-100}
-wider=${9:-97}
+wider=${9:-97} plain=${10:-115}
 binary=$here/../../build/softlens
 if [ ! -x "$binary" ]; then
     echo "$binary is missing; build it first: tools/build.sh" >&2
@@ -75,6 +75,14 @@ run train_deblur.py --pairs "$work/pairs-wider" --hard "$work/hard-wider" --hard
     --init "$work/run-wide/ema.safetensors" --embed 48 --depths 1 2 4 2 2 --fade 0.25 0.8 \
     --out "$work/run-wider" --minutes "$wider" --lr 5e-4 --muon-lr 5e-4 --fall-from 0.05 \
     --gate-from 0 --lenient 0.01 --ema 0.998 --threshold 0.25 --seed 81
+run deblur_pairs.py --data "$data" --pairs "$work/pairs-plain" --count 9000 --seed 91
 run calibrate_deblur.py --model "$work/run-wider/checkpoint.pt" --threshold 0.25 --fade 0.25 0.83 \
+    --half --out "$work/wider.safetensors"
+hard "$work/wider.safetensors" "$work/hard-plain"
+run train_deblur.py --pairs "$work/pairs-plain" --hard "$work/hard-plain" --hard-share 0.12 \
+    --init "$work/run-wider/ema.safetensors" --embed 48 --depths 1 2 4 2 2 --fade 0.25 0.8 \
+    --out "$work/run-plain" --minutes "$plain" --lr 5e-4 --muon-lr 5e-4 --fall-from 0.05 \
+    --gate-from 0 --lenient 0.01 --ema 0.998 --threshold 0.25 --outside-weight 0.3 --seed 91
+run calibrate_deblur.py --model "$work/run-plain/checkpoint.pt" --threshold 0.25 --fade 0.25 0.83 \
     --half --out "$work/lmd-vit-base.safetensors"
 run eval_deblur.py --model "$work/lmd-vit-base.safetensors" --data "$data"
