@@ -87,9 +87,14 @@ START_TEST(the_message_lists_the_places)
                                           "second/softlens", SL_INSTALLED_MODELS };
     ck_ok(sl_make_dir(ctx, in_dir("named")));
     setenv("SOFTLENS_MODELS", in_dir("named"), 1);
+    char *dirs = sl_format(ctx, "%s:%s/first", getenv("XDG_DATA_DIRS"), dir); // one of them again
+    setenv("XDG_DATA_DIRS", dirs, 1);
+    free(dirs);
     char *message = find_from_copy();
     for (size_t i = 0; i < SL_ARRAY_LEN(places); i++)
         ck_assert_msg(strstr(message, places[i]) != NULL, "%s is not in: %s", places[i], message);
+    const char *first = strstr(message, "first/softlens");
+    ck_assert_msg(!strstr(first + 1, "first/softlens"), "twice in: %s", message);
     free(message);
 }
 END_TEST

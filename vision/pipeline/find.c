@@ -30,8 +30,20 @@ static bool is_file(const char *path)
     return stat(path, &info) == 0 && !S_ISDIR(info.st_mode);
 }
 
+// The installed models' place may be one of the data directories, too.
+static bool is_noted(const search *s, const char *path)
+{
+    size_t length = strlen(path);
+    for (const char *at = s->tried; at && (at = strstr(at, path)); at++)
+        if (at > s->tried && at[-1] == ' ' && (at[length] == '\n' || at[length] == '\0'))
+            return true;
+    return false;
+}
+
 static void note(search *s, const char *path)
 {
+    if (is_noted(s, path))
+        return;
     char *longer = sl_format(s->ctx, "%s\n  %s", s->tried ? s->tried : "", path);
     free(s->tried);
     s->tried = longer;
