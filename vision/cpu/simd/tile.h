@@ -246,7 +246,7 @@ static void run_panel(tile *t, size_t rows, size_t vectors)
 }
 
 // One slice of k: all wanted panels, one after the other.
-static void run_slice(const sl_gemm *g, size_t first, size_t rows, tile t, size_t k_first)
+SL_INLINE void run_slice(const sl_gemm *g, size_t first, size_t rows, tile t, size_t k_first)
 {
     size_t all = vectors_of(g->b->n), vectors, panel = 0;
     const float *residual = t.residual, *panels = g->b->panels;
