@@ -11,14 +11,26 @@
 int test_backend_levels(void);
 const char *test_backend_level(int level);
 
-// Whether it keeps activations in f16.
-bool test_backend_is_half(void);
+// What it computes in: SL_F32; SL_F16, in which it keeps activations, too; or SL_BF16, to which it
+// rounds what is multiplied.
+sl_dtype test_backend_precision(void);
 
-// How coarsely it rounds, as against f16: 0 for f32, 1, or 8 for bf16, which has three bits less.
-double test_backend_coarseness(void);
+static inline bool test_backend_is_half(void)
+{
+    return test_backend_precision() == SL_F16;
+}
+
+// How coarsely it rounds, as against f16; bf16 has three bits less.
+static inline double test_backend_coarseness(void)
+{
+    return test_backend_is_half() ? 1 : test_backend_precision() == SL_BF16 ? 8 : 0;
+}
 
 // What the output of a network may be off by, of its range.
-double test_backend_tolerance(void);
+static inline double test_backend_tolerance(void)
+{
+    return test_backend_is_half() ? 5e-3 : test_backend_precision() == SL_BF16 ? 1.5e-2 : 1e-4;
+}
 
 // Whether there is such a device at all; a suite without one is skipped (exit status 77).
 bool test_backend_is_there(void);

@@ -21,19 +21,9 @@ const char *test_backend_level(int level)
     return sl_simd_name(precision == SL_BF16 ? SL_SIMD_AVX512 : (sl_simd)level);
 }
 
-bool test_backend_is_half(void)
+sl_dtype test_backend_precision(void)
 {
-    return false;
-}
-
-double test_backend_coarseness(void)
-{
-    return precision == SL_BF16 ? 8 : 0;
-}
-
-double test_backend_tolerance(void)
-{
-    return precision == SL_BF16 ? 1.5e-2 : 1e-4;
+    return precision;
 }
 
 bool test_backend_is_there(void)

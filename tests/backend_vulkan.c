@@ -34,19 +34,9 @@ static void open_device(void)
                   sl_ctx_message(device_ctx));
 }
 
-bool test_backend_is_half(void)
+sl_dtype test_backend_precision(void)
 {
-    return precision == SL_F16;
-}
-
-double test_backend_coarseness(void)
-{
-    return precision == SL_F16 ? 1 : 0;
-}
-
-double test_backend_tolerance(void)
-{
-    return precision == SL_F16 ? 5e-3 : 1e-4;
+    return precision;
 }
 
 bool test_backend_is_there(void)

@@ -4,6 +4,7 @@
 The peer is tools/golden/lmd_vit.py. It runs in a process of its own (peers.py torch ...), as
 softlens does, so that neither's threads or memory are in the other's way."""
 
+import functools
 import json
 import os
 import platform
@@ -113,8 +114,11 @@ class Bench:
         self.sample = os.path.join(root, "data", "sample.jpg")
         self.scratch = scratch
         self.rows = []
+
+    @functools.cached_property
+    def has_bf16(self):
         devices = json.loads(measured([self.softlens, "devices", "--json"])[2])["devices"]
-        self.has_bf16 = devices[0]["bf16"]
+        return devices[0]["bf16"]       # the processor comes first
 
     def path(self, name):
         return os.path.join(self.scratch, name)

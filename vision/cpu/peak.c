@@ -47,9 +47,8 @@ sl_status sl_cpu_peak(sl_ctx *ctx, sl_dtype precision, double *gflops, double *g
     sl_status st = sl_cpu_simd(ctx, &level);
     if (st != SL_OK)
         return st;
-    peak_job job = { .kernels = sl_kernels_get(level) };
-    if (precision == SL_BF16 && sl_kernels_get_bf16(level))
-        job.kernels = sl_kernels_get_bf16(level);
+    const sl_kernels *in_bf16 = precision == SL_BF16 ? sl_kernels_get_bf16(level) : NULL;
+    peak_job job = { .kernels = in_bf16 ? in_bf16 : sl_kernels_get(level) };
     job.from = sl_alloc(ctx, COPY_BYTES, 1);
     job.to = sl_alloc(ctx, COPY_BYTES, 1);
     st = job.from && job.to ? SL_OK : SL_ERR_NOMEM;

@@ -87,19 +87,12 @@ static void run_block(const sl_gemm *g, size_t first, size_t rows, size_t slice,
 {
     _Alignas(SL_ALIGN) float pairs[PAIRS];
     size_t depth = pairs_of(g->b->k), k_first = depth * slice / slices;
-    bool is_last = slice + 1 == slices, is_active = g->act != SL_ACT_NONE;
-    tile t = { .a = pairs,
-               .lda = depth * (slice + 1) / slices - k_first,
-               .runs = 1,
-               .k = depth * (slice + 1) / slices - k_first,
-               .depth = depth,
-               .resumes = slice > 0,
-               .act = is_last ? g->act : SL_ACT_NONE,
-               .slope = g->slope,
-               .residual = (is_active ? is_last : slice == 0) ? g->residual : NULL,
-               .ldr = g->ldr,
-               .ldc = g->ldc };
-    size_t count = is_last ? g->b->k - 2 * k_first : 2 * t.k;
+    tile t = tile_of_slice(g, slice, slices);
+    t.a = pairs;
+    t.depth = depth;
+    t.runs = 1;
+    t.k = t.lda = depth * (slice + 1) / slices - k_first;
+    size_t left = g->b->k - 2 * k_first, count = left < 2 * t.k ? left : 2 * t.k;
     for (size_t r = 0; r < rows && count > 0; r++)
         row_to_pairs(g, first + r, 2 * k_first, count, pairs + r * t.lda);
     run_slice(g, first, rows, t, k_first);

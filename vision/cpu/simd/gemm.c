@@ -46,24 +46,14 @@ static size_t take(const slices *s, size_t i, size_t segment_stride, tile *t, si
     return first * s->run + within;
 }
 
-// The residual is added in the first slice, before sums overwrite a C that is the residual itself;
-// behind an activation it has to wait for the last.
 static void run_rows(const sl_gemm *g, size_t first, size_t rows, const slices *s)
 {
-    bool is_active = g->act != SL_ACT_NONE;
     for (size_t i = 0; i < s->count; i++) {
-        bool is_last = i + 1 == s->count, adds = is_active ? is_last : i == 0;
-        size_t offset;
-        tile t = { .lda = g->lda,
-                   .depth = g->b->k,
-                   .resumes = i > 0,
-                   .act = is_last ? g->act : SL_ACT_NONE,
-                   .slope = g->slope,
-                   .residual = adds ? g->residual : NULL,
-                   .ldr = g->ldr,
-                   .ldc = g->ldc };
-        size_t k_first = take(s, i, g->segment_stride, &t, &offset);
+        tile t = tile_of_slice(g, i, s->count);
+        size_t offset, k_first = take(s, i, g->segment_stride, &t, &offset);
         t.a = g->a + first * g->lda + offset;
+        t.lda = g->lda;
+        t.depth = g->b->k;
         run_slice(g, first, rows, t, k_first);
     }
 }

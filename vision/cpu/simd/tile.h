@@ -245,6 +245,20 @@ static void run_panel(tile *t, size_t rows, size_t vectors)
     t->residual = residual;
 }
 
+// What all tiles of one slice of k have in common, whose A is still to be told. The residual is
+// added in the first slice, before sums overwrite a C that is the residual itself; behind an
+// activation it has to wait for the last.
+SL_INLINE tile tile_of_slice(const sl_gemm *g, size_t slice, size_t slices)
+{
+    bool is_last = slice + 1 == slices, is_active = g->act != SL_ACT_NONE;
+    return (tile) { .resumes = slice > 0,
+                    .act = is_last ? g->act : SL_ACT_NONE,
+                    .slope = g->slope,
+                    .residual = (is_active ? is_last : slice == 0) ? g->residual : NULL,
+                    .ldr = g->ldr,
+                    .ldc = g->ldc };
+}
+
 // One slice of k: all wanted panels, one after the other.
 SL_INLINE void run_slice(const sl_gemm *g, size_t first, size_t rows, tile t, size_t k_first)
 {
