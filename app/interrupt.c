@@ -8,12 +8,10 @@ static volatile sig_atomic_t interrupted; // by which signal
 
 static void on_signal(int number)
 {
-    // All get their default action back: the next one of any ends the program.
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGHUP, SIG_DFL);
-    if (interrupted)
+    if (interrupted) { // the next one of any ends the program
+        signal(number, SIG_DFL);
         raise(number);
+    }
     interrupted = number;
 }
 

@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_WORDS 64
@@ -387,6 +389,37 @@ START_TEST(damaged_detections_are_refused)
 }
 END_TEST
 
+// What becomes of a process that nohup started when it gets two signals.
+static int status_after(int one, int other)
+{
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGHUP, SIG_IGN);
+        signal(SIGINT, SIG_DFL); // whatever our own parent ignores
+        signal(SIGTERM, SIG_DFL);
+        app_catch_signals();
+        raise(one);
+        raise(other);
+        _exit(app_interrupted());
+    }
+    waitpid(child, &status, 0);
+    return status;
+}
+
+START_TEST(second_signal_ends_and_ignored_ones_stay_so)
+{
+    int status = status_after(SIGTERM, SIGHUP);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    status = status_after(SIGHUP, SIGHUP);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    status = status_after(SIGTERM, SIGTERM);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    status = status_after(SIGTERM, SIGINT);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("unit");
@@ -406,5 +439,6 @@ int main(void)
     tcase_add_test(tests, bar_is_drawn_when_it_helps);
     tcase_add_test(tests, detections_come_back);
     tcase_add_test(tests, damaged_detections_are_refused);
+    tcase_add_test(tests, second_signal_ends_and_ignored_ones_stay_so);
     return run_case("app/unit", tests);
 }
