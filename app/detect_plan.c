@@ -191,6 +191,7 @@ char *app_detect_out_picture(const app_detect_out *out, const char *path)
 
 typedef struct place {
     char *path;
+    char *where;    // app_place
     size_t picture; // of app_pictures
     bool is_folder; // as YOLO's data
     bool is_within; // such a folder, which is made when all is found
@@ -212,8 +213,10 @@ static app_exit add_place(places *n, place added)
             n->capacity = capacity;
         }
     }
-    if (!added.path || n->count == n->capacity) {
+    added.where = added.path ? app_place(added.path) : NULL;
+    if (!added.where || n->count == n->capacity) {
         free(added.path);
+        free(added.where);
         return app_out_of_memory();
     }
     n->item[n->count++] = added;
@@ -276,19 +279,19 @@ static app_exit name_all(const app_detect_out *out, const app_pictures *pictures
     return result;
 }
 
-static int by_path(const void *a, const void *b)
+static int by_where(const void *a, const void *b)
 {
-    return strcmp(((const place *)a)->path, ((const place *)b)->path);
+    return strcmp(((const place *)a)->where, ((const place *)b)->where);
 }
 
 // No two pictures may become one file, and none a file of all.
 static app_exit check_collisions(const app_detect_out *out, const app_pictures *pictures, places *n)
 {
     if (n->count)
-        qsort(n->item, n->count, sizeof(*n->item), by_path);
+        qsort(n->item, n->count, sizeof(*n->item), by_where);
     for (size_t i = 0; i + 1 < n->count; i++) {
         const place *one = &n->item[i], *other = one + 1;
-        if (strcmp(one->path, other->path) != 0)
+        if (strcmp(one->where, other->where) != 0)
             continue;
         const char *of_one = one->picture == OF_ALL ? NULL : pictures->path[one->picture];
         const char *of_other = other->picture == OF_ALL ? NULL : pictures->path[other->picture];
@@ -399,8 +402,10 @@ app_exit app_detect_out_plan(app_session *session, app_pictures *pictures, app_d
         result = name_all(out, pictures, &n);
     if (result == APP_DONE)
         result = check_names(out, pictures, &n);
-    for (size_t i = 0; i < n.count; i++)
+    for (size_t i = 0; i < n.count; i++) {
         free(n.item[i].path);
+        free(n.item[i].where);
+    }
     free(n.item);
     return result;
 }

@@ -167,6 +167,10 @@ refused 1 'name one to look at it' detect drawn
 cp a.png pics/b.png
 refused 2 'pics/b\.png and pics/b\.jpg would both become y/b\.json; softlens batch detect' \
     detect pics/b.png pics/b.jpg -o y/
+refused 2 'would both become (\./)?pics/b\.json' detect pics/b.png ./pics/b.jpg --overwrite
+ln -s pics alias
+refused 2 'would both become (pics|alias)/b\.json' detect alias/b.png pics/b.jpg --overwrite
+rm alias
 
 # What is there already
 cp a.png c.png
