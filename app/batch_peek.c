@@ -39,9 +39,9 @@ static bool peek_jpeg(int fd, batch_extent *out)
     for (int i = 0; i < MAX_MARKERS; i++) {
         unsigned char m[10] = { 0 };
         ssize_t got = pread(fd, m, sizeof(m), at);
-        if (got < 4 || m[0] != 0xff)
+        if (got < 4)
             return false;
-        if (m[1] == 0xff) { // padding
+        if (m[0] != 0xff || m[1] == 0xff || m[1] == 0) { // padding, and what the decoder passes by
             at++;
             continue;
         }
@@ -54,7 +54,8 @@ static bool peek_jpeg(int fd, batch_extent *out)
             out->coded_bytes = m[9] * 2u * (m[1] == 0xc2 || m[1] == 0xca ? 2 : 1);
             return true;
         }
-        at += 2 + big16(m + 2);
+        bool is_alone = m[1] == 0x01 || (m[1] & 0xf8) == 0xd0;
+        at += 2 + (is_alone ? 0 : big16(m + 2));
     }
     return false;
 }
