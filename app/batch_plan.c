@@ -103,6 +103,8 @@ static void see_end(batch *b, const batch_record *r)
     if (strcmp(r->name, shard) != 0 || r->when_ms < b->ended.when_ms)
         return;
     b->ended = *r;
+    if (strcmp(r->detail, b->settings_text) != 0) // its tables may be of another form
+        b->ended.settings = ~b->settings;
     b->ended.hash = b->ended.name = b->ended.output = b->ended.data = b->ended.detail = NULL;
 }
 

@@ -42,6 +42,12 @@ check 'JSON lines by the name of the file' "$MAKER" is-json labels.jsonl 4
 mkdir folder
 accepted batch classify in -o folder --jsonl --model s.safetensors
 check 'a folder gets labels.jsonl' "$MAKER" is-json folder/labels.jsonl 4
+for form in '' --jsonl; do
+    # shellcheck disable=SC2086 # one or none
+    accepted batch classify in -o rows.txt --model s.safetensors $form
+done
+says '^rows.txt: 0 pictures done'
+check 'the table is of the form asked for, though all is done' "$MAKER" is-json rows.txt 4
 
 # What decides the labels has them made anew: each option against what a run without it left
 accepted batch classify in -o base/ --model s.safetensors --gallery my.gallery
