@@ -278,7 +278,7 @@ void app_one_line(char *text);
 void app_error(const char *format, ...) APP_PRINTF(1, 2);
 // Same, for a wrong use of a command; points at its help. Returns APP_USAGE.
 app_exit app_usage(const app_command *command, const char *format, ...) APP_PRINTF(2, 3);
-// Refuses an --output whose name speaks of something else than safetensors. Prints why.
+// Refuses an --output that is -, or is called as something else than safetensors. Prints why.
 app_exit app_check_safetensors(const app_session *session);
 // Says so. Returns APP_FAILED.
 app_exit app_out_of_memory(void);

@@ -450,6 +450,12 @@ static int run(app_session *session, int count, char **operands)
 {
     batch b = { .session = session, .watch = -1, .print = PTHREAD_MUTEX_INITIALIZER };
     bool is_merge = strcmp(operands[0], "merge") == 0;
+    const char *const files[][2] = { { "-o", session->values.output },
+                                     { "--log", session->values.log },
+                                     { "--report", session->values.report } };
+    for (size_t i = 0; i < APP_LEN(files); i++)
+        if (app_is_stdout(files[i][1]))
+            return app_usage(session->command, APP_NO_STDOUT, files[i][0]);
     if (is_merge && count != 2)
         return app_usage(session->command, "merge takes one name: the output of the batch");
     app_exit result = is_merge ? batch_merge(&b, operands[1]) : work(&b, count, operands);

@@ -309,6 +309,8 @@ app_exit batch_write_tables(const batch *b); // of all steps
 // Whether tables, report and log may be written where they are to be, by what was scanned and by
 // the journals. APP_FAILED: printed.
 app_exit batch_check_places(const batch *b);
+// Refuses a table that --log or --report would be, too. APP_USAGE: printed.
+app_exit batch_check_apart(const batch *b, const char *path);
 // Whatever --overwrite says: a pipe, a device, or what stands for an open file, as /dev/stdout
 // does, would be replaced itself. APP_FAILED: printed.
 app_exit batch_check_kind(const char *option, const char *path);

@@ -107,8 +107,8 @@ static app_exit check_place(owned *o, const batch_shard *shard, size_t format)
 {
     char *path = name_of(o->b, shard, format);
     bool is_taken = path && !o->b->session->values.overwrite && access(path, F_OK) == 0;
-    app_exit result = path ? APP_DONE : batch_out_of_memory();
-    if (path && format != SL_DETECT_YOLO) // which is a folder
+    app_exit result = path ? batch_check_apart(o->b, path) : batch_out_of_memory();
+    if (result == APP_DONE && format != SL_DETECT_YOLO) // which is a folder
         result = batch_check_kind("", path);
     if (is_taken && result == APP_DONE)
         result = find_out(o);

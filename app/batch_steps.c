@@ -154,11 +154,31 @@ app_exit batch_check_kind(const char *option, const char *path)
     return APP_FAILED;
 }
 
+static bool is_one(const char *path, const char *other)
+{
+    return path && other && batch_is_same_place(path, other);
+}
+
+app_exit batch_check_apart(const batch *b, const char *path)
+{
+    const app_values *values = &b->session->values;
+    const char *const files[][2] = { { "--log", values->log }, { "--report", values->report } };
+    for (size_t i = 0; i < APP_LEN(files); i++)
+        if (is_one(path, files[i][1]))
+            return app_usage(b->session->command,
+                             "%s %s: is a table of the batch, too; name another file", files[i][0],
+                             files[i][1]);
+    return APP_DONE;
+}
+
 static app_exit check_table(const batch *b, const char *path)
 {
     bool is_input = is_picture(b, path);
-    if (batch_check_kind("", path) != APP_DONE)
-        return APP_FAILED;
+    app_exit result = batch_check_apart(b, path);
+    if (result == APP_DONE)
+        result = batch_check_kind("", path);
+    if (result != APP_DONE)
+        return result;
     if (!is_input && (b->session->values.overwrite || !is_there(path) || is_own_table(b, path)))
         return APP_DONE;
     return refuse_place("", path, is_input);
@@ -179,6 +199,9 @@ app_exit batch_check_places(const batch *b)
 {
     const app_values *values = &b->session->values;
     app_exit result = APP_DONE;
+    if (is_one(values->log, values->report))
+        result = app_usage(b->session->command, "--report %s: is the --log, too; name another file",
+                           values->report);
     for (size_t i = 0; i < b->step_count && result == APP_DONE; i++)
         if (b->table[i])
             result = check_tables(b, i);

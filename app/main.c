@@ -11,6 +11,8 @@ static int run_traced(app_session *session, int count, char **operands)
 {
     const app_values *values = &session->values;
     sl_status status = SL_OK;
+    if (app_is_stdout(values->profile))
+        return app_usage(session->command, APP_NO_STDOUT, "--profile");
     if (values->profile && !app_may_replace(values->profile, "trace", TRACE_START))
         return APP_FAILED;
     if (values->profile)

@@ -42,6 +42,8 @@ app_exit app_check_safetensors(const app_session *session)
 {
     const char *path = session->values.output, *slash = strrchr(path, '/');
     const char *dot = strrchr(slash ? slash : path, '.');
+    if (app_is_stdout(path))
+        return app_usage(session->command, APP_NO_STDOUT, "--output");
     if (dot && strcmp(dot, ".safetensors") != 0)
         return app_usage(session->command,
                          "--output %s: is written as safetensors; end the name in .safetensors",

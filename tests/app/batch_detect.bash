@@ -342,6 +342,7 @@ refused 2 'is of --overlay' batch detect in -o x --overlay-style blur
 refused 2 'one of boxes' batch detect in -o x --overlay --overlay-style crop
 refused 2 'sort-into is of classify' batch detect in -o x --sort-into y
 refused 2 'jsonl is of classify' batch detect in -o x --jsonl
+refused 2 'log x/coco\.json: is a table' batch detect in -o x/ --format coco --log x/coco.json
 refused 2 'tta flips is of deblur' batch detect in -o x --tta flips
 refused 2 'shrink is of deblur' batch detect in -o x --shrink 2
 refused 2 'tta is of deblur and detect' batch classify in -o x/ --tta flip

@@ -193,6 +193,15 @@ refused 1 'report mine/x.png: is a picture' batch classify mine -o t.csv --repor
     --model s.safetensors
 refused 1 'report in/a.png: exists' batch classify mine -o t.csv --report in/a.png --model s.safetensors
 refused 1 'log mine/x.png: is a picture' batch classify mine -o t.csv --log mine/x.png --model s.safetensors
+# Nor of each other, and nothing of it is standard output
+refused 2 '-report \./t\.csv: is a table' batch classify mine/x.png -o t.csv --report ./t.csv --model s.safetensors
+refused 2 '-log t/labels\.csv: is a table' batch classify mine/x.png -o t/ --log t/labels.csv --model s.safetensors
+refused 2 '-report t\.csv: is a table' batch classify mine/x.png -o t.csv --report t.csv --shard 1/2 \
+    --model s.safetensors
+refused 2 '-report \./l: is the --log' batch classify mine/x.png -o t.csv --log l --report ./l --model s.safetensors
+refused 2 '-o -: results are not' batch classify mine/x.png -o - --model s.safetensors
+refused 2 '-log -: results are not' batch classify mine/x.png -o t.csv --log - --model s.safetensors
+refused 2 '-report -: results are not' batch merge t.csv --report -
 # Nor of a pipe, a device, or what leads to an open file
 mkfifo mine/pipe
 ln -s /proc/self/fd/1 mine/stdout

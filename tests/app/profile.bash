@@ -30,6 +30,7 @@ refused 1 'bench.json: already exists' bench --size 32x32 --repeats 1 --profile 
 refused 1 'none/t.json: cannot create' deblur a.png -o two.png --profile none/t.json
 refused 1 'deblur.json: already exists' deblur a.png -o two.png --profile deblur.json
 refused 2 '--profile two.png: is also' deblur a.png -o two.png --profile two.png
+refused 2 'profile -: results are not written' deblur a.png -o two.png --profile -
 refused 1 './a.png: exists and is no trace' deblur a.png -o two.png --overwrite --profile ./a.png
 refused 1 'x.npy: exists and is no trace' run m.safetensors --input x.npy --output-dir o --overwrite \
     --profile x.npy

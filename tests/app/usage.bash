@@ -83,6 +83,8 @@ refused 2 'at most FILE' gallery my.gallery rename a b c
 refused 2 'needs --classes N and --dim D' ebv --classes 8 -o t.safetensors
 refused 2 'needs --classes N and --dim D' ebv --dim 8 -o t.safetensors
 refused 2 'needs --output' ebv --classes 8 --dim 4
+refused 2 'output -: results are not written' ebv --classes 8 --dim 4 -o -
+refused 2 'output -: results are not written' convert m.safetensors -o -
 refused 2 'needs --input' run m.safetensors
 refused 2 'needs --input' run m.safetensors --input x.npy
 
