@@ -221,6 +221,29 @@ START_TEST(conversion_round_trips)
 }
 END_TEST
 
+// Neighbours among floats stay apart, and a threshold decides about the same windows.
+START_TEST(conversion_keeps_every_bit_of_the_config)
+{
+    static const char config[] =
+        "{\"embed_dim\": 6, \"depths\": [2, 2, 1, 1, 2], \"heads\": [1, 3, 2, 4, 1], "
+        "\"window\": 4, \"mlp_ratio\": 2, \"unshuffle\": 2, \"threshold\": 0.123456791, "
+        "\"fade\": [0.3, 0.30000003]}";
+    const sl_convert_options options = { .overwrite = true };
+    sl_model *model, *again;
+    edit e;
+    edit_open(&e, GOLDEN("fade"));
+    edit_set_meta(&e, "config", config);
+    ck_assert_msg(edit_reopen(&e, &model) == SL_OK, "%s", sl_ctx_message(ctx));
+    ck_assert_int_eq(sl_model_convert(ctx, model, path, &options), SL_OK);
+    ck_assert_msg(sl_model_open(ctx, path, &again) == SL_OK, "%s", sl_ctx_message(ctx));
+    ck_assert_mem_eq(again->lmd.fade, model->lmd.fade, sizeof model->lmd.fade);
+    ck_assert_mem_eq(&again->lmd.threshold, &model->lmd.threshold, sizeof model->lmd.threshold);
+    sl_model_free(model);
+    sl_model_free(again);
+    sl_tensor_set_free(e.set);
+}
+END_TEST
+
 START_TEST(half_refuses_what_it_cannot_hold)
 {
     sl_model *model;
@@ -259,6 +282,7 @@ int main(void)
     tcase_add_test(tc, bad_metadata_is_refused);
     tcase_add_test(tc, description_is_json);
     tcase_add_loop_test(tc, conversion_round_trips, 0, 4);
+    tcase_add_test(tc, conversion_keeps_every_bit_of_the_config);
     tcase_add_test(tc, half_refuses_what_it_cannot_hold);
     Suite *s = suite_create("net config");
     suite_add_tcase(s, tc);

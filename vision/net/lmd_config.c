@@ -289,7 +289,5 @@ char *sl_lmd_config_json(sl_ctx *ctx, const sl_lmd_config *c)
     if (c->modulator != d.modulator)
         sl_json_set(&root, "modulator",
                     json_string(c->modulator == SL_MODULATOR_ALL ? "all" : "none"));
-    char *text;
-    sl_json_text(ctx, root, JSON_REAL_PRECISION(7), &text);
-    return text;
+    return sl_config_text(ctx, root);
 }
