@@ -112,6 +112,27 @@ START_TEST(inverse_is_never_guessed)
 }
 END_TEST
 
+#define PLAIN                                                                                      \
+    "\"dims\": [32,64,32,32], \"heads\": [1,2,1,1], \"depths\": [1,1,1,1], \"classes\": 10, "      \
+    "\"ratios\": [3,2,1], \"kernels\": [7,5,3], \"stem\": 8"
+
+// A file is written only if it can be opened again.
+START_TEST(an_inverse_that_does_not_fit_is_not_told)
+{
+    const sl_convert_options how = { .inverse = "norm", .overwrite = true };
+    edit e;
+    sl_model *model, *again;
+    edit_open(&e, GOLDEN("soft-plain"));
+    edit_set_meta(&e, "config", "{" PLAIN ", \"landmarks\": 1}");
+    ck_assert_msg(edit_reopen(&e, &model) == SL_OK, "%s", sl_ctx_message(ctx));
+    says(sl_model_convert(ctx, model, path, &how), SL_ERR_FORMAT, "single landmark");
+    ck_assert_msg(sl_model_open(ctx, path, &again) == SL_OK, "%s", sl_ctx_message(ctx));
+    sl_model_free(again);
+    sl_model_free(model);
+    sl_tensor_set_free(e.set);
+}
+END_TEST
+
 START_TEST(conversion_round_trips)
 {
     static const char *const files[] = { GOLDEN("soft-plain"), GOLDEN("soft-norm"),
@@ -128,10 +149,6 @@ START_TEST(conversion_round_trips)
     }
 }
 END_TEST
-
-#define PLAIN                                                                                      \
-    "\"dims\": [32,64,32,32], \"heads\": [1,2,1,1], \"depths\": [1,1,1,1], \"classes\": 10, "      \
-    "\"ratios\": [3,2,1], \"kernels\": [7,5,3], \"stem\": 8"
 
 START_TEST(the_mirror_image_is_asked_for)
 {
@@ -348,6 +365,7 @@ int main(void)
     tcase_add_test(tc, config_is_read);
     tcase_add_test(tc, config_follows_from_shapes);
     tcase_add_test(tc, inverse_is_never_guessed);
+    tcase_add_test(tc, an_inverse_that_does_not_fit_is_not_told);
     tcase_add_test(tc, conversion_round_trips);
     tcase_add_test(tc, the_mirror_image_is_asked_for);
     tcase_add_test(tc, bad_metadata_is_refused);

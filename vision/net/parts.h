@@ -95,6 +95,8 @@ json_t *sl_reals_json(const float *reals, size_t count);      // likewise
 sl_status sl_soft_config_from(sl_ctx *ctx, const sl_tensor_set *set, const char *root,
                               const json_t *stated, sl_soft_config *out);
 json_t *sl_soft_config_object(const sl_soft_config *config); // NULL: out of memory
+// Whether its number of landmarks is one that its inverse is defined for.
+sl_status sl_soft_check_landmarks(sl_ctx *ctx, const char *path, const sl_soft_config *config);
 // soft.c: what a user says of the inverse goes into the config; with is_final it must be known.
 sl_status sl_soft_tell_inverse(sl_ctx *ctx, const char *path, const char *inverse, bool is_final,
                                sl_soft_config *config);

@@ -278,7 +278,7 @@ sl_status sl_soft_tell_inverse(sl_ctx *ctx, const char *path, const char *invers
                        "%s: the files of SOFT and SOFT-Norm are alike, and this one does not say "
                        "which it is; name its inverse: \"soft\" or \"norm\"",
                        path);
-    return SL_OK;
+    return sl_soft_check_landmarks(ctx, path, config);
 }
 
 static sl_status config_json(sl_ctx *ctx, const sl_model *model, const char *inverse, bool is_final,

@@ -276,6 +276,15 @@ static const char *reconcile_head(sl_soft_config *stated, const sl_soft_config *
     return stated->embedding != seen->embedding ? "embedding" : NULL;
 }
 
+sl_status sl_soft_check_landmarks(sl_ctx *ctx, const char *path, const sl_soft_config *c)
+{
+    if (c->landmarks > 0 && c->landmarks < SL_NORM_LEAST_LANDMARKS && c->has_inverse &&
+        c->inverse == SL_INVERSE_NORM)
+        return sl_fail(ctx, SL_ERR_FORMAT,
+                       "%s: a SOFT-Norm with a single landmark, for which it is not defined", path);
+    return SL_OK;
+}
+
 static sl_status check_heads(sl_ctx *ctx, const char *path, const sl_soft_config *c,
                              bool is_backbone)
 {
@@ -290,14 +299,10 @@ static sl_status check_heads(sl_ctx *ctx, const char *path, const sl_soft_config
                        "%s: a head, and no class token for it to read; leave out the head, or take "
                        "a file with both",
                        path);
-    if (c->landmarks > 0 && c->landmarks < SL_NORM_LEAST_LANDMARKS && c->has_inverse &&
-        c->inverse == SL_INVERSE_NORM)
-        return sl_fail(ctx, SL_ERR_FORMAT,
-                       "%s: a SOFT-Norm with a single landmark, for which it is not defined", path);
     if (has_directions(c) && !(c->scale > 0))
         return sl_fail(ctx, SL_ERR_FORMAT, "%s: metadata \"config\" wants the scale of its head",
                        path);
-    return SL_OK;
+    return sl_soft_check_landmarks(ctx, path, c);
 }
 
 // What a backbone's head is, nobody asks; but there must be no other tensors.
