@@ -107,6 +107,29 @@ START_TEST(memory_is_reused)
 }
 END_TEST
 
+// Inputs are written before the first node runs, wherever they stand: no earlier node may use their
+// place.
+START_TEST(a_late_input_has_its_place_from_the_start)
+{
+    const sl_shape shape = { .rank = 3, .dim = { 16, 16, 4 } };
+    const sl_attr same = { .factor = 1 };
+    sl_graph *g;
+    sl_memory_plan plan;
+    ck_assert_int_eq(sl_graph_new(ctx, &g), SL_OK);
+    sl_value x = sl_graph_input(g, "image", &shape), early[3];
+    for (unsigned i = 0; i < 3; i++)
+        early[i] = x =
+            sl_graph_add(g, SL_OP_PIXEL_UNSHUFFLE, "early", &same, (sl_value[3]) { x }, NULL, 0);
+    sl_value late = sl_graph_input(g, "late", &shape);
+    sl_graph_add(g, SL_OP_PIXEL_UNSHUFFLE, "use", &same, (sl_value[3]) { late }, NULL, 0);
+    ck_assert_int_eq(sl_memory_plan_new(ctx, g, NULL, NULL, &plan), SL_OK);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_uint_ne(plan.value_offset[early[i]], plan.value_offset[late]);
+    sl_memory_plan_free(&plan);
+    sl_graph_free(g);
+}
+END_TEST
+
 START_TEST(overwritten_input_is_refused)
 {
     sl_graph *g;
@@ -178,6 +201,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, lives_never_overlap, 0, 40);
     tcase_add_test(tc, memory_is_reused);
+    tcase_add_test(tc, a_late_input_has_its_place_from_the_start);
     tcase_add_test(tc, overwritten_input_is_refused);
     tcase_add_test(tc, misfits_are_refused);
     tcase_add_test(tc, dump_names_every_node);

@@ -167,6 +167,14 @@ START_TEST(soft_attention)
     refused("one or two landmarks");
     c.w = 24;
     gives(add_soft(&c), SHAPE(8, 24, 64));
+
+    c = published;
+    c.h = c.w = 1024;
+    gives(add_soft(&c), SHAPE(1024, 1024, 64));
+    c.w = 1032;
+    add_soft(&c);
+    ck_fails(g->status, SL_ERR_LIMIT, "more than 16384 landmarks");
+    g->status = SL_OK;
 }
 END_TEST
 
