@@ -241,6 +241,21 @@ START_TEST(pictures_that_cancel_out)
 }
 END_TEST
 
+// Of two alike, each is the other's neighbour and none its own.
+START_TEST(twins_are_neighbours)
+{
+    sl_gallery *g = new_gallery();
+    char *text = NULL;
+    add(g, "raccoon", 10, 1);
+    add(g, "tanuki", 10, 1);
+    ck_ok(sl_gallery_describe(ctx, g, &text));
+    ck_assert_ptr_nonnull(strstr(text, "\"nearest\": \"raccoon\""));
+    ck_assert_ptr_nonnull(strstr(text, "\"nearest\": \"tanuki\""));
+    free(text);
+    sl_gallery_free(g);
+}
+END_TEST
+
 START_TEST(many_classes)
 {
     sl_gallery *g = new_gallery();
@@ -287,6 +302,7 @@ int main(void)
     tcase_add_test(tests, another_model_is_refused_by_name);
     tcase_add_test(tests, labels_and_features_that_are_none);
     tcase_add_test(tests, pictures_that_cancel_out);
+    tcase_add_test(tests, twins_are_neighbours);
     tcase_add_test(tests, many_classes);
     tcase_add_test(tests, a_full_disk_leaves_the_old_one);
     return run_case_with("classify-gallery", tests, begin, end);
