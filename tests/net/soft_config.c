@@ -231,6 +231,12 @@ START_TEST(bad_tensors_are_refused)
     expect_refusal(&e, SL_ERR_FORMAT, "no square grid");
 
     edit_open(&e, GOLDEN("soft-plain"));
+    sl_tensor *last = edit_find(&e, "pos_embed4");
+    last->shape = (sl_shape) { 3, { 1, 4, 32 } };
+    last->bytes = 4 * 32 * sizeof(uint16_t);
+    expect_refusal(&e, SL_ERR_FORMAT, "with a row for the class token");
+
+    edit_open(&e, GOLDEN("soft-plain"));
     odd[0] = NAN;
     *edit_find(&e, "norm.bias") = (sl_tensor) { "norm.bias", SL_F32, { 1, { 32 } }, odd, 128 };
     expect_refusal(&e, SL_ERR_FORMAT, "NaN or infinity");
@@ -290,6 +296,30 @@ START_TEST(what_the_network_does_not_need_may_be_there)
     json_decref(without);
     free(text);
     sl_model_free(model);
+}
+END_TEST
+
+// What will be inverted keeps its digits where matrices become halves.
+START_TEST(statistics_are_never_halved)
+{
+    static float covariance[32 * 32];
+    const sl_convert_options how = { .half = true, .overwrite = true };
+    const char *name = "reject.pool3.covariance";
+    edit e;
+    sl_model *model, *again;
+    covariance[5] = 0.1f;
+    edit_open(&e, GOLDEN("soft-plain"));
+    e.tensors[e.count++] =
+        (sl_tensor) { name, SL_F32, { 2, { 32, 32 } }, covariance, sizeof covariance };
+    ck_assert_msg(edit_reopen(&e, &model) == SL_OK, "%s", sl_ctx_message(ctx));
+    ck_assert_int_eq(sl_model_convert(ctx, model, path, &how), SL_OK);
+    again = open_model(path, "soft");
+    const sl_tensor *kept = sl_tensor_set_find(again->set, name);
+    ck_assert_uint_eq(kept->bytes, sizeof covariance);
+    ck_assert_mem_eq(kept->data, covariance, sizeof covariance);
+    sl_model_free(again);
+    sl_model_free(model);
+    sl_tensor_set_free(e.set);
 }
 END_TEST
 
@@ -371,6 +401,7 @@ int main(void)
     tcase_add_test(tc, bad_metadata_is_refused);
     tcase_add_test(tc, bad_tensors_are_refused);
     tcase_add_test(tc, what_the_network_does_not_need_may_be_there);
+    tcase_add_test(tc, statistics_are_never_halved);
     tcase_add_test(tc, small_pictures_are_refused);
     tcase_add_test(tc, no_class_token_no_embedding);
     tcase_add_test(tc, outputs_are_those_asked_for);
