@@ -211,17 +211,26 @@ static void explain_unknown_long(const app_option *rows, const char *word, char 
         snprintf(error, APP_ERROR_BYTES, "unknown option --%s", name);
 }
 
+// Where letters of a word are still to be read, getopt does not tell which word it was.
+static bool names_file(char **argv)
+{
+    for (; *argv; argv++)
+        if (argv[0][0] == '-' && access(*argv, F_OK) == 0)
+            return true;
+    return false;
+}
+
 // What getopt_long refused. It leaves in optopt a row's value (a flag that was given a value), a
 // letter that no row has, or 0 for a long name that is unknown or short for several.
-static void explain_unknown(const app_option *rows, const char *word, char *error)
+static void explain_unknown(const app_option *rows, char **argv, char *error)
 {
     if (optopt >= LONG_BASE)
         snprintf(error, APP_ERROR_BYTES, "--%s takes no value", rows[optopt - LONG_BASE].name);
     else if (optopt == 0)
-        explain_unknown_long(rows, word, error);
+        explain_unknown_long(rows, argv[optind - 1], error);
     else if (isgraph(optopt))
         snprintf(error, APP_ERROR_BYTES, "unknown option -%c%s", optopt,
-                 access(word, F_OK) == 0 ? "; put names that begin with - after --" : "");
+                 names_file(argv) ? "; put names that begin with - after --" : "");
     else
         snprintf(error, APP_ERROR_BYTES, "unknown option; put names that begin with - after --");
 }
@@ -276,7 +285,7 @@ bool app_parse(const app_command *command, int argc, char **argv, app_values *va
     while ((got = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
         const app_option *row = NULL;
         if (got == '?') {
-            explain_unknown(rows, argv[optind - 1], error);
+            explain_unknown(rows, argv, error);
             return false;
         }
         int which = got == ':' ? optopt : got;

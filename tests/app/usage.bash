@@ -47,7 +47,13 @@ refused 2 'did you mean --threads' deblur --treads 2 a.png
 refused 2 'did you mean --json' info --jsn m.safetensors
 refused 2 'unknown option --frobnicate;' deblur --frobnicate a.png
 refused 2 '--t may mean --tta or --threads' deblur --t 2 a.png
-refused 2 'unknown option -x' deblur -x a.png
+refused 2 'unknown option -x; see' deblur -x a.png
+cp a.png ./-name.png
+touch deblur
+refused 2 'unknown option -n; put names that begin with - after --' deblur a.png -name.png
+rm ./-name.png
+refused 2 'unknown option -n; see' deblur -name.png
+rm deblur
 refused 2 'unknown option; put names' deblur $'-\xc3\xa9.png'
 refused 2 '--json takes no value' deblur --json=yes a.png
 refused 2 '--threads needs a value' deblur a.png --threads
