@@ -288,6 +288,8 @@ app_exit app_check_profile(const app_session *session, const char *path);
 sl_precision app_precision(const app_session *session);
 // What --tta says of deblurring: views of a picture.
 unsigned app_views(const app_values *values);
+// What --top says: labels of a picture.
+size_t app_top(const app_values *values);
 // What the command line says of classifying. app_classify_check: contradictions, printed.
 sl_classify_options app_classify_options(const app_session *session);
 app_exit app_classify_check(const app_session *session);

@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DEFAULT_TOP 5
 #define MAX_FOLDER_NAME 200
 
 typedef struct classifier {
@@ -31,7 +30,7 @@ static void settings(const batch *b, json_t *object)
     if (values->gallery)
         batch_hash_file(values->gallery, hash); // one that cannot be read is refused by prepare
     app_set_text(object, "gallery", hash);
-    json_object_set_new(object, "top", json_integer((json_int_t)values->top));
+    json_object_set_new(object, "top", json_integer((json_int_t)app_top(values)));
     json_object_set_new(object, "unknown_rate", json_real((double)values->unknown_rate));
     json_object_set_new(object, "no_unknown", json_boolean(values->no_unknown));
     json_object_set_new(object, "only_gallery", json_boolean(values->only_gallery));
@@ -77,8 +76,7 @@ static sl_status run(void *state, const batch *b, batch_item *item)
     classifier *c = state;
     const app_values *values = &b->session->values;
     sl_classification *found = NULL;
-    sl_status status =
-        sl_classify_run(c->classify, item->image, values->top ? values->top : DEFAULT_TOP, &found);
+    sl_status status = sl_classify_run(c->classify, item->image, app_top(values), &found);
     if (status != SL_OK)
         return status;
     json_t *object = json_object();

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_TOP 5
-
 static const app_option rows[] = {
     APP_TOP_OPTION,
     { .name = "gallery",
@@ -150,7 +148,7 @@ static void report_failure(work *w, const char *path, const char *message)
 // and the next has its turn.
 static app_exit classify_picture(work *w, app_loaded *loaded)
 {
-    size_t top = w->session->values.top ? w->session->values.top : DEFAULT_TOP;
+    size_t top = app_top(&w->session->values);
     sl_classification *found = NULL;
     app_exit result = APP_DONE;
     app_loader_warn(w->session, loaded);

@@ -136,6 +136,11 @@ unsigned app_views(const app_values *values)
     return !values->tta ? 1 : strcmp(values->tta, "flips") == 0 ? 4 : 2;
 }
 
+size_t app_top(const app_values *values)
+{
+    return values->top ? values->top : 5;
+}
+
 sl_classify_options app_classify_options(const app_session *session)
 {
     const app_values *values = &session->values;
