@@ -47,7 +47,7 @@ typedef enum batch_known {
 } batch_known;
 
 typedef struct batch_picture {
-    const char *path;   // as it is opened
+    const char *path;   // as it is opened; NULL: known by a journal alone, which does not tell
     const char *name;   // in the mirrored tree: the journal's key
     const char *target; // in the output folder; NULL: no step writes pictures
     const char *data;   // likewise, of a file of what was found; NULL: none is written

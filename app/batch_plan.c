@@ -275,6 +275,7 @@ bool batch_list_add_record(batch_list *list, const batch_record *r, uint64_t whe
     if (!batch_list_add(list, r->name, r->name, &st))
         return false;
     batch_picture *p = &list->picture[list->count - 1];
+    p->path = NULL;
     p->mtime_ns = r->mtime_ns;
     p->settings = r->settings;
     p->when_ms = r->when_ms;

@@ -298,7 +298,8 @@ static void put_pictures(const report *r)
         const batch_picture *p = r->shown[i].picture;
         char *after = p->target && r->b->folder ? batch_join(r->b->folder, p->target) : NULL;
         fputs("<figure>\n", r->file);
-        put_image(r, p->path, "before");
+        if (p->path)
+            put_image(r, p->path, "before");
         if (after)
             put_image(r, after, "after");
         fputs("<figcaption>", r->file);

@@ -46,7 +46,9 @@ run batch merge out
 check 'a shard that was cut short: status 1' test "$status" = 1
 check '  named' grep -q 'shard 3/3 did not come to its end' "$outside/err"
 mv whole.journal out/.softlens/3-of-3.journal
+cp -r in/a a # what is here by their names, and not what was done
 run batch merge out --report merged.html
+rm -r a
 check 'all of them: complete, with a failure' test "$status" = 3
 says '^out: 12 pictures done, 1 failed, 3 shards: complete$'
 rm -f out/labels.?-of-3.csv
@@ -82,6 +84,7 @@ for page in whole merged; do
     check '  nothing from elsewhere' test "$(grep -cE 'https?:|//[a-z]|<script|<link|url\(' $page.html)" = 0
 done
 check 'before and after' test "$(grep -c 'src="data:image/jpeg;base64,' whole.html)" = 24
+check '  where they lay merge does not know' test "$(grep -c 'src="data:image/jpeg;base64,' merged.html)" = 12
 if command -v chromium >/dev/null; then
     HOME=$outside chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \
         --user-data-dir="$outside/chromium" --dump-dom "file://$work/whole.html" \
