@@ -70,12 +70,13 @@ static char *tree_name(const char *path)
     return out;
 }
 
-// The last part of a folder's name, with a slash; of "." and the like, of where that is.
+// The last part of a folder's name, with a slash; of "." and the like, of where that is. The root
+// has none.
 static char *prefix_of(const char *path)
 {
     char *real = realpath(path, NULL), *out = NULL;
     const char *slash = real ? strrchr(real, '/') : NULL;
-    if (!real || !slash || asprintf(&out, "%s/", slash + 1) < 0)
+    if (!real || !slash || asprintf(&out, "%s%s", slash + 1, slash[1] ? "/" : "") < 0)
         out = NULL;
     free(real);
     return out;

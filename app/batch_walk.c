@@ -122,8 +122,7 @@ static bool is_own(const batch_walk *walk, const struct stat *st)
 static bool enter(const folder *f, const char *path, const char *name, const struct stat *st)
 {
     batch_walk *walk = f->walk;
-    char *prefix = NULL;
-    bool ok = true;
+    char *prefix;
     if (is_own(walk, st) || matches_any(&walk->session->values.exclude, name))
         return true;
     if (f->depth == MAX_DEPTH) {
@@ -136,14 +135,13 @@ static bool enter(const folder *f, const char *path, const char *name, const str
         refuse(walk, path, strerror(errno));
         return true;
     }
-    ok = asprintf(&prefix, "%s/", name) >= 0;
-    below.prefix = prefix;
-    if (ok)
-        ok = walk_folder(&below);
-    else
+    if (asprintf(&prefix, "%s/", name) < 0) {
         close(below.fd);
-    if (ok)
-        free(prefix);
+        return false;
+    }
+    below.prefix = prefix;
+    bool ok = walk_folder(&below);
+    free(prefix);
     return ok;
 }
 
