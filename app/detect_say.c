@@ -6,7 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define TOLD_FILES 3 // of those that a picture became
+#define TOLD_FILES 3     // of those that a picture became
+#define LABEL_COLUMNS 16 // that a label has in the table
 
 // As the library writes them into NAME.json.
 static json_t *object_of(const sl_detection *o)
@@ -75,8 +76,9 @@ void app_detect_print_table(const app_detect_out *out, const char *path, const s
             app_plural(found->count, "object", "objects"), found->seconds, found->device, written);
     for (size_t i = 0; i < found->count; i++) {
         const sl_detection *o = &found->items[i];
-        app_say(session, "  %-16s %5.1f %%   %5.0f x %-5.0f at %5.0f, %-5.0f", o->label,
-                100 * (double)o->score, (double)(o->x2 - o->x1), (double)(o->y2 - o->y1),
-                (double)o->x1, (double)o->y1);
+        int room = LABEL_COLUMNS - app_columns(o->label);
+        app_say(session, "  %s%*s %5.1f %%   %5.0f x %-5.0f at %5.0f, %-5.0f", o->label,
+                room > 0 ? room : 0, "", 100 * (double)o->score, (double)(o->x2 - o->x1),
+                (double)(o->y2 - o->y1), (double)o->x1, (double)o->y1);
     }
 }

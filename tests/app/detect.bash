@@ -242,6 +242,9 @@ done
 # With the others
 accepted detect a.png --refine classifier.safetensors --json -o refined.png
 says '"class":"thing [0-4]".*"refined":'
+"$SOFTLENS" enroll my.gallery чайка a.png b.jpg --model classifier.safetensors --quiet
+accepted detect a.png --refine classifier.safetensors --gallery my.gallery --only-gallery -o gull.png
+check 'columns are those of the terminal' grep -qa '^  чайка            ' "$outside/out"
 refused 2 'is of --refine' detect a.png --unknown-rate 0.1 -o x.png
 refused 1 'cannot find objects' detect a.png --model classifier.safetensors -o x.png
 refused 1 'cannot classify' detect a.png --refine lmd.safetensors -o x.png
