@@ -249,9 +249,6 @@ says 'input'
 says '^width: +640$'
 accepted info m.safetensors --json
 check 'info in JSON' grep -q '"architecture": *"lmd-vit"' "$outside/out"
-accepted convert m.safetensors -o -
-says '^-: written'
-rm ./-
 accepted convert m.safetensors -o copy.safetensors
 refused 1 'exist' convert m.safetensors -o copy.safetensors
 accepted convert m.safetensors -o copy.safetensors --overwrite --half
