@@ -395,6 +395,8 @@ void batch_setup_free(batch *b);
 // Which pictures are done by what the journals say, and which are left: b->todo.
 app_exit batch_plan(batch *b);
 app_exit batch_read_history(batch *b); // only what the journals say
+// --sort-into as the settings have it: UTF-8, no slash at its end. malloc'ed; NULL: none.
+char *batch_sort_folder(const batch *b);
 // Whether pictures went into the same --sort-into with these settings.
 bool batch_sorts_alike(const batch *b, uint64_t settings);
 bool batch_is_settled(const batch *b); // nothing happened since this shard ended the last time

@@ -34,7 +34,9 @@ static void settings(const batch *b, json_t *object)
     json_object_set_new(object, "unknown_rate", json_real((double)values->unknown_rate));
     json_object_set_new(object, "no_unknown", json_boolean(values->no_unknown));
     json_object_set_new(object, "only_gallery", json_boolean(values->only_gallery));
-    app_set_text(object, "sort_into", values->sort_into);
+    char *folder = batch_sort_folder(b);
+    app_set_text(object, "sort_into", folder);
+    free(folder);
 }
 
 static void finish(void *state)

@@ -123,12 +123,19 @@ bool batch_sorts_alike(const batch *b, uint64_t settings)
     return is_alike;
 }
 
+char *batch_sort_folder(const batch *b)
+{
+    char *text = b->session->values.sort_into ? app_utf8(b->session->values.sort_into) : NULL;
+    for (size_t length = text ? strlen(text) : 0; length > 1 && text[length - 1] == '/'; length--)
+        text[length - 1] = '\0';
+    return text;
+}
+
 static void see_run(batch *b, const batch_record *r)
 {
-    const char *own = b->session->values.sort_into;
-    if (!own || batch_sorts_alike(b, r->settings))
+    if (!b->session->values.sort_into || batch_sorts_alike(b, r->settings))
         return;
-    char *text = app_utf8(own);
+    char *text = batch_sort_folder(b);
     json_t *root = json_loads(r->detail, 0, NULL), *step;
     bool is_alike = false;
     size_t i;

@@ -81,6 +81,8 @@ accepted batch classify in -o sorted.csv --model s.safetensors --sort-into sorte
 check 'each picture under its label' test "$(find sorted -type f | wc -l)" = 4
 label=$(sed -n 's/^a.png,1,\([^,]*\),.*/\1/p' sorted.csv)
 check '  as a link' test in/a.png -ef "sorted/$label/a.png"
+accepted batch classify in -o sorted.csv --model s.safetensors --sort-into sorted/
+says '^sorted.csv: 0 pictures done' # as a shell completes the folder's name
 accepted batch classify in -o unknown.csv --model u.safetensors --sort-into sorted2
 check 'unknown ones apart' test "$(find sorted2/unknown -type f | wc -l)" = 4
 
